@@ -1,0 +1,127 @@
+//! What an operator decides about a speaker and its peers.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use crate::wire::Family;
+
+/// A speaker's own identity (RFC 4271 §4.2) and manners.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpeakerConfig {
+    /// Our AS number (RFC 6793).
+    pub asn: u32,
+    /// Our BGP Identifier.
+    pub router_id: Ipv4Addr,
+    /// CLUSTER_ID when reflecting (RFC 4456 §7); the router id when `None`.
+    pub cluster_id: Option<Ipv4Addr>,
+    /// Source of all jitter (RFC 4271 §10), so that a run can be repeated.
+    pub seed: u64,
+    /// True when this process starts on a node whose kernel may still forward over routes that
+    /// its predecessor wrote: OPENs then carry the Restart State bit (RFC 4724 §3), and End-of-RIB
+    /// is held back until [`crate::Speaker::finish_restart`] or each peer's deferral.
+    pub restarting: bool,
+    /// How long a restarting speaker waits for one peer's End-of-RIB (RFC 4724 §4.1
+    /// Selection_Deferral_Timer), *per peer*.
+    pub selection_deferral: Duration,
+    /// Most paths that a multipath route may have; 1 switches multipath off.
+    pub multipath_max: usize,
+}
+
+/// A configured neighbour.
+///
+/// Two equal configurations mean that nothing needs to be done; a difference in `name`, policy
+/// or next-hop mode alone keeps the session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerConfig {
+    /// For people: `Mesh_172_31_0_2`, `Global_10_0_0_1`.
+    pub name: String,
+    /// Its address, which identifies it among our peers.
+    pub remote_address: IpAddr,
+    /// Where it listens.
+    pub remote_port: u16,
+    /// Its AS number. Equal to `local_asn`: internal (iBGP), else external (eBGP).
+    pub remote_asn: u32,
+    /// Our AS number towards it.
+    pub local_asn: u32,
+    /// Bind our end to this address; `None`: the kernel chooses.
+    pub local_address: Option<IpAddr>,
+    /// Never connect, only accept.
+    pub passive: bool,
+    /// What to negotiate (RFC 4760).
+    pub families: Vec<Family>,
+    /// Proposed hold time; zero or at least three seconds. Keepalives go at a third of the agreed value.
+    pub hold_time: Duration,
+    /// ConnectRetryTimer (RFC 4271 §8), jittered.
+    pub connect_retry: Duration,
+    /// It is our client (RFC 4456 §4): internal peers only.
+    pub reflector_client: bool,
+    /// What goes into NEXT_HOP on export.
+    pub next_hop: NextHopMode,
+    /// "Self" in IPv4; the session's own address when `None` and the session is IPv4.
+    pub next_hop_self_v4: Option<Ipv4Addr>,
+    /// "Self" in IPv6; the session's own address when `None` and the session is IPv6.
+    pub next_hop_self_v6: Option<Ipv6Addr>,
+    /// Restart Time we offer (RFC 4724 §3); `None`: capability not sent.
+    pub graceful_restart: Option<Duration>,
+    /// What we take from it.
+    pub import: Policy,
+    /// What it gets.
+    pub export: Policy,
+}
+
+/// Which address a path that we pass on names as next hop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum NextHopMode {
+    /// RFC 4271 §5.1.3: self on eBGP and for local paths, unchanged otherwise.
+    #[default]
+    Auto,
+    /// Always ourselves.
+    OwnAddress,
+    /// Never changed, also on eBGP.
+    Keep,
+}
+
+/// The attributes of a prefix that we originate.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct LocalPath {
+    /// LOCAL_PREF towards internal peers (RFC 4271 §5.1.5); 100 when `None`.
+    pub local_pref: Option<u32>,
+    /// MULTI_EXIT_DISC.
+    pub med: Option<u32>,
+    /// Standard communities (RFC 1997).
+    pub communities: Vec<u32>,
+}
+
+/// Ordered rules; the first that matches decides, and `default_accept` where none does.
+///
+/// Equal policies share one Adj-RIB-Out.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Policy {
+    /// In order.
+    pub rules: Vec<PolicyRule>,
+    /// What happens to a path that no rule matches.
+    pub default_accept: bool,
+}
+
+impl Policy {
+    /// Takes everything.
+    pub fn accept_all() -> Policy {
+        Policy { rules: Vec::new(), default_accept: true }
+    }
+
+    /// Takes nothing.
+    pub fn reject_all() -> Policy {
+        Policy { rules: Vec::new(), default_accept: false }
+    }
+}
+
+/// One rule of a [`Policy`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PolicyRule {
+    /// Matches prefixes equal to or inside one of these; every prefix when empty.
+    pub within: Vec<ipnet::IpNet>,
+    /// Matches only local (`Some(true)`) or only learned (`Some(false)`) paths.
+    pub local: Option<bool>,
+    /// Accept or reject.
+    pub accept: bool,
+}

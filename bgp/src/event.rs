@@ -1,0 +1,84 @@
+//! What the speaker asks of its driver, and what it tells.
+
+use std::net::IpAddr;
+
+use crate::time::Time;
+
+/// A peer, for as long as it is configured. Never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerId(pub u32);
+
+/// One TCP connection. Never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// What the driver shall do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Open a TCP connection and report `handle_connected` or `handle_connect_failed`.
+    Connect {
+        /// To report with.
+        connection: ConnectionId,
+        /// On whose behalf.
+        peer: PeerId,
+        /// Where to.
+        remote: std::net::SocketAddr,
+        /// Bind to this address.
+        local: Option<IpAddr>,
+    },
+    /// Send what is pending for it, then close it (or stop connecting). No report is expected.
+    Close {
+        /// Which.
+        connection: ConnectionId,
+    },
+}
+
+/// A state change, for logs, metrics and waiting code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Entered Established.
+    Up {
+        /// Who.
+        peer: PeerId,
+        /// When.
+        at: Time,
+    },
+    /// Left Established.
+    Down {
+        /// Who.
+        peer: PeerId,
+        /// When.
+        at: Time,
+        /// In words for people, with the NOTIFICATION's code and subcode names when there was one.
+        reason: String,
+        /// Its routes are kept as stale (RFC 4724 §4.2).
+        stale_kept: bool,
+    },
+    /// A connection ended before Established, or could not be made or accepted.
+    ConnectionFailed {
+        /// On whose behalf; `None`: from an address that is no peer.
+        peer: Option<PeerId>,
+        /// Who.
+        remote: IpAddr,
+        /// In words for people.
+        reason: String,
+    },
+    /// The peer has sent everything it had (RFC 4724 §2), for all negotiated families.
+    EndOfRib {
+        /// Who.
+        peer: PeerId,
+    },
+    /// A restarting speaker no longer waits for this peer (RFC 4724 §4.1), because its End-of-RIB
+    /// came, its deferral time is over, or it was removed.
+    DeferralOver {
+        /// Who.
+        peer: PeerId,
+    },
+    /// An UPDATE had something wrong that did not cost the session (RFC 7606).
+    UpdateError {
+        /// Who.
+        peer: PeerId,
+        /// Which attribute, what value, what was done.
+        detail: String,
+    },
+}

@@ -1,0 +1,96 @@
+//! What people and programs may see of a speaker: plain data, with serde, for the socket API.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+/// A peer as it is now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PeerView {
+    /// As configured.
+    pub name: String,
+    /// As configured.
+    pub address: IpAddr,
+    /// As configured.
+    pub remote_asn: u32,
+    /// Our AS number towards it.
+    pub local_asn: u32,
+    /// RFC 4271 §8.2.2: `Idle`, `Connect`, `Active`, `OpenSent`, `OpenConfirm`, `Established`.
+    pub state: String,
+    /// Seconds in this state.
+    pub state_seconds: u64,
+    /// Its BGP Identifier, once known.
+    pub router_id: Option<Ipv4Addr>,
+    /// Agreed hold time in seconds, once Established.
+    pub hold_time_seconds: Option<u64>,
+    /// Agreed families: `ipv4-unicast`, `ipv6-unicast`.
+    pub families: Vec<String>,
+    /// Prefixes in its Adj-RIB-In.
+    pub prefixes_received: usize,
+    /// Of these, accepted by import policy.
+    pub prefixes_accepted: usize,
+    /// Of these, kept from before its restart.
+    pub prefixes_stale: usize,
+    /// Prefixes sent to it that stand.
+    pub prefixes_sent: usize,
+    /// It has sent End-of-RIB in this session.
+    pub end_of_rib: bool,
+    /// We are restarting and still wait for it.
+    pub deferral_pending: bool,
+    /// How often it left Established.
+    pub flaps: u64,
+    /// UPDATEs received and sent in all sessions.
+    pub updates_received: u64,
+    /// UPDATEs received and sent in all sessions.
+    pub updates_sent: u64,
+    /// Messages received and sent in all sessions.
+    pub messages_received: u64,
+    /// Messages received and sent in all sessions.
+    pub messages_sent: u64,
+    /// Why the last session or attempt ended.
+    pub last_error: Option<String>,
+}
+
+/// A prefix of the Loc-RIB.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteView {
+    /// Which.
+    pub prefix: IpNet,
+    /// Candidates, the best first.
+    pub paths: Vec<PathView>,
+}
+
+/// One candidate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PathView {
+    /// The peer it came from; `None`: local.
+    pub peer: Option<IpAddr>,
+    /// NEXT_HOP; `None`: local.
+    pub next_hop: Option<IpAddr>,
+    /// Best.
+    pub best: bool,
+    /// Best, or as good for multipath.
+    pub multipath: bool,
+    /// Kept from before the peer's restart.
+    pub stale: bool,
+    /// Why it is not best, in the words of RFC 4271 §9.1.2.2: `longer AS_PATH (2 against 1)`.
+    pub lost_because: Option<String>,
+    /// LOCAL_PREF, as the decision saw it.
+    pub local_pref: u32,
+    /// AS_PATH as text.
+    pub as_path: String,
+    /// `igp`, `egp`, `incomplete`.
+    pub origin: String,
+    /// MULTI_EXIT_DISC.
+    pub med: Option<u32>,
+    /// `aa:bb`.
+    pub communities: Vec<String>,
+    /// ORIGINATOR_ID.
+    pub originator_id: Option<Ipv4Addr>,
+    /// CLUSTER_LIST.
+    pub cluster_list: Vec<Ipv4Addr>,
+}

@@ -1,0 +1,76 @@
+//! Path attributes (RFC 4271 §4.3, §5) as values.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+/// The attributes of a path, next hop included, NLRI not.
+///
+/// Interned by the RIB: equal attributes are one allocation there.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Attributes {
+    /// ORIGIN.
+    pub origin: Origin,
+    /// AS_PATH, always of 4-octet AS numbers (RFC 6793).
+    pub as_path: AsPath,
+    /// NEXT_HOP, or the global next hop of MP_REACH_NLRI.
+    pub next_hop: Option<IpAddr>,
+    /// MULTI_EXIT_DISC.
+    pub med: Option<u32>,
+    /// LOCAL_PREF.
+    pub local_pref: Option<u32>,
+    /// ATOMIC_AGGREGATE.
+    pub atomic_aggregate: bool,
+    /// AGGREGATOR: AS number and router id.
+    pub aggregator: Option<(u32, Ipv4Addr)>,
+    /// COMMUNITIES (RFC 1997), in the order received.
+    pub communities: Vec<u32>,
+    /// EXTENDED COMMUNITIES (RFC 4360).
+    pub extended_communities: Vec<u64>,
+    /// LARGE_COMMUNITY (RFC 8092).
+    pub large_communities: Vec<(u32, u32, u32)>,
+    /// ORIGINATOR_ID (RFC 4456).
+    pub originator_id: Option<Ipv4Addr>,
+    /// CLUSTER_LIST (RFC 4456).
+    pub cluster_list: Vec<Ipv4Addr>,
+    /// Unknown optional transitive attributes (RFC 4271 §5), in order of type.
+    pub unknown: Vec<UnknownAttribute>,
+}
+
+/// ORIGIN; smaller is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Origin {
+    /// Interior to the originating AS.
+    #[default]
+    Igp,
+    /// Learned by EGP.
+    Egp,
+    /// Learned by other means.
+    Incomplete,
+}
+
+/// AS_PATH.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct AsPath(pub Vec<Segment>);
+
+/// A segment of an AS_PATH.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Segment {
+    /// AS_SEQUENCE.
+    Sequence(Vec<u32>),
+    /// AS_SET.
+    Set(Vec<u32>),
+    /// AS_CONFED_SEQUENCE (RFC 5065).
+    ConfedSequence(Vec<u32>),
+    /// AS_CONFED_SET (RFC 5065).
+    ConfedSet(Vec<u32>),
+}
+
+/// An attribute that we do not know and pass on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UnknownAttribute {
+    /// Attribute Type Code.
+    pub code: u8,
+    /// Attribute Flags as received (with the partial bit set when we pass it on).
+    pub flags: u8,
+    /// Attribute Value.
+    pub value: Vec<u8>,
+}

@@ -1,0 +1,1 @@
+//! Which way out: encapsulation, next hop and own subnets in, direct or tunnel out. Pure.

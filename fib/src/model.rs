@@ -1,0 +1,203 @@
+//! The words of this crate: what is wished for, and what can be seen.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+/// How the FIB works; not what it contains.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The signature on every route we write (RTA protocol).
+    pub protocol: u8,
+    /// Metric of all our IPv4 and IPv6 routes; 0: none given (the kernel makes it 1024 in IPv6).
+    pub metric: u32,
+    /// Devices of local workloads begin with this: `cali`.
+    pub device_prefix: String,
+    /// How often the kernel is read whole, as a safety net under events.
+    pub verify_interval: Duration,
+    /// `/proc/sys`, or a folder of a test.
+    pub sysctl_root: PathBuf,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            protocol: 67,
+            metric: 0,
+            device_prefix: "cali".into(),
+            verify_interval: Duration::from_secs(300),
+            sysctl_root: "/proc/sys".into(),
+        }
+    }
+}
+
+/// One change of what is desired. Later ones of the same key replace earlier ones; equal ones cost nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Routes of remote blocks and our own blackholes.
+    SetRoute(IpNet, Route),
+    /// No such route is desired. If the kernel has one of ours, it is deleted when the gate allows.
+    RemoveRoute(IpNet),
+    /// A local workload, by the name of its host-side device: `/32` and `/128` routes, static neighbours, sysctls.
+    SetEndpoint(String, Endpoint),
+    /// The workload is gone.
+    RemoveEndpoint(String),
+    /// Tunnel devices of this node, all at once.
+    SetTunnels(Tunnels),
+    /// How a remote node is reached over VXLAN, by node address.
+    SetVtep(IpAddr, Vtep),
+    /// The node has no VXLAN tunnel any more.
+    RemoveVtep(IpAddr),
+    /// Which unknown routes of ours may be deleted.
+    SetGate(Gate),
+}
+
+/// What a prefix shall have in the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// A remote block. The FIB finds the way out by itself ([`crate::egress`]), again when addresses change.
+    Remote {
+        /// BGP next hops (node addresses), one or more; more are one multipath route.
+        next_hops: Vec<IpAddr>,
+        /// What its pool asks for.
+        encapsulation: Encapsulation,
+    },
+    /// A block of this node: what no workload's longer route takes is dropped here.
+    Blackhole,
+}
+
+/// The encapsulation of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Encapsulation {
+    /// Never.
+    None,
+    /// `ipipMode`.
+    Ipip(Mode),
+    /// `vxlanMode`.
+    Vxlan(Mode),
+}
+
+/// When a pool is encapsulated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Mode {
+    /// To every node.
+    Always,
+    /// To nodes outside our subnets.
+    CrossSubnet,
+}
+
+/// A local workload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// The MAC of its own end of the veth pair.
+    pub mac: [u8; 6],
+}
+
+/// Tunnel devices that this node shall have. `None`: not used; ours is taken down and its addresses removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tunnels {
+    /// `tunl0`.
+    pub ipip: Option<IpipDevice>,
+    /// `vxlan.calico`.
+    pub vxlan: Option<VxlanDevice>,
+    /// `vxlan-v6.calico`.
+    pub vxlan_v6: Option<VxlanDevice>,
+}
+
+/// The kernel's fallback IPIP device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IpipDevice {
+    /// Its address, as /32.
+    pub address: Ipv4Addr,
+    /// Octets; `None`: the smallest host MTU less 20.
+    pub mtu: Option<u32>,
+}
+
+/// A VXLAN device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VxlanDevice {
+    /// VXLAN network identifier: 4096.
+    pub vni: u32,
+    /// UDP port: 4789.
+    pub port: u16,
+    /// Its address, as /32 or /128.
+    pub address: IpAddr,
+    /// Its MAC.
+    pub mac: [u8; 6],
+    /// This node's address, the outer source.
+    pub local: IpAddr,
+    /// Octets; `None`: the smallest host MTU less 50 (IPv6: 70).
+    pub mtu: Option<u32>,
+}
+
+/// The far end of a VXLAN tunnel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vtep {
+    /// Address of the remote `vxlan.calico`.
+    pub address: IpAddr,
+    /// Its MAC.
+    pub mac: [u8; 6],
+}
+
+/// Which routes of ours that nobody desires may be deleted (invariant 3 of docs/architecture.md).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gate {
+    /// None: the datastore is not in sync.
+    Closed,
+    /// All but those whose next hop (node address; for VXLAN the address of the VTEP) is one of these: peers that are
+    /// still expected to tell.
+    OpenExcept(Vec<IpAddr>),
+    /// All but those learned from anywhere: own blackholes and workload routes may go, remote routes not.
+    LocalOnly,
+    /// All.
+    Open,
+}
+
+/// The state of the FIB, for readiness, metrics and people.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FibStatus {
+    /// The kernel was read at least once.
+    pub in_sync: bool,
+    /// Routes that are desired.
+    pub desired: usize,
+    /// Routes with our signature that the kernel has.
+    pub actual: usize,
+    /// Differences not yet written.
+    pub pending: usize,
+    /// Of these: refused by the kernel, or waiting for a device. Each is retried.
+    pub failed: usize,
+    /// Routes of ours in the kernel that nobody desires and the gate protects.
+    pub stale: usize,
+    /// Netlink route messages written since the start (sets and deletes).
+    pub writes: u64,
+    /// Routes of ours that someone else changed or deleted, and we repaired.
+    pub repairs: u64,
+    /// Whole reads of the kernel.
+    pub resyncs: u64,
+    /// Overruns of the event socket.
+    pub overruns: u64,
+    /// Smallest MTU of the host's own devices, in octets.
+    pub host_mtu: Option<u32>,
+    /// Named conditions with a sentence each: `NoIpip`, `NoVxlan`, `SysctlReadOnly`, `RouteRefused`.
+    pub conditions: Vec<(String, String)>,
+}
+
+/// One desired or actual route.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteStatus {
+    /// Which.
+    pub prefix: IpNet,
+    /// As `ip route` would print it: `via 172.31.2.3 dev tunl0 onlink`, `dev cali0123456789a scope link`, `blackhole`.
+    pub way: String,
+    /// `installed`, `pending`, `failed`, `stale`.
+    pub state: String,
+    /// Why it failed or waits.
+    pub reason: Option<String>,
+}
