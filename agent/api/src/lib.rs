@@ -1,1 +1,28 @@
-//! Skeleton.
+//! Requests and replies on the agent's socket (JSON over HTTP), and their client.
+//!
+//! | method and path | request | reply |
+//! |---|---|---|
+//! | GET /v1/status | - | [`Status`] |
+//! | GET /v1/peers | - | `Vec<`[`Peer`]`>` |
+//! | GET /v1/routes | - | `Vec<`[`Route`]`>`: Loc-RIB |
+//! | GET /v1/fib | - | `Vec<`[`FibRoute`]`>` |
+//! | GET /v1/endpoints | - | `Vec<`[`EndpointView`]`>` |
+//! | POST /v1/cni/add | [`CniAdd`] | [`CniAddReply`] |
+//! | POST /v1/cni/attached | [`CniAttached`] | `{}` |
+//! | POST /v1/cni/del | [`CniDel`] | `{}` |
+//! | POST /v1/cni/check | [`CniDel`] | [`CniAddReply`] |
+//! | POST /v1/cni/gc | [`CniGc`] | [`CniGcReply`] |
+//! | GET /v1/cni/status | - | `{}`, or an error while no pod can be added |
+//!
+//! An error is [`ApiError`] with an HTTP status of 4xx (the request is wrong) or 5xx (try again later).
+
+mod client;
+mod cni;
+mod view;
+
+pub use client::{Client, ClientError};
+pub use cni::{CniAdd, CniAddReply, CniAddress, CniAttached, CniDel, CniGc, CniGcReply};
+pub use view::{ApiError, Condition, EndpointView, FibRoute, FibSummary, Path, Peer, Route, Status};
+
+/// Where the agent listens unless told otherwise.
+pub const SOCKET_DEFAULT: &str = "/run/caracal/agent.sock";

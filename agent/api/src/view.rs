@@ -1,0 +1,190 @@
+//! What the agent shows of itself. The route reflector answers the same requests.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+/// An error reply.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiError {
+    /// One sentence that names the object and the value.
+    pub error: String,
+}
+
+/// The agent as a whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// This node's name.
+    pub node: String,
+    /// Version of the agent.
+    pub version: String,
+    /// Seconds since it started.
+    pub uptime_seconds: u64,
+    /// This node's address with prefix length.
+    pub ipv4: Option<IpNet>,
+    /// This node's address with prefix length.
+    pub ipv6: Option<IpNet>,
+    /// AS number of this node.
+    pub asn: u32,
+    /// BGP Identifier.
+    pub router_id: Option<Ipv4Addr>,
+    /// Own work is done: datastore in sync and kernel equal to desired.
+    pub ready: bool,
+    /// Why not ready, in words.
+    pub not_ready_because: Vec<String>,
+    /// The datastore has delivered a complete set.
+    pub datastore_in_sync: bool,
+    /// Sessions Established.
+    pub peers_established: usize,
+    /// Sessions configured.
+    pub peers_configured: usize,
+    /// Confirmed blocks of this node.
+    pub blocks: Vec<IpNet>,
+    /// Local workloads.
+    pub endpoints: usize,
+    /// The FIB. `None`: a process without one (route reflector).
+    pub fib: Option<FibSummary>,
+    /// What is wrong without being fatal.
+    pub conditions: Vec<Condition>,
+}
+
+/// A named condition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condition {
+    /// `NoIpip`, `InvalidResource`, `PeerDown`.
+    pub name: String,
+    /// One sentence that names the object and the value.
+    pub message: String,
+}
+
+/// The FIB in figures.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FibSummary {
+    /// Routes desired.
+    pub desired: usize,
+    /// Routes of ours in the kernel.
+    pub actual: usize,
+    /// Not yet written.
+    pub pending: usize,
+    /// Refused or waiting for a device.
+    pub failed: usize,
+    /// Undesired but protected for now.
+    pub stale: usize,
+    /// Route writes since the start.
+    pub writes: u64,
+    /// Foreign changes repaired.
+    pub repairs: u64,
+}
+
+/// A BGP peer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Peer {
+    /// `Mesh_172_31_0_2`.
+    pub name: String,
+    /// `node-to-node mesh`, `global`, `node specific`, `client`.
+    pub peer_type: String,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its AS number.
+    pub remote_asn: u32,
+    /// Ours towards it.
+    pub local_asn: u32,
+    /// `Idle` … `Established`.
+    pub state: String,
+    /// Seconds in this state.
+    pub state_seconds: u64,
+    /// Its BGP Identifier.
+    pub router_id: Option<Ipv4Addr>,
+    /// Agreed hold time.
+    pub hold_time_seconds: Option<u64>,
+    /// Agreed families.
+    pub families: Vec<String>,
+    /// Prefixes received from it.
+    pub prefixes_received: usize,
+    /// Of these, accepted.
+    pub prefixes_accepted: usize,
+    /// Of these, kept from before its restart.
+    pub prefixes_stale: usize,
+    /// Prefixes sent to it.
+    pub prefixes_sent: usize,
+    /// How often the session was lost.
+    pub flaps: u64,
+    /// Messages received.
+    pub messages_received: u64,
+    /// Messages sent.
+    pub messages_sent: u64,
+    /// Why the last session or attempt ended.
+    pub last_error: Option<String>,
+}
+
+/// A prefix of the Loc-RIB.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Route {
+    /// Which.
+    pub prefix: IpNet,
+    /// Candidates, best first.
+    pub paths: Vec<Path>,
+}
+
+/// A candidate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Path {
+    /// From which peer; `None`: local.
+    pub peer: Option<IpAddr>,
+    /// NEXT_HOP.
+    pub next_hop: Option<IpAddr>,
+    /// The best.
+    pub best: bool,
+    /// Used, alone or with equals.
+    pub multipath: bool,
+    /// From before the peer's restart.
+    pub stale: bool,
+    /// Why it is not the best.
+    pub lost_because: Option<String>,
+    /// LOCAL_PREF.
+    pub local_pref: u32,
+    /// AS_PATH.
+    pub as_path: String,
+    /// ORIGIN.
+    pub origin: String,
+    /// MULTI_EXIT_DISC.
+    pub med: Option<u32>,
+    /// COMMUNITIES.
+    pub communities: Vec<String>,
+    /// ORIGINATOR_ID.
+    pub originator_id: Option<Ipv4Addr>,
+    /// CLUSTER_LIST.
+    pub cluster_list: Vec<Ipv4Addr>,
+}
+
+/// A route of the FIB.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FibRoute {
+    /// Which.
+    pub prefix: IpNet,
+    /// As `ip route` prints it.
+    pub way: String,
+    /// `installed`, `pending`, `failed`, `stale`.
+    pub state: String,
+    /// Why it is not installed.
+    pub reason: Option<String>,
+}
+
+/// A local workload.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointView {
+    /// `default/web-1`.
+    pub workload: String,
+    /// Container ID.
+    pub container_id: String,
+    /// Host side of the veth.
+    pub device: String,
+    /// Addresses.
+    pub addresses: Vec<IpAddr>,
+}
