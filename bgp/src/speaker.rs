@@ -118,6 +118,19 @@ impl Speaker {
         todo!()
     }
 
+    /// Whether `poll_route_change` would name a prefix. The shell wakes those who wait for routes by it.
+    #[must_use]
+    pub fn has_route_changes(&self) -> bool {
+        todo!()
+    }
+
+    /// Name and address of a peer that an [`Event`] is about; `None` once it is removed and its last
+    /// event has been polled. For the shell's log lines.
+    #[must_use]
+    pub fn peer_identity(&self, peer: PeerId) -> Option<(String, IpAddr)> {
+        todo!()
+    }
+
     /// When `handle_timeout` is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
