@@ -74,6 +74,14 @@ pub struct CniDel {
     pub network: String,
 }
 
+/// What DEL leaves for the plugin to do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CniDelReply {
+    /// The host side of the container's veth pair, if the agent knew the container: the only device that the plugin
+    /// may remove by name, since a newer container of the same pod has a device of the same name.
+    pub device: Option<String>,
+}
+
 /// GC: what the runtime still knows. Everything else of this network on this node is released.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

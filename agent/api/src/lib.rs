@@ -9,7 +9,7 @@
 //! | GET /v1/endpoints | - | `Vec<`[`EndpointView`]`>` |
 //! | POST /v1/cni/add | [`CniAdd`] | [`CniAddReply`] |
 //! | POST /v1/cni/attached | [`CniAttached`] | `{}` |
-//! | POST /v1/cni/del | [`CniDel`] | `{}` |
+//! | POST /v1/cni/del | [`CniDel`] | [`CniDelReply`] |
 //! | POST /v1/cni/check | [`CniDel`] | [`CniAddReply`] |
 //! | POST /v1/cni/gc | [`CniGc`] | [`CniGcReply`] |
 //! | GET /v1/cni/status | - | `{}`, or an error while no pod can be added |
@@ -21,7 +21,7 @@ mod cni;
 mod view;
 
 pub use client::{Client, ClientError};
-pub use cni::{CniAdd, CniAddReply, CniAddress, CniAttached, CniDel, CniGc, CniGcReply};
+pub use cni::{CniAdd, CniAddReply, CniAddress, CniAttached, CniDel, CniDelReply, CniGc, CniGcReply};
 pub use view::{ApiError, Condition, EndpointView, FibRoute, FibSummary, Path, Peer, Route, Status};
 
 /// Where the agent listens unless told otherwise.
