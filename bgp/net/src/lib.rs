@@ -1,1 +1,43 @@
-//! Skeleton.
+//! The tokio shell of [`caracal_bgp`]: sockets and timers, and no opinion about BGP.
+//!
+//! [`Shell`] is the type to start from.
+//!
+//! ```text
+//!   callers ──with(closure)──► commands ┐                         ┌─► events        (broadcast)
+//!                                       ├──► driver ── Speaker ───┼─► route changes (watch)
+//!   listener  (1x address) ──► inputs ──┤     (1x)                └─► log
+//!   connect   (1x attempt) ──► inputs ──┤      │
+//!   connection (1x TCP)    ──► inputs ──┘      └──► one buffer at a time ──► connection
+//! ```
+//!
+//! **One owner.** The driver is the only task that touches the [`caracal_bgp::Speaker`]; all others hand it
+//! something over a bounded channel. It works in *turns*: some inputs, the timers, the actions, some
+//! transmissions, the events. Each part of a turn is bounded, so a peer that sends a full table does not
+//! delay the keepalives of the others.
+//!
+//! **Reading.** A connection takes a place in the input channel *before* it reads, so what the driver cannot
+//! take stays in the kernel and TCP slows the sender down. Places are given in the order asked for.
+//!
+//! **Writing.** A connection has at most one buffer of about 64 KiB in its hands. The driver asks the speaker
+//! for the next one when that is written; a peer that does not read costs one buffer and holds nobody, and
+//! what was superseded meanwhile is never encoded for it.
+//!
+//! **Threads.** Connections are tasks of their own, so on a multi-threaded runtime system calls and copies
+//! already use all cores. Framing and decoding have their place in `connection::read` (between the read and
+//! the hand-over), where they will leave the driver when the core can be handed decoded messages.
+//!
+//! Socket options that need `libc` (TCP MD5, RFC 2385; GTSM, RFC 5082) belong into `socket.rs`, where every
+//! BGP socket is made.
+
+mod connection;
+mod driver;
+mod journal;
+mod listener;
+mod shell;
+mod socket;
+
+pub use listener::NetError;
+pub use shell::{Admission, Shell, Stopped};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,181 @@
+//! One TCP connection: bytes in, bytes out, both with back-pressure.
+
+use std::cell::RefCell;
+use std::io;
+use std::time::Duration;
+
+use caracal_bgp::ConnectionId;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout};
+
+use crate::driver::Input;
+use crate::socket::in_words;
+
+/// The driver's end of a connection. Dropping it closes the connection after what it has in its hands.
+#[derive(Debug)]
+pub(crate) struct Link {
+    outgoing: mpsc::Sender<Vec<u8>>,
+    /// A buffer is in the connection's hands.
+    pub(crate) writing: bool,
+    /// The speaker has something that waits for the buffer to be written.
+    pub(crate) more: bool,
+    _closing: oneshot::Sender<()>,
+}
+
+impl Link {
+    /// A link, and what runs the other end of it.
+    pub(crate) fn new(
+        connection: ConnectionId,
+        stream: TcpStream,
+        inputs: mpsc::Sender<Input>,
+    ) -> (Link, impl Future<Output = ()> + Send + 'static) {
+        // One buffer that is being written is out of the channel; beside it there may be the last words.
+        let (outgoing, buffers) = mpsc::channel(2);
+        let (closing, closed) = oneshot::channel();
+        let link = Link {
+            outgoing,
+            writing: false,
+            more: false,
+            _closing: closing,
+        };
+        (link, run(connection, stream, inputs, buffers, closed))
+    }
+
+    /// Hands a buffer over; it comes back as [`Input::Written`].
+    pub(crate) fn send(&mut self, buffer: Vec<u8>) {
+        // It fails when the task has ended, and then `Input::Ended` is on its way.
+        self.writing = self.outgoing.try_send(buffer).is_ok();
+    }
+
+    /// Last words, and the end.
+    pub(crate) fn close(self, last: Vec<u8>) {
+        if !last.is_empty() {
+            let _ = self.outgoing.try_send(last);
+        }
+    }
+}
+
+async fn run(
+    connection: ConnectionId,
+    stream: TcpStream,
+    inputs: mpsc::Sender<Input>,
+    buffers: mpsc::Receiver<Vec<u8>>,
+    closed: oneshot::Receiver<()>,
+) {
+    let reading = async {
+        let reason = read(connection, &stream, &inputs).await;
+        let _ = inputs.send(Input::Ended { connection, reason }).await;
+        // Now the driver drops its link, which ends `write`.
+        std::future::pending::<()>().await;
+    };
+    let patience = async {
+        let _ = closed.await;
+        sleep(LINGER_MAX).await;
+    };
+    tokio::select! {
+        () = write(connection, &stream, &inputs, buffers) => {}
+        () = reading => {}
+        () = patience => {}
+    }
+}
+
+/// Hands in what arrives, until the connection ends. Returns why.
+async fn read(
+    connection: ConnectionId,
+    stream: &TcpStream,
+    inputs: &mpsc::Sender<Input>,
+) -> String {
+    loop {
+        if let Err(error) = stream.readable().await {
+            return in_words(&error);
+        }
+        let Ok(place) = inputs.reserve().await else {
+            return "the speaker has stopped".to_owned();
+        };
+        // Framing and decoding on this core would happen here, on the scratch space, without a copy.
+        match try_read(stream) {
+            Ok(None) => return "closed by the peer".to_owned(),
+            Ok(Some(bytes)) => place.send(Input::Bytes { connection, bytes }),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return in_words(&error),
+        }
+    }
+}
+
+/// Writes buffers and gives them back. Ends when the link is dropped, after telling the peer so.
+async fn write(
+    connection: ConnectionId,
+    stream: &TcpStream,
+    inputs: &mpsc::Sender<Input>,
+    mut buffers: mpsc::Receiver<Vec<u8>>,
+) {
+    while let Some(buffer) = buffers.recv().await {
+        if let Err(error) = write_all(stream, &buffer).await {
+            let _ = inputs
+                .send(Input::Ended {
+                    connection,
+                    reason: in_words(&error),
+                })
+                .await;
+            return;
+        }
+        if !buffers.is_closed() {
+            let _ = inputs.send(Input::Written { connection, buffer }).await;
+        }
+    }
+    finish(stream).await;
+}
+
+async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        stream.writable().await?;
+        match stream.try_write(bytes) {
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// FIN, then read until the peer's: closing a socket with unread bytes sends RST, and that may destroy the
+/// NOTIFICATION on its way to the peer.
+async fn finish(stream: &TcpStream) {
+    if socket2::SockRef::from(stream)
+        .shutdown(std::net::Shutdown::Write)
+        .is_err()
+    {
+        return;
+    }
+    let _ = timeout(FAREWELL, async {
+        while stream.readable().await.is_ok() {
+            match try_read(stream) {
+                Ok(None) => return,
+                Ok(Some(_)) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
+    })
+    .await;
+}
+
+/// What is there, up to 64 KiB; `None`: the end. An idle connection has no buffer.
+fn try_read(stream: &TcpStream) -> io::Result<Option<Box<[u8]>>> {
+    thread_local! {
+        static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_OCTETS_MAX]);
+    }
+    SCRATCH.with_borrow_mut(|scratch| {
+        let read = stream.try_read(scratch)?;
+        Ok(scratch
+            .get(..read)
+            .filter(|bytes| !bytes.is_empty())
+            .map(Box::from))
+    })
+}
+
+const READ_OCTETS_MAX: usize = 64 * 1024;
+/// How long a connection that is being closed may take to get its last buffers out.
+const LINGER_MAX: Duration = Duration::from_secs(2);
+const FAREWELL: Duration = Duration::from_millis(500);

@@ -1,0 +1,420 @@
+//! The one task that owns the speaker.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use caracal_bgp::{Action, ConnectionId, Event, Speaker, Time};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::connection::Link;
+use crate::journal::Journal;
+use crate::listener;
+use crate::shell::{Admission, COMMANDS_MAX, Shared};
+use crate::socket;
+
+/// From the network.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// Someone connected to us.
+    Incoming {
+        stream: TcpStream,
+        local: SocketAddr,
+        remote: SocketAddr,
+    },
+    /// An attempt of ours succeeded.
+    Connected {
+        connection: ConnectionId,
+        stream: TcpStream,
+        local: SocketAddr,
+    },
+    /// It did not.
+    ConnectFailed {
+        connection: ConnectionId,
+        reason: String,
+    },
+    /// Bytes arrived.
+    Bytes {
+        connection: ConnectionId,
+        bytes: Box<[u8]>,
+    },
+    /// A buffer is written; the connection can take another.
+    Written {
+        connection: ConnectionId,
+        buffer: Vec<u8>,
+    },
+    /// The connection ended.
+    Ended {
+        connection: ConnectionId,
+        reason: String,
+    },
+}
+
+/// From the handles.
+pub(crate) enum Command {
+    /// Run this.
+    With(Box<dyn FnOnce(&mut Speaker, Time) + Send>),
+    /// End.
+    Stop { keep_forwarding: bool },
+}
+
+/// Owns the speaker and knows what each of its connections is doing.
+pub(crate) struct Driver {
+    speaker: Speaker,
+    commands: mpsc::Receiver<Command>,
+    inputs: mpsc::Receiver<Input>,
+    /// For the tasks that are started.
+    inputs_out: mpsc::Sender<Input>,
+    events: broadcast::Sender<Event>,
+    changes: watch::Sender<u64>,
+    shared: Arc<Shared>,
+    admission: Option<Admission>,
+    journal: Journal,
+    attempts: HashMap<ConnectionId, AbortHandle>,
+    links: HashMap<ConnectionId, Link>,
+    /// Connections that have something to send and room for it, in order of their turn.
+    transmitters: VecDeque<ConnectionId>,
+    /// Attempts and connections; closed ones until their last words are out.
+    tasks: JoinSet<()>,
+    /// Buffers that came back, to be filled again.
+    spare: Vec<Vec<u8>>,
+}
+
+/// What a turn begins with.
+enum Occasion {
+    Input(Input),
+    Command(Command),
+    /// A deadline, or something that the last turn left over.
+    Time,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        speaker: Speaker,
+        commands: mpsc::Receiver<Command>,
+        events: broadcast::Sender<Event>,
+        changes: watch::Sender<u64>,
+        shared: Arc<Shared>,
+        admission: Option<Admission>,
+    ) -> Driver {
+        let (inputs_out, inputs) = mpsc::channel(INPUTS_MAX);
+        Driver {
+            speaker,
+            commands,
+            inputs,
+            inputs_out,
+            events,
+            changes,
+            shared,
+            admission,
+            journal: Journal::default(),
+            attempts: HashMap::new(),
+            links: HashMap::new(),
+            transmitters: VecDeque::new(),
+            tasks: JoinSet::new(),
+            spare: Vec::new(),
+        }
+    }
+
+    /// Runs until it is told to stop, or every handle is gone.
+    pub(crate) async fn run(mut self, listeners: Vec<(TcpListener, SocketAddr)>) {
+        let mut accepting = JoinSet::new();
+        for (listener, address) in listeners {
+            accepting.spawn(listener::accept(listener, address, self.inputs_out.clone()));
+        }
+        // The speaker may have been given peers before it came here.
+        self.drain();
+        let keep_forwarding = loop {
+            let occasion = self.wait().await;
+            if let Some(keep_forwarding) = self.turn(occasion) {
+                break keep_forwarding;
+            }
+        };
+        accepting.shutdown().await;
+        self.stop(keep_forwarding).await;
+    }
+
+    async fn wait(&mut self) -> Occasion {
+        if !self.transmitters.is_empty() {
+            // On one thread the connections must get a chance to write what they have been given.
+            tokio::task::yield_now().await;
+            return Occasion::Time;
+        }
+        let deadline = self.speaker.poll_timeout().map(|at| self.instant(at));
+        let timer = async {
+            match deadline {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            command = self.commands.recv() => Occasion::Command(command.unwrap_or(ALL_HANDLES_GONE)),
+            Some(input) = self.inputs.recv() => Occasion::Input(input),
+            () = timer => Occasion::Time,
+            Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => Occasion::Time,
+        }
+    }
+
+    /// Some inputs, then everything that follows from them. `Some`: stop.
+    fn turn(&mut self, occasion: Occasion) -> Option<bool> {
+        let mut stop = None;
+        match occasion {
+            Occasion::Input(input) => self.handle_input(input),
+            Occasion::Command(command) => stop = self.handle_command(command),
+            Occasion::Time => {}
+        }
+        for _ in 0..INPUTS_MAX {
+            let Ok(input) = self.inputs.try_recv() else {
+                break;
+            };
+            self.handle_input(input);
+        }
+        for _ in 0..COMMANDS_MAX {
+            if stop.is_some() {
+                break;
+            }
+            let Ok(command) = self.commands.try_recv() else {
+                break;
+            };
+            stop = self.handle_command(command);
+        }
+        // After the inputs: a keepalive that has arrived counts before the hold timer does.
+        let now = self.shared.now();
+        if self.speaker.poll_timeout().is_some_and(|at| at <= now) {
+            self.speaker.handle_timeout(now);
+        }
+        while self.tasks.try_join_next().is_some() {}
+        self.drain();
+        stop
+    }
+
+    fn handle_command(&mut self, command: Command) -> Option<bool> {
+        match command {
+            Command::With(closure) => {
+                closure(&mut self.speaker, self.shared.now());
+                None
+            }
+            Command::Stop { keep_forwarding } => Some(keep_forwarding),
+        }
+    }
+
+    fn handle_input(&mut self, input: Input) {
+        let now = self.shared.now();
+        match input {
+            Input::Incoming {
+                stream,
+                local,
+                remote,
+            } => self.handle_incoming(now, stream, local, remote),
+            Input::Connected {
+                connection,
+                stream,
+                local,
+            } => {
+                // Otherwise it was called off meanwhile.
+                if self.attempts.remove(&connection).is_some() {
+                    self.open(connection, stream);
+                    self.speaker.handle_connected(now, connection, local);
+                }
+            }
+            Input::ConnectFailed { connection, reason } => {
+                if self.attempts.remove(&connection).is_some() {
+                    self.speaker.handle_connect_failed(now, connection, &reason);
+                }
+            }
+            Input::Bytes { connection, bytes } => {
+                if self.links.contains_key(&connection) {
+                    self.speaker.handle_bytes(now, connection, &bytes);
+                }
+            }
+            Input::Written { connection, buffer } => {
+                self.keep(buffer);
+                if let Some(link) = self.links.get_mut(&connection) {
+                    link.writing = false;
+                    if link.more {
+                        self.transmitters.push_back(connection);
+                    }
+                }
+            }
+            Input::Ended { connection, reason } => {
+                if self.links.remove(&connection).is_some() {
+                    self.speaker.handle_closed(now, connection, &reason);
+                }
+            }
+        }
+        // At once, so that bytes for a connection that the speaker has given up are not handed to it.
+        self.perform();
+    }
+
+    fn handle_incoming(
+        &mut self,
+        now: Time,
+        stream: TcpStream,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) {
+        if let Some(admission) = &mut self.admission {
+            admission(&mut self.speaker, now, remote.ip());
+        }
+        match self.speaker.handle_incoming(now, local, remote) {
+            Ok(connection) => self.open(connection, stream),
+            Err(reason) => {
+                drop(stream);
+                self.shared.refused.fetch_add(1, Ordering::Relaxed);
+                self.journal.refused(remote, &reason);
+            }
+        }
+    }
+
+    fn open(&mut self, connection: ConnectionId, stream: TcpStream) {
+        let (link, task) = Link::new(connection, stream, self.inputs_out.clone());
+        self.links.insert(connection, link);
+        self.tasks.spawn(task);
+    }
+
+    /// Outputs, in the order that the speaker asks for.
+    fn drain(&mut self) {
+        self.perform();
+        while let Some(connection) = self.speaker.poll_ready() {
+            if let Some(link) = self.links.get_mut(&connection) {
+                // `more` already: it is in the queue, or comes into it when its buffer is written.
+                if !std::mem::replace(&mut link.more, true) && !link.writing {
+                    self.transmitters.push_back(connection);
+                }
+            }
+        }
+        for _ in 0..TRANSMISSIONS_MAX {
+            let Some(connection) = self.transmitters.pop_front() else {
+                break;
+            };
+            self.transmit(connection);
+        }
+        while let Some(event) = self.speaker.poll_event() {
+            self.journal.record(&self.speaker, &event);
+            // It fails when nobody listens, which is fine.
+            let _ = self.events.send(event);
+        }
+        if self.speaker.has_route_changes() {
+            self.changes.send_modify(|count| *count += 1);
+        }
+    }
+
+    fn perform(&mut self) {
+        while let Some(action) = self.speaker.poll_action() {
+            match action {
+                Action::Connect {
+                    connection,
+                    remote,
+                    local,
+                    ..
+                } => {
+                    let inputs = self.inputs_out.clone();
+                    let attempt = self.tasks.spawn(async move {
+                        let connected = socket::connecting(remote, local).await;
+                        let input =
+                            match connected.and_then(|stream| Ok((stream.local_addr()?, stream))) {
+                                Ok((local, stream)) => Input::Connected {
+                                    connection,
+                                    stream,
+                                    local,
+                                },
+                                Err(error) => Input::ConnectFailed {
+                                    connection,
+                                    reason: socket::in_words(&error),
+                                },
+                            };
+                        let _ = inputs.send(input).await;
+                    });
+                    self.attempts.insert(connection, attempt);
+                }
+                Action::Close { connection } => self.close(connection),
+            }
+        }
+    }
+
+    fn transmit(&mut self, connection: ConnectionId) {
+        let Some(link) = self.links.get_mut(&connection) else {
+            return;
+        };
+        let mut buffer = self.spare.pop().unwrap_or_default();
+        let now = self.shared.now();
+        link.more = self
+            .speaker
+            .poll_transmit(now, connection, &mut buffer, WRITE_OCTETS_MAX);
+        if !buffer.is_empty() {
+            link.send(buffer);
+        } else if link.more {
+            // Nothing came, more was promised: ask again next turn instead of never.
+            self.transmitters.push_back(connection);
+        }
+    }
+
+    /// What is pending goes out first: a NOTIFICATION, as a rule.
+    fn close(&mut self, connection: ConnectionId) {
+        if let Some(attempt) = self.attempts.remove(&connection) {
+            attempt.abort();
+        }
+        if let Some(link) = self.links.remove(&connection) {
+            let mut last = Vec::new();
+            let now = self.shared.now();
+            while self
+                .speaker
+                .poll_transmit(now, connection, &mut last, WRITE_OCTETS_MAX)
+                && last.len() < LAST_OCTETS_MAX
+            {}
+            link.close(last);
+        }
+    }
+
+    async fn stop(mut self, keep_forwarding: bool) {
+        self.speaker.shut_down(self.shared.now(), keep_forwarding);
+        self.drain();
+        for (_, attempt) in self.attempts.drain() {
+            attempt.abort();
+        }
+        // The speaker has closed them all; if not, this does.
+        self.links.clear();
+        let _ = timeout(STOP_PATIENCE, async {
+            loop {
+                tokio::select! {
+                    ended = self.tasks.join_next() => if ended.is_none() { break },
+                    // They wait for places in the channel before they can end.
+                    _ = self.inputs.recv() => {}
+                }
+            }
+        })
+        .await;
+        // Dropping `commands` tells the handles.
+    }
+
+    fn keep(&mut self, mut buffer: Vec<u8>) {
+        if self.spare.len() < SPARE_MAX {
+            buffer.clear();
+            self.spare.push(buffer);
+        }
+    }
+
+    fn instant(&self, at: Time) -> Instant {
+        self.shared.epoch + Duration::from_micros(at.as_micros()).min(FAR_FUTURE)
+    }
+}
+
+/// Nobody is left to say otherwise, and routes that stay do less harm than routes that go.
+const ALL_HANDLES_GONE: Command = Command::Stop {
+    keep_forwarding: true,
+};
+
+/// Places in the input channel, each for up to 64 KiB; also the share of inputs in a turn.
+const INPUTS_MAX: usize = 64;
+const TRANSMISSIONS_MAX: usize = 64;
+const WRITE_OCTETS_MAX: usize = 64 * 1024;
+const LAST_OCTETS_MAX: usize = 1024 * 1024;
+const SPARE_MAX: usize = 64;
+const STOP_PATIENCE: Duration = Duration::from_secs(3);
+/// Added to an instant it must not overflow.
+const FAR_FUTURE: Duration = Duration::from_secs(86_400 * 365 * 10);

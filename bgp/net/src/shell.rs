@@ -1,0 +1,157 @@
+//! The handle that everybody else has of a running speaker.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use caracal_bgp::{Event, Speaker, Time};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use crate::driver::{Command, Driver};
+use crate::listener::{self, NetError};
+
+/// A running speaker. Clones are the same speaker; when the last one is dropped, it closes its sessions as
+/// `stop(true)` does.
+#[derive(Debug, Clone)]
+pub struct Shell {
+    commands: mpsc::Sender<Command>,
+    events: broadcast::WeakSender<Event>,
+    changes: watch::Receiver<u64>,
+    shared: Arc<Shared>,
+}
+
+/// Asked before the speaker is, about everyone who connects: it may add a peer for that address (a peer
+/// from a prefix, say), which is then accepted like any other.
+pub type Admission = Box<dyn FnMut(&mut Speaker, Time, IpAddr) + Send>;
+
+/// The speaker has been stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the BGP speaker has stopped")]
+pub struct Stopped;
+
+/// What is there without asking the driver.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) epoch: Instant,
+    pub(crate) refused: AtomicU64,
+    listening: Vec<SocketAddr>,
+}
+
+impl Shared {
+    pub(crate) fn now(&self) -> Time {
+        let micros = u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX);
+        Time::from_micros(micros)
+    }
+}
+
+impl Shell {
+    /// Listens on these addresses and runs the speaker in tasks of the current tokio runtime. Time begins
+    /// at [`Time::ZERO`] now, so that is what the speaker should have been made with.
+    pub fn start(speaker: Speaker, listen: &[SocketAddr]) -> Result<Shell, NetError> {
+        Shell::start_with(speaker, listen, None)
+    }
+
+    /// The same, with a word on who else may connect.
+    pub fn start_with(
+        speaker: Speaker,
+        listen: &[SocketAddr],
+        admission: Option<Admission>,
+    ) -> Result<Shell, NetError> {
+        let mut listeners = Vec::with_capacity(listen.len());
+        for &address in listen {
+            let listener = listener::listen(address)?;
+            let bound = listener.local_addr().unwrap_or(address);
+            listeners.push((listener, bound));
+        }
+        let shared = Arc::new(Shared {
+            epoch: Instant::now(),
+            refused: AtomicU64::new(0),
+            listening: listeners.iter().map(|(_, address)| *address).collect(),
+        });
+        let (commands, commands_in) = mpsc::channel(COMMANDS_MAX);
+        let (events_out, _) = broadcast::channel(EVENTS_MAX);
+        let events = events_out.downgrade();
+        let (changes_out, changes) = watch::channel(0);
+        let driver = Driver::new(
+            speaker,
+            commands_in,
+            events_out,
+            changes_out,
+            shared.clone(),
+            admission,
+        );
+        tokio::spawn(driver.run(listeners));
+        Ok(Shell {
+            commands,
+            events,
+            changes,
+            shared,
+        })
+    }
+
+    /// Runs a change or a query where the speaker is. Keep it short: meanwhile no peer is served.
+    pub async fn with<R, F>(&self, closure: F) -> Result<R, Stopped>
+    where
+        F: FnOnce(&mut Speaker, Time) -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let run = Box::new(move |speaker: &mut Speaker, now: Time| {
+            // The caller may have gone meanwhile; what it asked for is done all the same.
+            let _ = reply.send(closure(speaker, now));
+        });
+        self.commands
+            .send(Command::With(run))
+            .await
+            .map_err(|_| Stopped)?;
+        answer.await.map_err(|_| Stopped)
+    }
+
+    /// A counter that rises while route changes wait in the speaker. Take them with
+    /// [`Speaker::poll_route_change`], in portions if there are many: it rises again while some are left.
+    /// Unread changes coalesce in the speaker, so a slow reader costs no memory.
+    pub fn route_changes(&self) -> watch::Receiver<u64> {
+        self.changes.clone()
+    }
+
+    /// Events from now on. Who reads too slowly gets `Lagged` and should look at the peers as they are.
+    pub fn subscribe(&self) -> broadcast::Receiver<Event> {
+        match self.events.upgrade() {
+            Some(events) => events.subscribe(),
+            // Stopped: a receiver that says `Closed`.
+            None => broadcast::channel(1).1,
+        }
+    }
+
+    /// The time, as the speaker is told it.
+    pub fn time(&self) -> Time {
+        self.shared.now()
+    }
+
+    /// Where it listens, with the ports that the kernel chose where 0 was asked for.
+    pub fn listening(&self) -> &[SocketAddr] {
+        &self.shared.listening
+    }
+
+    /// Connections refused so far: from unknown addresses, or not wanted now.
+    pub fn refused_connections(&self) -> u64 {
+        self.shared.refused.load(Ordering::Relaxed)
+    }
+
+    /// Ends all sessions, waits a moment for last words to go out, closes everything. With
+    /// `keep_forwarding` sessions end without NOTIFICATION, so that helpers keep our routes (RFC 4724 §4).
+    pub async fn stop(&self, keep_forwarding: bool) {
+        let _ = self.commands.send(Command::Stop { keep_forwarding }).await;
+        self.stopped().await;
+    }
+
+    /// Returns when the speaker has stopped, for whatever reason.
+    pub async fn stopped(&self) {
+        self.commands.closed().await;
+    }
+}
+
+/// Commands that may wait, and how many of them a turn takes.
+pub(crate) const COMMANDS_MAX: usize = 64;
+const EVENTS_MAX: usize = 1024;

@@ -1,0 +1,93 @@
+//! Every BGP socket is made here, with its options.
+//!
+//! Keys for TCP MD5 (RFC 2385) and the TTL of GTSM (RFC 5082) have to be on a socket before it listens or
+//! connects: [`listening`] and [`connecting`] are the places.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+/// A socket that listens on `address`. Needs a tokio runtime around it.
+pub(crate) fn listening(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = stream(address)?;
+    // Connections of our predecessor in TIME_WAIT must not keep us from starting.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // The IPv4 wildcard is a listener of its own; a peer's address is then never an IPv4-mapped one.
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// A connection to `remote`, from `local` when that is given.
+pub(crate) async fn connecting(remote: SocketAddr, local: Option<IpAddr>) -> io::Result<TcpStream> {
+    let socket = stream(remote)?;
+    if let Some(local) = local {
+        socket.bind(&SocketAddr::new(local, 0).into())?;
+    }
+    let socket = TcpSocket::from_std_stream(socket.into());
+    match tokio::time::timeout(CONNECT_PATIENCE, socket.connect(remote)).await {
+        Ok(connected) => connected.and_then(|stream| prepare(&stream).map(|()| stream)),
+        Err(_) => {
+            let words = format!("no answer within {} s", CONNECT_PATIENCE.as_secs());
+            Err(io::Error::new(io::ErrorKind::TimedOut, words))
+        }
+    }
+}
+
+/// Options of a connection, whoever opened it.
+pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
+    // We write whole buffers; waiting for more (Nagle) would only add its 40 ms to single changes.
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    // A writable socket then means that the peer really reads, so superseded routes are caught in time.
+    socket.set_tcp_notsent_lowat(UNSENT_OCTETS_MAX)?;
+    // Routing traffic goes first where links are full (RFC 4594 §3.2). Not vital: a refusal is no error.
+    let _ = match stream.peer_addr()? {
+        SocketAddr::V4(_) => socket.set_tos_v4(CLASS_SELECTOR_6),
+        SocketAddr::V6(_) => socket.set_tclass_v6(CLASS_SELECTOR_6),
+    };
+    Ok(())
+}
+
+/// The system's words without its numbers and capitals, and with what helps.
+pub(crate) fn in_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "address in use".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "no interface has this address".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "permission denied (a port below 1024 needs CAP_NET_BIND_SERVICE)".to_owned()
+        }
+        _ => {
+            let words = error.to_string();
+            let words = words
+                .split_once(" (os error ")
+                .map_or(words.as_str(), |(words, _)| words);
+            let mut letters = words.chars();
+            letters.next().map_or_else(String::new, |first| {
+                first.to_lowercase().chain(letters).collect()
+            })
+        }
+    }
+}
+
+fn stream(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// A cluster's nodes come back all at once; a short queue would cost them SYN time-outs.
+const BACKLOG: i32 = 4096;
+const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+const UNSENT_OCTETS_MAX: u32 = 128 * 1024;
+const CLASS_SELECTOR_6: u32 = 0xc0;
