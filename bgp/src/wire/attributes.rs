@@ -1,6 +1,13 @@
-//! Path attributes (RFC 4271 §4.3, §5) as values.
+//! Path attributes (RFC 4271 §4.3, §5) as values; `decode` and `encode` beside it turn them to octets.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
+
+pub use super::as_path::{AsPath, Segment};
+use super::iana::attribute_flag;
+
+pub(super) mod decode;
+pub(super) mod encode;
 
 /// The attributes of a path, next hop included, NLRI not.
 ///
@@ -47,30 +54,46 @@ pub enum Origin {
     Incomplete,
 }
 
-/// AS_PATH.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct AsPath(pub Vec<Segment>);
-
-/// A segment of an AS_PATH.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Segment {
-    /// AS_SEQUENCE.
-    Sequence(Vec<u32>),
-    /// AS_SET.
-    Set(Vec<u32>),
-    /// AS_CONFED_SEQUENCE (RFC 5065).
-    ConfedSequence(Vec<u32>),
-    /// AS_CONFED_SET (RFC 5065).
-    ConfedSet(Vec<u32>),
-}
-
 /// An attribute that we do not know and pass on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UnknownAttribute {
     /// Attribute Type Code.
     pub code: u8,
-    /// Attribute Flags as received (with the partial bit set when we pass it on).
+    /// Attribute Flags as received, of which only optional, transitive and partial are kept. The
+    /// partial bit is set when we pass it on (RFC 4271 §5).
     pub flags: u8,
     /// Attribute Value.
     pub value: Vec<u8>,
 }
+
+impl Origin {
+    /// In ORIGIN.
+    fn number(self) -> u8 {
+        match self {
+            Origin::Igp => 0,
+            Origin::Egp => 1,
+            Origin::Incomplete => 2,
+        }
+    }
+
+    fn from_number(number: u8) -> Option<Origin> {
+        [Origin::Igp, Origin::Egp, Origin::Incomplete]
+            .into_iter()
+            .find(|origin| origin.number() == number)
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Origin::Igp => "igp",
+            Origin::Egp => "egp",
+            Origin::Incomplete => "incomplete",
+        })
+    }
+}
+
+/// The category of an attribute, as its flags say it (RFC 4271 §5).
+pub(super) const WELL_KNOWN: u8 = attribute_flag::TRANSITIVE;
+pub(super) const OPTIONAL_TRANSITIVE: u8 = attribute_flag::OPTIONAL | attribute_flag::TRANSITIVE;
+pub(super) const OPTIONAL_NON_TRANSITIVE: u8 = attribute_flag::OPTIONAL;

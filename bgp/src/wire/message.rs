@@ -1,8 +1,21 @@
 //! Header (RFC 4271 §4.1), the five messages, and how a session's agreements change their form.
+//!
+//! ```text
+//!  0                   1                   2                   3
+//!  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! |                 Marker: 16 octets, all ones ...               |
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! |     Length (of it all)        |      Type     |  body ...
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! ```
 
+use super::cursor::Cursor;
+use super::family::Family;
+use super::iana::{header_error, message_type};
+pub use super::notification::Notification;
 use super::open::Open;
 use super::update::Update;
-use super::Family;
 
 /// What two speakers agreed on that changes how octets are read and written.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -13,10 +26,17 @@ pub struct Codec {
     pub message_octets_max: usize,
     /// Families that may appear in MP_REACH_NLRI and MP_UNREACH_NLRI.
     pub families: Vec<Family>,
+    /// The peer is external (eBGP): LOCAL_PREF, ORIGINATOR_ID and CLUSTER_LIST from it are discarded,
+    /// well formed or not (RFC 7606 §7.5, §7.9, §7.10).
+    pub peer_is_external: bool,
 }
 
 /// A BGP message.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one at a time is looked at and gone; nobody keeps many"
+)]
 pub enum Message {
     /// RFC 4271 §4.2.
     Open(Open),
@@ -26,55 +46,174 @@ pub enum Message {
     Notification(Notification),
     /// RFC 4271 §4.4.
     Keepalive,
-    /// RFC 2918; a family that we do not know is `None`.
+    /// RFC 2918; `None`: a family that we do not know, or not a request (the subtypes of RFC 7313,
+    /// which we do not offer). To be ignored then.
     RouteRefresh(Option<Family>),
-}
-
-/// NOTIFICATION: error code, subcode, data.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notification {
-    /// Error code.
-    pub code: u8,
-    /// Error subcode.
-    pub subcode: u8,
-    /// Data.
-    pub data: Vec<u8>,
 }
 
 impl Codec {
     /// Before OPEN.
     pub fn initial() -> Codec {
-        todo!()
+        Codec {
+            four_octet_as: false,
+            message_octets_max: MESSAGE_OCTETS_MAX,
+            families: Vec::new(),
+            peer_is_external: false,
+        }
     }
 
     /// The length of the first message in `bytes`, checked (RFC 4271 §6.1); `None`: header incomplete.
+    ///
+    /// A marker that is wrong is found before the header is complete.
     pub fn frame(&self, bytes: &[u8]) -> Result<Option<usize>, Notification> {
-        todo!()
+        let mut cursor = Cursor::new(bytes);
+        let marker = &bytes[..bytes.len().min(MARKER_OCTETS)];
+        if marker.iter().any(|&octet| octet != MARKER_OCTET) {
+            let subcode = header_error::CONNECTION_NOT_SYNCHRONIZED;
+            return Err(Notification::header(subcode, &[]));
+        }
+        let mut header = || {
+            cursor.take(MARKER_OCTETS)?;
+            Some((cursor.u16()?, cursor.u8()?))
+        };
+        let Some((length, kind)) = header() else {
+            return Ok(None);
+        };
+        let octets = usize::from(length);
+        let fits = match kind {
+            // RFC 8654 §3: these two stay small.
+            message_type::OPEN => (OPEN_OCTETS_MIN..=MESSAGE_OCTETS_MAX).contains(&octets),
+            message_type::KEEPALIVE => octets == HEADER_OCTETS,
+            message_type::UPDATE => (UPDATE_OCTETS_MIN..=self.message_octets_max).contains(&octets),
+            message_type::NOTIFICATION => {
+                (NOTIFICATION_OCTETS_MIN..=self.message_octets_max).contains(&octets)
+            }
+            // A longer one carries filters (RFC 5291), which we do not offer.
+            message_type::ROUTE_REFRESH => octets == ROUTE_REFRESH_OCTETS,
+            _ => (HEADER_OCTETS..=self.message_octets_max).contains(&octets),
+        };
+        if !fits {
+            let subcode = header_error::BAD_MESSAGE_LENGTH;
+            return Err(Notification::header(subcode, &length.to_be_bytes()));
+        }
+        if !(message_type::OPEN..=message_type::ROUTE_REFRESH).contains(&kind) {
+            return Err(Notification::header(
+                header_error::BAD_MESSAGE_TYPE,
+                &[kind],
+            ));
+        }
+        Ok(Some(octets))
     }
 
     /// One whole message. `Err`: the NOTIFICATION that ends the session.
     pub fn decode(&self, message: &[u8]) -> Result<Message, Notification> {
-        todo!()
+        if self.frame(message)? != Some(message.len()) {
+            let length = message.get(MARKER_OCTETS..MARKER_OCTETS + 2).unwrap_or(&[]);
+            return Err(Notification::header(
+                header_error::BAD_MESSAGE_LENGTH,
+                length,
+            ));
+        }
+        let (header, body) = message.split_at(HEADER_OCTETS);
+        let kind = header[HEADER_OCTETS - 1];
+        let decoded = match kind {
+            message_type::OPEN => Message::Open(Open::decode(body)?),
+            message_type::UPDATE => Message::Update(Update::decode(body, self)?),
+            message_type::KEEPALIVE => Message::Keepalive,
+            message_type::NOTIFICATION => match Notification::decode(body) {
+                Some(notification) => Message::Notification(notification),
+                None => return Err(Notification::header(header_error::BAD_MESSAGE_LENGTH, &[])),
+            },
+            _ => Message::RouteRefresh(decode_route_refresh(body)),
+        };
+        Ok(decoded)
     }
 
-    /// Appends the message to `out`. An UPDATE must fit (see [`Codec::encode_announce`]).
+    /// Appends the message to `out`.
+    ///
+    /// An UPDATE must fit into one message (see [`Codec::encode_announce`] and
+    /// [`Codec::encode_withdraw`], which see to it); of one that does not, nothing is appended. Of a
+    /// NOTIFICATION's data and an OPEN's capabilities goes what fits.
     pub fn encode(&self, message: &Message, out: &mut Vec<u8>) {
-        todo!()
-    }
-
-    /// Appends as many UPDATEs as needed to announce `prefixes` (one family) with `attributes`.
-    /// Returns how many.
-    pub fn encode_announce(&self, attributes: &super::Attributes, prefixes: &[ipnet::IpNet], out: &mut Vec<u8>) -> usize {
-        todo!()
-    }
-
-    /// Appends as many UPDATEs as needed to withdraw `prefixes` (any families). Returns how many.
-    pub fn encode_withdraw(&self, prefixes: &[ipnet::IpNet], out: &mut Vec<u8>) -> usize {
-        todo!()
-    }
-
-    /// Appends End-of-RIB (RFC 4724 §2).
-    pub fn encode_end_of_rib(&self, family: Family, out: &mut Vec<u8>) {
-        todo!()
+        let start = begin(out, message.kind());
+        match message {
+            Message::Open(open) => open.encode(MESSAGE_OCTETS_MAX - HEADER_OCTETS, out),
+            Message::Update(update) => update.encode(self, out),
+            Message::Notification(notification) => {
+                notification.encode(self.message_octets_max - HEADER_OCTETS, out);
+            }
+            Message::Keepalive => {}
+            Message::RouteRefresh(family) => encode_route_refresh(*family, out),
+        }
+        if out.len() - start > self.message_octets_max {
+            out.truncate(start);
+        } else {
+            finish(out, start);
+        }
     }
 }
+
+impl Message {
+    fn kind(&self) -> u8 {
+        match self {
+            Message::Open(_) => message_type::OPEN,
+            Message::Update(_) => message_type::UPDATE,
+            Message::Notification(_) => message_type::NOTIFICATION,
+            Message::Keepalive => message_type::KEEPALIVE,
+            Message::RouteRefresh(_) => message_type::ROUTE_REFRESH,
+        }
+    }
+}
+
+/// Appends a header whose length [`finish`] fills in, and says where it begins.
+pub(super) fn begin(out: &mut Vec<u8>, kind: u8) -> usize {
+    let start = out.len();
+    out.extend_from_slice(&[MARKER_OCTET; MARKER_OCTETS]);
+    out.extend_from_slice(&[0, 0, kind]);
+    start
+}
+
+/// Fills in the length of the message that begins at `start` and ends where `out` does.
+pub(super) fn finish(out: &mut [u8], start: usize) {
+    let octets = out.len() - start;
+    fill_length(out, start + MARKER_OCTETS, octets);
+}
+
+/// Writes `length` as two octets at `at`. All our lengths are bounded by that of a message.
+pub(super) fn fill_length(out: &mut [u8], at: usize, length: usize) {
+    let length = u16::try_from(length).unwrap_or(u16::MAX);
+    out[at..at + 2].copy_from_slice(&length.to_be_bytes());
+}
+
+/// RFC 2918 §3: AFI, an octet that RFC 7313 §3.2 made a subtype, SAFI.
+fn decode_route_refresh(body: &[u8]) -> Option<Family> {
+    let mut cursor = Cursor::new(body);
+    let (afi, subtype, safi) = (cursor.u16()?, cursor.u8()?, cursor.u8()?);
+    Family::from_numbers(afi, safi).filter(|_| subtype == ROUTE_REFRESH_REQUEST)
+}
+
+fn encode_route_refresh(family: Option<Family>, out: &mut Vec<u8>) {
+    let (afi, safi) = family.map_or((0, 0), Family::numbers);
+    out.extend_from_slice(&afi.to_be_bytes());
+    out.extend_from_slice(&[ROUTE_REFRESH_REQUEST, safi]);
+}
+
+/// RFC 4271 §4.1; RFC 8654 raises it where both sides agree.
+pub(super) const MESSAGE_OCTETS_MAX: usize = 4096;
+/// RFC 4271 §4.1.
+pub(super) const HEADER_OCTETS: usize = 19;
+/// RFC 4271 §4.2.
+const OPEN_OCTETS_MIN: usize = 29;
+/// RFC 4271 §4.3.
+const UPDATE_OCTETS_MIN: usize = 23;
+/// RFC 4271 §4.5.
+const NOTIFICATION_OCTETS_MIN: usize = 21;
+/// RFC 2918 §3.
+const ROUTE_REFRESH_OCTETS: usize = 23;
+/// RFC 7313 §3.2: a normal request.
+const ROUTE_REFRESH_REQUEST: u8 = 0;
+const MARKER_OCTET: u8 = 0xff;
+const MARKER_OCTETS: usize = 16;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,557 @@
+//! Octets to attributes, with a complaint for each that is not as it should be.
+//!
+//! RFC 7606 §3 names three things to do about one, here from mild to severe: ignore the attribute, take the
+//! UPDATE's prefixes back, end the session. The first two are [`Complaint`]s, the third is the `Err`.
+//! What RFC 7606 §3 (c) asks for wrong flags (treat-as-withdraw) we do for every attribute.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+use super::{
+    AsPath, Attributes, OPTIONAL_NON_TRANSITIVE, OPTIONAL_TRANSITIVE, Origin, UnknownAttribute,
+    WELL_KNOWN,
+};
+use crate::wire::cursor::Cursor;
+use crate::wire::family::Family;
+use crate::wire::iana::{AS_TRANS, attribute_code as code, attribute_flag, update_error};
+use crate::wire::message::Codec;
+use crate::wire::notification::{Hex, Notification};
+use crate::wire::prefix;
+use crate::wire::update::{AttributeError, AttributeErrorAction, MpReach};
+
+/// What the Path Attributes field says.
+#[derive(Debug, Default)]
+pub(in crate::wire) struct Decoded<'a> {
+    /// With NEXT_HOP as next hop.
+    pub(in crate::wire) attributes: Attributes,
+    /// MP_REACH_NLRI of a family that was agreed, if it announces anything.
+    pub(in crate::wire) mp_reach: Option<MpReach>,
+    /// MP_UNREACH_NLRI of a family that was agreed.
+    pub(in crate::wire) mp_unreach: Option<(Family, Vec<IpNet>)>,
+    /// MP_REACH_NLRI of a family that was not agreed, and was passed over.
+    pub(in crate::wire) mp_reach_ignored: bool,
+    /// In order.
+    pub(in crate::wire) complaints: Vec<Complaint<'a>>,
+    /// Which attributes there were, good or bad.
+    pub(in crate::wire) seen: Codes,
+    /// The list ended inside an attribute.
+    pub(in crate::wire) broken: bool,
+    repeated: Codes,
+    as4_path: Option<AsPath>,
+    as4_aggregator: Option<(u32, Ipv4Addr)>,
+}
+
+/// An error, and the NOTIFICATION it makes when it has to end the session after all (RFC 7606 §5.2).
+#[derive(Debug)]
+pub(in crate::wire) struct Complaint<'a> {
+    pub(in crate::wire) error: AttributeError,
+    pub(in crate::wire) subcode: u8,
+    pub(in crate::wire) data: &'a [u8],
+}
+
+/// A set of Attribute Type Codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in crate::wire) struct Codes([u64; 4]);
+
+impl Codes {
+    pub(in crate::wire) fn contains(&self, code: u8) -> bool {
+        self.0[usize::from(code / 64)] & (1 << (code % 64)) != 0
+    }
+
+    /// True when it is new.
+    fn insert(&mut self, code: u8) -> bool {
+        let new = !self.contains(code);
+        self.0[usize::from(code / 64)] |= 1 << (code % 64);
+        new
+    }
+
+    /// Exactly this one.
+    pub(in crate::wire) fn is_only(&self, code: u8) -> bool {
+        let mut only = Codes::default();
+        only.insert(code);
+        *self == only
+    }
+}
+
+/// One attribute, cut out.
+#[derive(Debug, Clone, Copy)]
+struct Raw<'a> {
+    flags: u8,
+    code: u8,
+    value: &'a [u8],
+    /// Flags, code and length included: the data of a NOTIFICATION.
+    octets: &'a [u8],
+}
+
+/// What is wrong with a value.
+struct Fault {
+    action: Action,
+    subcode: u8,
+    detail: String,
+}
+
+/// What to do about it.
+enum Action {
+    Soft(AttributeErrorAction),
+    Reset,
+}
+
+use AttributeErrorAction::{Discard, TreatAsWithdraw};
+
+impl<'a> Decoded<'a> {
+    /// Walks the Path Attributes field once.
+    pub(in crate::wire) fn decode(
+        field: &'a [u8],
+        codec: &Codec,
+    ) -> Result<Decoded<'a>, Notification> {
+        let mut decoded = Decoded::default();
+        let mut cursor = Cursor::new(field);
+        while !cursor.is_empty() {
+            match Raw::read(&mut cursor) {
+                Ok(raw) => decoded.take(raw, codec)?,
+                Err((code, detail)) => {
+                    // RFC 7606 §4: what follows cannot be found, but the NLRI field can.
+                    decoded.broken = true;
+                    decoded.complaints.push(Complaint {
+                        error: AttributeError {
+                            action: TreatAsWithdraw,
+                            code,
+                            detail,
+                        },
+                        subcode: update_error::MALFORMED_ATTRIBUTE_LIST,
+                        data: &[],
+                    });
+                    break;
+                }
+            }
+        }
+        decoded.merge_as4();
+        decoded
+            .attributes
+            .unknown
+            .sort_by_key(|unknown| unknown.code);
+        Ok(decoded)
+    }
+
+    fn take(&mut self, raw: Raw<'a>, codec: &Codec) -> Result<(), Notification> {
+        let multiprotocol = matches!(raw.code, code::MP_REACH_NLRI | code::MP_UNREACH_NLRI);
+
+        // RFC 7606 §3 (g): the first one counts.
+        if !self.seen.insert(raw.code) {
+            if multiprotocol {
+                return Err(Notification::update(
+                    update_error::MALFORMED_ATTRIBUTE_LIST,
+                    &[],
+                ));
+            }
+            if self.repeated.insert(raw.code) {
+                let detail = format!("repeated with value {}", Hex(raw.value));
+                self.complain(raw, Discard, update_error::MALFORMED_ATTRIBUTE_LIST, detail);
+            }
+            return Ok(());
+        }
+
+        let Some(category) = category(raw.code) else {
+            return self.take_unknown(raw);
+        };
+
+        // RFC 7606 §7.5, §7.9, §7.10: no business of an external peer, whatever is in it.
+        let internal = matches!(
+            raw.code,
+            code::LOCAL_PREF | code::ORIGINATOR_ID | code::CLUSTER_LIST
+        );
+        if internal && codec.peer_is_external {
+            let detail = format!("from an external peer, value {}", Hex(raw.value));
+            self.complain(raw, Discard, update_error::OPTIONAL_ATTRIBUTE_ERROR, detail);
+            return Ok(());
+        }
+
+        // RFC 7606 §3 (c).
+        if (raw.flags ^ category) & OPTIONAL_TRANSITIVE != 0 {
+            let detail = format!("flags {:#04x}, should be {category:#04x}", raw.flags);
+            let subcode = update_error::ATTRIBUTE_FLAGS_ERROR;
+            self.complain(raw, TreatAsWithdraw, subcode, detail);
+            if !multiprotocol {
+                return Ok(()); // else its prefixes are needed for the withdrawal
+            }
+        }
+
+        match self.take_value(raw, codec) {
+            Ok(()) => Ok(()),
+            Err(Fault {
+                action: Action::Soft(action),
+                subcode,
+                detail,
+            }) => {
+                self.complain(raw, action, subcode, detail);
+                Ok(())
+            }
+            Err(fault) => Err(Notification::update(fault.subcode, raw.octets)),
+        }
+    }
+
+    fn take_value(&mut self, raw: Raw<'a>, codec: &Codec) -> Result<(), Fault> {
+        let wide = codec.four_octet_as;
+        let attributes = &mut self.attributes;
+        match raw.code {
+            code::ORIGIN => {
+                let [number] = fixed(raw, TreatAsWithdraw)?;
+                let origin = Origin::from_number(number);
+                attributes.origin = origin.ok_or_else(|| {
+                    let subcode = update_error::INVALID_ORIGIN_ATTRIBUTE;
+                    withdraw(subcode, format!("undefined value {number}"))
+                })?;
+            }
+            code::AS_PATH => {
+                attributes.as_path = AsPath::decode(raw.value, wide).map_err(|error| {
+                    let subcode = update_error::MALFORMED_AS_PATH;
+                    withdraw(subcode, format!("{error}, value {}", Hex(raw.value)))
+                })?;
+            }
+            code::NEXT_HOP => {
+                let next_hop = Ipv4Addr::from(fixed::<4>(raw, TreatAsWithdraw)?);
+                check_next_hop(IpAddr::V4(next_hop))?;
+                attributes.next_hop = Some(IpAddr::V4(next_hop));
+            }
+            code::MULTI_EXIT_DISC => {
+                attributes.med = Some(u32::from_be_bytes(fixed(raw, TreatAsWithdraw)?));
+            }
+            code::LOCAL_PREF => {
+                attributes.local_pref = Some(u32::from_be_bytes(fixed(raw, TreatAsWithdraw)?));
+            }
+            code::ATOMIC_AGGREGATE => {
+                let [] = fixed(raw, Discard)?;
+                attributes.atomic_aggregate = true;
+            }
+            code::AGGREGATOR if wide => {
+                attributes.aggregator = Some(aggregator(raw)?);
+            }
+            code::AGGREGATOR => {
+                let [high, low, router_id @ ..] = fixed::<6>(raw, Discard)?;
+                let asn = u32::from(u16::from_be_bytes([high, low]));
+                attributes.aggregator = Some(aggregator_of(asn, router_id)?);
+            }
+            code::COMMUNITIES => {
+                let communities = array_of::<4>(raw)?.iter();
+                attributes.communities = communities.map(|&one| u32::from_be_bytes(one)).collect();
+            }
+            code::ORIGINATOR_ID => {
+                let originator_id = Ipv4Addr::from(fixed::<4>(raw, TreatAsWithdraw)?);
+                attributes.originator_id = Some(originator_id);
+            }
+            code::CLUSTER_LIST => {
+                let clusters = array_of::<4>(raw)?.iter();
+                attributes.cluster_list = clusters.map(|&one| Ipv4Addr::from(one)).collect();
+            }
+            code::EXTENDED_COMMUNITIES => {
+                let communities = array_of::<8>(raw)?.iter();
+                attributes.extended_communities =
+                    communities.map(|&one| u64::from_be_bytes(one)).collect();
+            }
+            code::LARGE_COMMUNITY => {
+                attributes.large_communities = large_communities(array_of::<12>(raw)?);
+            }
+            code::AS4_PATH | code::AS4_AGGREGATOR if wide => {
+                // RFC 6793 §4.1.
+                let detail = "from a peer whose AS numbers are four octets".to_owned();
+                return Err(discard(update_error::OPTIONAL_ATTRIBUTE_ERROR, detail));
+            }
+            code::AS4_PATH => {
+                // RFC 6793 §6.
+                self.as4_path = Some(AsPath::decode(raw.value, true).map_err(|error| {
+                    let subcode = update_error::OPTIONAL_ATTRIBUTE_ERROR;
+                    discard(subcode, format!("{error}, value {}", Hex(raw.value)))
+                })?);
+            }
+            code::AS4_AGGREGATOR => self.as4_aggregator = Some(aggregator(raw)?),
+            code::MP_REACH_NLRI => self.take_mp_reach(raw, codec)?,
+            code::MP_UNREACH_NLRI => self.take_mp_unreach(raw, codec)?,
+            _ => {} // `category` knows no others
+        }
+        Ok(())
+    }
+
+    /// RFC 4271 §5: kept if transitive, else quietly ignored. Nobody may send a well-known one that we
+    /// do not know (§6.3).
+    fn take_unknown(&mut self, raw: Raw<'a>) -> Result<(), Notification> {
+        if raw.flags & attribute_flag::OPTIONAL == 0 {
+            let subcode = update_error::UNRECOGNIZED_WELL_KNOWN_ATTRIBUTE;
+            return Err(Notification::update(subcode, raw.octets));
+        }
+        if raw.flags & attribute_flag::TRANSITIVE != 0 {
+            self.attributes.unknown.push(UnknownAttribute {
+                code: raw.code,
+                flags: raw.flags & (OPTIONAL_TRANSITIVE | attribute_flag::PARTIAL),
+                value: raw.value.to_vec(),
+            });
+        }
+        Ok(())
+    }
+
+    /// RFC 4760 §3. Without its prefixes nothing can be withdrawn, so it is whole or the session ends
+    /// (RFC 7606 §5.3, §7.11).
+    fn take_mp_reach(&mut self, raw: Raw<'a>, codec: &Codec) -> Result<(), Fault> {
+        let mut cursor = Cursor::new(raw.value);
+        let Some(family) = agreed_family(&mut cursor, codec)? else {
+            self.mp_reach_ignored = true;
+            return Err(family_not_agreed(raw));
+        };
+        let mut front = || {
+            let length = cursor.u8()?;
+            let next_hop = cursor.take(usize::from(length))?;
+            let _reserved = cursor.u8()?;
+            next_hops(family, next_hop)
+        };
+        let (next_hop, link_local) = front().ok_or_else(reset)?;
+        let mut prefixes = Vec::new();
+        prefix::decode(cursor.rest(), family, &mut prefixes).map_err(|_| reset())?;
+        if prefixes.is_empty() {
+            return Ok(());
+        }
+        self.mp_reach = Some(MpReach {
+            family,
+            next_hop,
+            link_local,
+            prefixes,
+        });
+        check_next_hop(next_hop)
+    }
+
+    /// RFC 4760 §4.
+    fn take_mp_unreach(&mut self, raw: Raw<'a>, codec: &Codec) -> Result<(), Fault> {
+        let mut cursor = Cursor::new(raw.value);
+        let Some(family) = agreed_family(&mut cursor, codec)? else {
+            return Err(family_not_agreed(raw));
+        };
+        let mut prefixes = Vec::new();
+        prefix::decode(cursor.rest(), family, &mut prefixes).map_err(|_| reset())?;
+        self.mp_unreach = Some((family, prefixes));
+        Ok(())
+    }
+
+    /// RFC 6793 §4.2.3: what a speaker of two-octet AS numbers carried through for others.
+    fn merge_as4(&mut self) {
+        let as4_path = self.as4_path.take();
+        let as4_aggregator = self.as4_aggregator.take();
+        if let (Some((asn, _)), Some(_)) = (self.attributes.aggregator, as4_aggregator) {
+            if asn != u32::from(AS_TRANS) {
+                return; // somebody aggregated later who knew neither attribute
+            }
+            self.attributes.aggregator = as4_aggregator;
+        }
+        if let Some(as4_path) = as4_path {
+            let as_path = std::mem::take(&mut self.attributes.as_path);
+            self.attributes.as_path = as_path.merge_as4(as4_path);
+        }
+    }
+
+    fn complain(
+        &mut self,
+        raw: Raw<'a>,
+        action: AttributeErrorAction,
+        subcode: u8,
+        detail: String,
+    ) {
+        self.complaints.push(Complaint {
+            error: AttributeError {
+                action,
+                code: raw.code,
+                detail,
+            },
+            subcode,
+            data: raw.octets,
+        });
+    }
+}
+
+impl<'a> Raw<'a> {
+    /// The next attribute. `Err`: its code (0 when not even that is there), and what is missing
+    /// (RFC 7606 §4).
+    fn read(cursor: &mut Cursor<'a>) -> Result<Raw<'a>, (u8, String)> {
+        let all = cursor.rest();
+        let mut header = || {
+            let [flags, code] = cursor.array()?;
+            let length = if flags & attribute_flag::EXTENDED_LENGTH != 0 {
+                usize::from(cursor.u16()?)
+            } else {
+                usize::from(cursor.u8()?)
+            };
+            Some((flags, code, length))
+        };
+        let Some((flags, code, length)) = header() else {
+            let code = all.get(1).copied().unwrap_or(0);
+            return Err((code, format!("the attribute list ends with {}", Hex(all))));
+        };
+        let left = cursor.rest().len();
+        let Some(value) = cursor.take(length) else {
+            let detail = format!("length {length}, but {left} octets are left of the attributes");
+            return Err((code, detail));
+        };
+        Ok(Raw {
+            flags,
+            code,
+            value,
+            octets: &all[..all.len() - cursor.rest().len()],
+        })
+    }
+}
+
+/// Optional and transitive bits as they should be; `None`: not an attribute that we know.
+fn category(code: u8) -> Option<u8> {
+    Some(match code {
+        code::ORIGIN
+        | code::AS_PATH
+        | code::NEXT_HOP
+        | code::LOCAL_PREF
+        | code::ATOMIC_AGGREGATE => WELL_KNOWN,
+        code::MULTI_EXIT_DISC
+        | code::ORIGINATOR_ID
+        | code::CLUSTER_LIST
+        | code::MP_REACH_NLRI
+        | code::MP_UNREACH_NLRI => OPTIONAL_NON_TRANSITIVE,
+        code::AGGREGATOR
+        | code::COMMUNITIES
+        | code::EXTENDED_COMMUNITIES
+        | code::AS4_PATH
+        | code::AS4_AGGREGATOR
+        | code::LARGE_COMMUNITY => OPTIONAL_TRANSITIVE,
+        _ => return None,
+    })
+}
+
+/// A value of exactly `N` octets.
+fn fixed<const N: usize>(raw: Raw<'_>, action: AttributeErrorAction) -> Result<[u8; N], Fault> {
+    raw.value.try_into().map_err(|_| {
+        let length = raw.value.len();
+        Fault {
+            action: Action::Soft(action),
+            subcode: update_error::ATTRIBUTE_LENGTH_ERROR,
+            detail: format!("length {length}, should be {N}, value {}", Hex(raw.value)),
+        }
+    })
+}
+
+/// A value of one or more times `N` octets (RFC 7606 §7.8, §7.10, §7.14, RFC 8092 §6).
+fn array_of<const N: usize>(raw: Raw<'_>) -> Result<&[[u8; N]], Fault> {
+    match raw.value.as_chunks::<N>() {
+        ([_, ..], []) => Ok(raw.value.as_chunks::<N>().0),
+        _ => {
+            let length = raw.value.len();
+            let value = Hex(raw.value);
+            let detail = format!("length {length}, should be a multiple of {N}, value {value}");
+            Err(withdraw(update_error::ATTRIBUTE_LENGTH_ERROR, detail))
+        }
+    }
+}
+
+/// AGGREGATOR with four octets of AS number, and AS4_AGGREGATOR.
+fn aggregator(raw: Raw<'_>) -> Result<(u32, Ipv4Addr), Fault> {
+    let [a, b, c, d, router_id @ ..] = fixed::<8>(raw, Discard)?;
+    aggregator_of(u32::from_be_bytes([a, b, c, d]), router_id)
+}
+
+/// RFC 7607 §2: AS number 0 aggregates nothing.
+fn aggregator_of(asn: u32, router_id: [u8; 4]) -> Result<(u32, Ipv4Addr), Fault> {
+    if asn == 0 {
+        let detail = "AS number 0".to_owned();
+        return Err(discard(update_error::OPTIONAL_ATTRIBUTE_ERROR, detail));
+    }
+    Ok((asn, Ipv4Addr::from(router_id)))
+}
+
+/// RFC 8092 §5: "A receiving speaker MUST silently remove redundant BGP Large Communities".
+fn large_communities(values: &[[u8; 12]]) -> Vec<(u32, u32, u32)> {
+    let part = |value: &[u8; 12], at: usize| {
+        u32::from_be_bytes([value[at], value[at + 1], value[at + 2], value[at + 3]])
+    };
+    let community = |value| (part(value, 0), part(value, 4), part(value, 8));
+    let mut communities: Vec<_> = values.iter().map(community).collect();
+    if communities.len() > 1 {
+        let mut seen = std::collections::BTreeSet::new();
+        communities.retain(|community| seen.insert(*community));
+    }
+    communities
+}
+
+/// AFI and SAFI; `Ok(None)`: not one that this session carries.
+fn agreed_family(cursor: &mut Cursor<'_>, codec: &Codec) -> Result<Option<Family>, Fault> {
+    let mut numbers = || Some((cursor.u16()?, cursor.u8()?));
+    let (afi, safi) = numbers().ok_or_else(reset)?;
+    let agreed = |family: &Family| codec.families.contains(family);
+    Ok(Family::from_numbers(afi, safi).filter(agreed))
+}
+
+fn family_not_agreed(raw: Raw<'_>) -> Fault {
+    let detail = match raw.value {
+        [high, low, safi, ..] => {
+            let afi = u16::from_be_bytes([*high, *low]);
+            format!("AFI {afi}, SAFI {safi} is not agreed for this session")
+        }
+        _ => String::new(),
+    };
+    discard(update_error::OPTIONAL_ATTRIBUTE_ERROR, detail)
+}
+
+/// The global and the link-local next hop (RFC 4760 §3, RFC 2545 §3); `None`: no such length.
+fn next_hops(family: Family, octets: &[u8]) -> Option<(IpAddr, Option<Ipv6Addr>)> {
+    match family {
+        Family::Ipv4Unicast => {
+            let next_hop = <[u8; 4]>::try_from(octets).ok()?;
+            Some((IpAddr::V4(Ipv4Addr::from(next_hop)), None))
+        }
+        Family::Ipv6Unicast => {
+            let (global, link_local) = octets.split_first_chunk::<16>()?;
+            let global = IpAddr::V6(Ipv6Addr::from(*global));
+            if link_local.is_empty() {
+                return Some((global, None));
+            }
+            // Some fill the second half with anything; only a link-local address is one.
+            let link_local = Ipv6Addr::from(<[u8; 16]>::try_from(link_local).ok()?);
+            Some((
+                global,
+                Some(link_local).filter(Ipv6Addr::is_unicast_link_local),
+            ))
+        }
+    }
+}
+
+/// RFC 4271 §6.3: "represents a valid IP host address". Whether we can use it is the RIB's question.
+fn check_next_hop(next_hop: IpAddr) -> Result<(), Fault> {
+    let valid = match next_hop {
+        IpAddr::V4(next_hop) => {
+            next_hop.octets()[0] != 0 && !next_hop.is_multicast() && !next_hop.is_broadcast()
+        }
+        IpAddr::V6(next_hop) => !next_hop.is_unspecified() && !next_hop.is_multicast(),
+    };
+    if valid {
+        return Ok(());
+    }
+    let detail = format!("next hop {next_hop} is no host's address");
+    Err(withdraw(update_error::INVALID_NEXT_HOP_ATTRIBUTE, detail))
+}
+
+fn discard(subcode: u8, detail: String) -> Fault {
+    Fault {
+        action: Action::Soft(Discard),
+        subcode,
+        detail,
+    }
+}
+
+fn withdraw(subcode: u8, detail: String) -> Fault {
+    Fault {
+        action: Action::Soft(TreatAsWithdraw),
+        subcode,
+        detail,
+    }
+}
+
+/// RFC 4760 §7.
+fn reset() -> Fault {
+    Fault {
+        action: Action::Reset,
+        subcode: update_error::OPTIONAL_ATTRIBUTE_ERROR,
+        detail: String::new(),
+    }
+}

@@ -1,0 +1,158 @@
+//! NOTIFICATION (RFC 4271 §4.5): why a session ends, for the wire and in words.
+
+use std::fmt;
+
+use super::cursor::Cursor;
+use super::iana::{UNSPECIFIC, cease, error_code, error_name, error_subcode_name};
+
+/// NOTIFICATION: error code, subcode, data.
+///
+/// ```text
+/// +------------+---------------+----------+
+/// | error code | error subcode | data ... |
+/// +------------+---------------+----------+
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notification {
+    /// Error code.
+    pub code: u8,
+    /// Error subcode.
+    pub subcode: u8,
+    /// Data.
+    pub data: Vec<u8>,
+}
+
+impl Notification {
+    /// With these data.
+    pub fn new(code: u8, subcode: u8, data: &[u8]) -> Notification {
+        Notification {
+            code,
+            subcode,
+            data: data.to_vec(),
+        }
+    }
+
+    /// Cease with a text for the other side's operator (RFC 9003 §2), cut at 255 octets.
+    ///
+    /// Only [`cease::ADMINISTRATIVE_SHUTDOWN`] and [`cease::ADMINISTRATIVE_RESET`] carry one.
+    pub fn cease_with_communication(subcode: u8, text: &str) -> Notification {
+        let ends = text.char_indices().map(|(at, char)| at + char.len_utf8());
+        let end = ends.take_while(|end| *end <= TEXT_OCTETS_MAX).last();
+        let text = &text.as_bytes()[..end.unwrap_or(0)];
+        let length = u8::try_from(text.len()).unwrap_or(u8::MAX);
+        let mut data = vec![length];
+        data.extend_from_slice(text);
+        Notification {
+            code: error_code::CEASE,
+            subcode,
+            data,
+        }
+    }
+
+    /// The text of RFC 9003 §2; `None`: there is none, or it is malformed.
+    pub fn communication(&self) -> Option<String> {
+        let carries = matches!(
+            (self.code, self.subcode),
+            (
+                error_code::CEASE,
+                cease::ADMINISTRATIVE_SHUTDOWN | cease::ADMINISTRATIVE_RESET
+            )
+        );
+        let (length, text) = self.data.split_first().filter(|_| carries)?;
+        let text = text
+            .get(..usize::from(*length))
+            .filter(|text| !text.is_empty())?;
+        Some(String::from_utf8_lossy(text).into_owned())
+    }
+
+    pub(super) fn header(subcode: u8, data: &[u8]) -> Notification {
+        Notification::new(error_code::MESSAGE_HEADER, subcode, data)
+    }
+
+    pub(super) fn open(subcode: u8, data: &[u8]) -> Notification {
+        Notification::new(error_code::OPEN, subcode, data)
+    }
+
+    pub(super) fn update(subcode: u8, data: &[u8]) -> Notification {
+        Notification::new(error_code::UPDATE, subcode, data)
+    }
+
+    /// `None`: shorter than its two numbers, which the header's check has ruled out.
+    pub(super) fn decode(body: &[u8]) -> Option<Notification> {
+        let mut cursor = Cursor::new(body);
+        Some(Notification {
+            code: cursor.u8()?,
+            subcode: cursor.u8()?,
+            data: cursor.rest().to_vec(),
+        })
+    }
+
+    /// As much of the data as fits into `octets_max`.
+    pub(super) fn encode(&self, octets_max: usize, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[self.code, self.subcode]);
+        let data_octets = self.data.len().min(octets_max.saturating_sub(2));
+        out.extend_from_slice(&self.data[..data_octets]);
+    }
+
+    /// What RFC 8538 §3.1 packs into a Hard Reset.
+    fn hard_reset_cause(&self) -> Option<Notification> {
+        let hard = (self.code, self.subcode) == (error_code::CEASE, cease::HARD_RESET);
+        Notification::decode(&self.data).filter(|_| hard)
+    }
+}
+
+/// `UPDATE Message Error: Malformed AS_PATH, data 0x40020102`. What the other side wrote is quoted
+/// and escaped, so that it can be logged.
+impl fmt::Display for Notification {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match error_name(self.code) {
+            Some(name) => f.write_str(name)?,
+            None => write!(f, "error code {}", self.code)?,
+        }
+        match error_subcode_name(self.code, self.subcode) {
+            Some(name) => write!(f, ": {name}")?,
+            None if self.subcode != UNSPECIFIC => write!(f, ": subcode {}", self.subcode)?,
+            None => {}
+        }
+        if let Some(text) = self.communication() {
+            return write!(f, " {text:?}");
+        }
+        // Not Display of the cause: it may again hold one, as deep as a message is long.
+        if let Some(cause) = self.hard_reset_cause() {
+            return match error_subcode_name(cause.code, cause.subcode) {
+                Some(name) => write!(f, " ({name})"),
+                None => write!(f, " (code {}, subcode {})", cause.code, cause.subcode),
+            };
+        }
+        if !self.data.is_empty() {
+            write!(f, ", data {}", Hex(&self.data))?;
+        }
+        Ok(())
+    }
+}
+
+/// Octets for people: the first few of them, as `0x…`.
+pub(super) struct Hex<'a>(pub(super) &'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("(none)");
+        }
+        f.write_str("0x")?;
+        for octet in self.0.iter().take(HEX_OCTETS_MAX) {
+            write!(f, "{octet:02x}")?;
+        }
+        if self.0.len() > HEX_OCTETS_MAX {
+            write!(f, "... ({} octets)", self.0.len())?;
+        }
+        Ok(())
+    }
+}
+
+/// RFC 9003 §2.
+const TEXT_OCTETS_MAX: usize = 255;
+const HEX_OCTETS_MAX: usize = 24;
+
+#[cfg(test)]
+mod tests;
