@@ -1,0 +1,67 @@
+//! From what the cluster says to the peers that a node has: pure, no I/O.
+//!
+//! ```text
+//!   Node, BGPPeer, BGPConfiguration ──[View]──┬── identity_of ──► AS number, router id, cluster id, listen
+//!                                             └── peers_of ─────► peers, and faults in words
+//!   IPPool ───────────────────────────────────── export_policy ─► what a peer may get
+//! ```
+//!
+//! Meaning and defaults are Calico's (BGPPeer and BGPConfiguration of `projectcalico.org/v3`), so that the
+//! other side of a session, which may be Calico, comes to the same conclusions. The result depends on the view
+//! alone. Agent and route reflector both use it.
+
+mod export;
+mod facts;
+mod identity;
+mod plan;
+
+pub use export::export_policy;
+pub use identity::{Identity, identity_of};
+pub use plan::{PeerKind, PlannedPeer, SecretRef, peers_of};
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use caracal_datastore::Stored;
+use caracal_datastore::resources::{BGPConfiguration, BGPPeer, IPPool, Node};
+
+/// The part of the cluster that decides about BGP. Keys are resource names.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct View {
+    /// All nodes.
+    pub nodes: BTreeMap<String, Stored<Node>>,
+    /// All BGPPeers.
+    pub peers: BTreeMap<String, Stored<BGPPeer>>,
+    /// `default` and `node.<name>`.
+    pub configurations: BTreeMap<String, Stored<BGPConfiguration>>,
+    /// All pools.
+    pub pools: BTreeMap<String, Stored<IPPool>>,
+}
+
+/// What holds where the cluster says nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Defaults {
+    /// AS number of the cluster.
+    pub asn: u32,
+    /// Proposed hold time. A BGPPeer's `keepaliveTime` changes it to three times that.
+    pub hold_time: Duration,
+    /// ConnectRetryTimer.
+    pub connect_retry: Duration,
+    /// Restart Time of graceful restart.
+    pub restart_time: Duration,
+    /// Where a node listens.
+    pub listen_port: u16,
+}
+
+impl Default for Defaults {
+    /// Calico's, where Calico has one that is not BIRD's: a hold time of 240 s finds a dead node too late.
+    fn default() -> Defaults {
+        Defaults {
+            asn: 64512,
+            hold_time: Duration::from_secs(90),
+            connect_retry: Duration::from_secs(5),
+            restart_time: Duration::from_secs(120),
+            listen_port: 179,
+        }
+    }
+}

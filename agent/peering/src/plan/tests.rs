@@ -1,0 +1,1 @@
+//! States of a cluster and the peers that follow.
