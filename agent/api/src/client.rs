@@ -23,7 +23,7 @@ pub struct Client {
 /// What went wrong between us and the agent.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Nobody listens there.
+    /// Nobody listens there, or it went away before it had answered.
     #[error("no agent on {}: {why}", socket.display())]
     Absent {
         /// Where we looked.
@@ -92,9 +92,9 @@ impl Client {
     ) -> Result<Reply, ClientError> {
         let stream = UnixStream::connect(&self.socket)
             .await
-            .map_err(|error| ClientError::Absent { socket: self.socket.clone(), why: error.to_string() })?;
+            .map_err(|error| self.absent(&error))?;
         let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.nonsense(path, &error))?;
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.absent(&error))?;
         tokio::spawn(connection);
         let request = Request::builder()
             .method(method)
@@ -103,9 +103,9 @@ impl Client {
             .header("content-type", "application/json")
             .body(Full::new(body))
             .map_err(|error| self.nonsense(path, &error))?;
-        let response = sender.send_request(request).await.map_err(|error| self.nonsense(path, &error))?;
+        let response = sender.send_request(request).await.map_err(|error| self.absent(&error))?;
         let status = response.status();
-        let bytes = response.into_body().collect().await.map_err(|error| self.nonsense(path, &error))?.to_bytes();
+        let bytes = response.into_body().collect().await.map_err(|error| self.absent(&error))?.to_bytes();
         if status.is_success() {
             return serde_json::from_slice(&bytes).map_err(|error| self.nonsense(path, &error));
         }
@@ -114,6 +114,11 @@ impl Client {
             Err(_) => format!("{path}: {status}"),
         };
         Err(if status.is_client_error() { ClientError::Refused(words) } else { ClientError::TryLater(words) })
+    }
+
+    /// Also for an agent that is killed in the middle: it is away, it does not talk nonsense.
+    fn absent(&self, why: &dyn std::fmt::Display) -> ClientError {
+        ClientError::Absent { socket: self.socket.clone(), why: why.to_string() }
     }
 
     fn nonsense(&self, request: &str, why: &dyn std::fmt::Display) -> ClientError {
