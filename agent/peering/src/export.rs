@@ -29,13 +29,28 @@ pub fn export_policy(view: &View) -> Policy {
     let mut rules = Vec::new();
     // A rule without prefixes would match everything.
     if !kept_inside.is_empty() {
-        rules.push(PolicyRule { within: kept_inside, local: None, accept: false });
+        rules.push(PolicyRule {
+            within: kept_inside,
+            local: None,
+            accept: false,
+        });
     }
-    rules.push(PolicyRule { within: Vec::new(), local: Some(true), accept: true });
+    rules.push(PolicyRule {
+        within: Vec::new(),
+        local: Some(true),
+        accept: true,
+    });
     if !enabled.is_empty() {
-        rules.push(PolicyRule { within: enabled, local: Some(false), accept: true });
+        rules.push(PolicyRule {
+            within: enabled,
+            local: Some(false),
+            accept: true,
+        });
     }
-    Policy { rules, default_accept: false }
+    Policy {
+        rules,
+        default_accept: false,
+    }
 }
 
 #[cfg(test)]

@@ -26,7 +26,12 @@ pub(crate) struct NodeFacts<'a> {
 impl NodeFacts<'_> {
     /// Its address in the family of `other`.
     pub(crate) fn address_like(&self, other: IpAddr) -> Option<IpAddr> {
-        if other.is_ipv4() { self.ipv4 } else { self.ipv6 }.map(|net| net.addr())
+        if other.is_ipv4() {
+            self.ipv4
+        } else {
+            self.ipv6
+        }
+        .map(|net| net.addr())
     }
 
     /// Its addresses, IPv4 first.
@@ -41,7 +46,10 @@ impl NodeFacts<'_> {
 
 /// The facts of every node that has BGP, in order of name.
 pub(crate) fn nodes<'a>(view: &'a View, defaults: &Defaults) -> Vec<NodeFacts<'a>> {
-    view.nodes.iter().filter_map(|(name, node)| node_facts(name, node, view, defaults)).collect()
+    view.nodes
+        .iter()
+        .filter_map(|(name, node)| node_facts(name, node, view, defaults))
+        .collect()
 }
 
 /// `None`: the node takes no part in BGP (no `spec.bgp`, or no address in it).
@@ -67,12 +75,18 @@ pub(crate) fn node_facts<'a>(
 
 /// BGPConfiguration `default`.
 pub(crate) fn cluster(view: &View) -> Option<&BGPConfiguration> {
-    view.configurations.get("default").map(|stored| &stored.spec)
+    view.configurations
+        .get("default")
+        .map(|stored| &stored.spec)
 }
 
 fn listen_port(view: &View, node: &str, defaults: &Defaults) -> u16 {
-    let own = view.configurations.get(&format!("node.{node}")).and_then(|stored| stored.spec.listen_port);
-    own.or_else(|| cluster(view).and_then(|configuration| configuration.listen_port)).unwrap_or(defaults.listen_port)
+    let own = view
+        .configurations
+        .get(&format!("node.{node}"))
+        .and_then(|stored| stored.spec.listen_port);
+    own.or_else(|| cluster(view).and_then(|configuration| configuration.listen_port))
+        .unwrap_or(defaults.listen_port)
 }
 
 /// The nodes that a BGPPeer is about, parsed once.
@@ -94,7 +108,9 @@ impl<'a> Scope<'a> {
     }
 
     pub(crate) fn selected(field: &str, selector: &str) -> Result<Scope<'a>, String> {
-        Selector::parse(selector).map(Scope::Selected).map_err(|why| format!("{field}: `{selector}`: {why}"))
+        Selector::parse(selector)
+            .map(Scope::Selected)
+            .map_err(|why| format!("{field}: `{selector}`: {why}"))
     }
 
     pub(crate) fn contains(&self, node: &NodeFacts<'_>) -> bool {

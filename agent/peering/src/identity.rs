@@ -34,7 +34,10 @@ pub fn identity_of(
     defaults: &Defaults,
     router_id: Option<&str>,
 ) -> Result<Identity, String> {
-    let stored = view.nodes.get(node).ok_or_else(|| format!("node {node} is not in the datastore"))?;
+    let stored = view
+        .nodes
+        .get(node)
+        .ok_or_else(|| format!("node {node} is not in the datastore"))?;
     let facts = node_facts(node, stored, view, defaults).ok_or_else(|| {
         format!("node {node}: neither spec.bgp.ipv4Address nor spec.bgp.ipv6Address is set")
     })?;
@@ -42,7 +45,8 @@ pub fn identity_of(
         IpAddr::V4(address) => Some(address),
         IpAddr::V6(_) => None,
     });
-    let only_there = cluster(view).is_some_and(|configuration| configuration.bind_mode == Some(BindMode::NodeIP));
+    let only_there = cluster(view)
+        .is_some_and(|configuration| configuration.bind_mode == Some(BindMode::NodeIP));
     let listen = facts
         .addresses()
         .map(|address| match address {
@@ -62,13 +66,22 @@ pub fn identity_of(
     })
 }
 
-fn choose_router_id(node: &str, own: Option<Ipv4Addr>, setting: Option<&str>) -> Result<Ipv4Addr, String> {
-    match (setting.map(str::trim).filter(|setting| !setting.is_empty()), own) {
+fn choose_router_id(
+    node: &str,
+    own: Option<Ipv4Addr>,
+    setting: Option<&str>,
+) -> Result<Ipv4Addr, String> {
+    match (
+        setting.map(str::trim).filter(|setting| !setting.is_empty()),
+        own,
+    ) {
         (None, Some(own)) => Ok(own),
         (None | Some("hash"), _) => Ok(hashed(node)),
         (Some(address), _) => match address.parse::<Ipv4Addr>() {
             Ok(address) if !address.is_unspecified() => Ok(address),
-            _ => Err(format!("router id `{address}` is neither `hash` nor an IPv4 address")),
+            _ => Err(format!(
+                "router id `{address}` is neither `hash` nor an IPv4 address"
+            )),
         },
     }
 }

@@ -14,6 +14,8 @@ mod export;
 mod facts;
 mod identity;
 mod plan;
+#[cfg(test)]
+mod testing;
 
 pub use export::export_policy;
 pub use identity::{Identity, identity_of};

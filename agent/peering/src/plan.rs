@@ -19,7 +19,9 @@ use std::time::Duration;
 use caracal_bgp::config::Policy;
 use caracal_bgp::wire::Family;
 use caracal_bgp::{NextHopMode, PeerConfig};
-use caracal_datastore::resources::{self, BGPConfiguration, BGPPeer, Password, ReversePeering, SourceAddress};
+use caracal_datastore::resources::{
+    self, BGPConfiguration, BGPPeer, Password, ReversePeering, SourceAddress,
+};
 
 use crate::facts::{self, NodeFacts, Scope, text};
 use crate::{Defaults, View, export_policy};
@@ -60,7 +62,12 @@ pub struct SecretRef {
 pub fn peers_of(node: &str, view: &View, defaults: &Defaults) -> (Vec<PlannedPeer>, Vec<String>) {
     let nodes = facts::nodes(view, defaults);
     let Some(me) = nodes.iter().find(|facts| facts.name == node) else {
-        return (Vec::new(), vec![format!("node {node} has no BGP address in the datastore, so it has no peers")]);
+        return (
+            Vec::new(),
+            vec![format!(
+                "node {node} has no BGP address in the datastore, so it has no peers"
+            )],
+        );
     };
     let mut planner = Planner {
         me,
@@ -96,7 +103,11 @@ struct Wish<'a> {
 
 enum Remote<'a> {
     Nodes(Scope<'a>),
-    Address { address: IpAddr, port: Option<u16>, asn: u32 },
+    Address {
+        address: IpAddr,
+        port: Option<u16>,
+        asn: u32,
+    },
 }
 
 /// The far end of one session.
@@ -111,8 +122,9 @@ impl<'a> Planner<'a> {
     fn plan(&mut self) {
         self.note_shared_addresses();
         let wishes = self.wishes();
-        let (global, specific): (Vec<_>, Vec<_>) =
-            wishes.iter().partition(|wish| matches!(wish.local, Scope::Everyone));
+        let (global, specific): (Vec<_>, Vec<_>) = wishes
+            .iter()
+            .partition(|wish| matches!(wish.local, Scope::Everyone));
         for wish in global {
             self.forward(wish, PeerKind::Global);
         }
@@ -131,7 +143,10 @@ impl<'a> Planner<'a> {
         for node in self.nodes {
             for address in node.addresses() {
                 if let Some(owner) = owners.insert(address, node.name) {
-                    self.faults.push(format!("nodes {owner} and {} have the same address {address}", node.name));
+                    self.faults.push(format!(
+                        "nodes {owner} and {} have the same address {address}",
+                        node.name
+                    ));
                 }
             }
         }
@@ -156,9 +171,17 @@ impl<'a> Planner<'a> {
         let local_asn = wish.local_asn(self.me);
         match &wish.remote {
             Remote::Nodes(scope) => {
-                for node in self.nodes.iter().filter(|node| node.name != self.me.name && scope.contains(node)) {
+                for node in self
+                    .nodes
+                    .iter()
+                    .filter(|node| node.name != self.me.name && scope.contains(node))
+                {
                     // Both sides may be in the scope, and then `localASNumber` is the other's too.
-                    let asn = if wish.local.contains(node) { wish.local_asn(node) } else { node.asn };
+                    let asn = if wish.local.contains(node) {
+                        wish.local_asn(node)
+                    } else {
+                        node.asn
+                    };
                     self.with_node(node, asn, local_asn, Some(wish), kind);
                 }
             }
@@ -170,7 +193,9 @@ impl<'a> Planner<'a> {
                 let node = self.nodes.iter().find(|node| node.has(address));
                 let far = FarEnd {
                     address,
-                    port: port.or(node.map(|node| node.listen_port)).unwrap_or(BGP_PORT),
+                    port: port
+                        .or(node.map(|node| node.listen_port))
+                        .unwrap_or(BGP_PORT),
                     asn,
                     cluster_id: node.and_then(|node| node.cluster_id),
                 };
@@ -201,7 +226,11 @@ impl<'a> Planner<'a> {
                 Some(address)
             }
         };
-        for node in self.nodes.iter().filter(|node| node.name != self.me.name && wish.local.contains(node)) {
+        for node in self
+            .nodes
+            .iter()
+            .filter(|node| node.name != self.me.name && wish.local.contains(node))
+        {
             let asn = wish.local_asn(node);
             match family {
                 None => self.with_node(node, asn, self.me.asn, Some(wish), PeerKind::NodeSpecific),
@@ -276,7 +305,11 @@ impl<'a> Planner<'a> {
             local_asn,
             local_address: own.filter(|_| options.bound),
             passive: false,
-            families: vec![if far.address.is_ipv4() { Family::Ipv4Unicast } else { Family::Ipv6Unicast }],
+            families: vec![if far.address.is_ipv4() {
+                Family::Ipv4Unicast
+            } else {
+                Family::Ipv6Unicast
+            }],
             hold_time: options.hold_time,
             connect_retry: self.defaults.connect_retry,
             reflector_client: far.asn == local_asn
@@ -296,18 +329,35 @@ impl<'a> Planner<'a> {
             export: self.export.clone(),
         };
         let password_ref = options.password_ref;
-        self.planned.insert(far.address, PlannedPeer { config, kind, password_ref });
+        self.planned.insert(
+            far.address,
+            PlannedPeer {
+                config,
+                kind,
+                password_ref,
+            },
+        );
     }
 
     fn options_of(&mut self, wish: &Wish<'_>, external: bool) -> Options {
         let peer = wish.peer;
         for (field, set) in [
             ("spec.filters", !peer.filters.is_empty()),
-            ("spec.ttlSecurity", peer.ttl_security.is_some_and(|hops| hops > 0)),
-            ("spec.numAllowedLocalASNumbers", peer.num_allowed_local_as_numbers.is_some_and(|times| times > 0)),
+            (
+                "spec.ttlSecurity",
+                peer.ttl_security.is_some_and(|hops| hops > 0),
+            ),
+            (
+                "spec.numAllowedLocalASNumbers",
+                peer.num_allowed_local_as_numbers
+                    .is_some_and(|times| times > 0),
+            ),
             ("spec.reachableBy", peer.reachable_by.is_some()),
         ] {
-            let words = format!("BGPPeer {}: {field} has no effect in this version", wish.name);
+            let words = format!(
+                "BGPPeer {}: {field} has no effect in this version",
+                wish.name
+            );
             if set && !self.faults.contains(&words) {
                 self.faults.push(words);
             }
@@ -319,7 +369,11 @@ impl<'a> Planner<'a> {
             _ => NextHopMode::Auto,
         };
         Options {
-            hold_time: peer.keepalive_time.map_or(self.defaults.hold_time, |keepalive| keepalive.saturating_mul(3)),
+            hold_time: peer
+                .keepalive_time
+                .map_or(self.defaults.hold_time, |keepalive| {
+                    keepalive.saturating_mul(3)
+                }),
             restart_time: peer.max_restart_time.unwrap_or(self.defaults.restart_time),
             next_hop,
             bound: peer.source_address == SourceAddress::UseNodeIP,
@@ -336,7 +390,9 @@ impl<'a> Planner<'a> {
                 .unwrap_or(self.defaults.restart_time),
             next_hop: NextHopMode::Auto,
             bound: true,
-            password_ref: cluster.and_then(|all| all.node_mesh_password.as_ref()).and_then(secret),
+            password_ref: cluster
+                .and_then(|all| all.node_mesh_password.as_ref())
+                .and_then(secret),
         }
     }
 }
@@ -353,7 +409,12 @@ struct Options {
 
 impl FarEnd {
     fn of(node: &NodeFacts<'_>, address: IpAddr, asn: u32) -> FarEnd {
-        FarEnd { address, port: node.listen_port, asn, cluster_id: node.cluster_id }
+        FarEnd {
+            address,
+            port: node.listen_port,
+            asn,
+            cluster_id: node.cluster_id,
+        }
     }
 }
 
@@ -369,20 +430,40 @@ fn wish<'a>(name: &'a str, peer: &'a BGPPeer) -> Result<Wish<'a>, String> {
     let remote = match (text(&peer.peer_selector), &peer.peer_ip) {
         (Some(selector), _) => Remote::Nodes(Scope::selected("spec.peerSelector", selector)?),
         (None, Some(peer_ip)) => match peer.as_number {
-            Some(asn) => Remote::Address { address: peer_ip.ip, port: peer_ip.port, asn },
-            None => return Err(format!("spec.asNumber: missing, while spec.peerIP is {peer_ip}")),
+            Some(asn) => Remote::Address {
+                address: peer_ip.ip,
+                port: peer_ip.port,
+                asn,
+            },
+            None => {
+                return Err(format!(
+                    "spec.asNumber: missing, while spec.peerIP is {peer_ip}"
+                ));
+            }
         },
         (None, None) if text(&peer.local_workload_selector).is_some() => {
             return Err("spec.localWorkloadSelector has no effect in this version".to_owned());
         }
-        (None, None) => return Err("it names no peer: neither spec.peerIP nor spec.peerSelector is set".to_owned()),
+        (None, None) => {
+            return Err(
+                "it names no peer: neither spec.peerIP nor spec.peerSelector is set".to_owned(),
+            );
+        }
     };
-    Ok(Wish { name, peer, local, remote })
+    Ok(Wish {
+        name,
+        peer,
+        local,
+        remote,
+    })
 }
 
 fn secret(password: &Password) -> Option<SecretRef> {
     let reference = password.secret_key_ref.as_ref()?;
-    Some(SecretRef { name: reference.name.clone(), key: reference.key.clone() })
+    Some(SecretRef {
+        name: reference.name.clone(),
+        key: reference.key.clone(),
+    })
 }
 
 /// `Mesh_172_31_0_2`, `Global_10_0_0_1_port_1179`.
@@ -393,7 +474,11 @@ fn session_name(kind: PeerKind, address: IpAddr, port: u16) -> String {
         PeerKind::NodeSpecific => "Node",
     };
     let address = address.to_string().replace(['.', ':'], "_");
-    if port == BGP_PORT { format!("{kind}_{address}") } else { format!("{kind}_{address}_port_{port}") }
+    if port == BGP_PORT {
+        format!("{kind}_{address}")
+    } else {
+        format!("{kind}_{address}_port_{port}")
+    }
 }
 
 impl fmt::Display for PeerKind {
