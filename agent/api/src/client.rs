@@ -7,8 +7,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
-use serde::de::DeserializeOwned;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use crate::view::ApiError;
@@ -62,7 +62,10 @@ pub enum ClientError {
 impl Client {
     /// A client for this socket that waits `patience` for each answer.
     pub fn new(socket: impl AsRef<Path>, patience: Duration) -> Client {
-        Client { socket: socket.as_ref().to_path_buf(), patience }
+        Client {
+            socket: socket.as_ref().to_path_buf(),
+            patience,
+        }
     }
 
     /// `GET path`.
@@ -71,16 +74,29 @@ impl Client {
     }
 
     /// `POST path` with a JSON body.
-    pub async fn post<Reply: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<Reply, ClientError> {
+    pub async fn post<Reply: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<Reply, ClientError> {
         let body = serde_json::to_vec(body).map_err(|error| self.nonsense(path, &error))?;
         self.ask(Method::POST, path, body.into()).await
     }
 
-    async fn ask<Reply: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<Reply, ClientError> {
+    async fn ask<Reply: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Reply, ClientError> {
         let request = format!("{method} {path}");
         match tokio::time::timeout(self.patience, self.exchange(method, path, body)).await {
             Ok(reply) => reply,
-            Err(_) => Err(ClientError::Late { socket: self.socket.clone(), request, seconds: self.patience.as_secs() }),
+            Err(_) => Err(ClientError::Late {
+                socket: self.socket.clone(),
+                request,
+                seconds: self.patience.as_secs(),
+            }),
         }
     }
 
@@ -93,8 +109,9 @@ impl Client {
         let stream = UnixStream::connect(&self.socket)
             .await
             .map_err(|error| self.absent(&error))?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.absent(&error))?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| self.absent(&error))?;
         tokio::spawn(connection);
         let request = Request::builder()
             .method(method)
@@ -103,9 +120,17 @@ impl Client {
             .header("content-type", "application/json")
             .body(Full::new(body))
             .map_err(|error| self.nonsense(path, &error))?;
-        let response = sender.send_request(request).await.map_err(|error| self.absent(&error))?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|error| self.absent(&error))?;
         let status = response.status();
-        let bytes = response.into_body().collect().await.map_err(|error| self.absent(&error))?.to_bytes();
+        let bytes = response
+            .into_body()
+            .collect()
+            .await
+            .map_err(|error| self.absent(&error))?
+            .to_bytes();
         if status.is_success() {
             return serde_json::from_slice(&bytes).map_err(|error| self.nonsense(path, &error));
         }
@@ -113,15 +138,26 @@ impl Client {
             Ok(ApiError { error }) => error,
             Err(_) => format!("{path}: {status}"),
         };
-        Err(if status.is_client_error() { ClientError::Refused(words) } else { ClientError::TryLater(words) })
+        Err(if status.is_client_error() {
+            ClientError::Refused(words)
+        } else {
+            ClientError::TryLater(words)
+        })
     }
 
     /// Also for an agent that is killed in the middle: it is away, it does not talk nonsense.
     fn absent(&self, why: &dyn std::fmt::Display) -> ClientError {
-        ClientError::Absent { socket: self.socket.clone(), why: why.to_string() }
+        ClientError::Absent {
+            socket: self.socket.clone(),
+            why: why.to_string(),
+        }
     }
 
     fn nonsense(&self, request: &str, why: &dyn std::fmt::Display) -> ClientError {
-        ClientError::Nonsense { socket: self.socket.clone(), request: request.to_owned(), why: why.to_string() }
+        ClientError::Nonsense {
+            socket: self.socket.clone(),
+            request: request.to_owned(),
+            why: why.to_string(),
+        }
     }
 }

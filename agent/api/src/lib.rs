@@ -21,8 +21,12 @@ mod cni;
 mod view;
 
 pub use client::{Client, ClientError};
-pub use cni::{CniAdd, CniAddReply, CniAddress, CniAttached, CniDel, CniDelReply, CniGc, CniGcReply};
-pub use view::{ApiError, Condition, EndpointView, FibRoute, FibSummary, Path, Peer, Route, Status};
+pub use cni::{
+    CniAdd, CniAddReply, CniAddress, CniAttached, CniDel, CniDelReply, CniGc, CniGcReply,
+};
+pub use view::{
+    ApiError, Condition, EndpointView, FibRoute, FibSummary, Path, Peer, Route, Status,
+};
 
 /// Where the agent listens unless told otherwise.
 pub const SOCKET_DEFAULT: &str = "/run/caracal/agent.sock";

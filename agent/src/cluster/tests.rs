@@ -1,0 +1,104 @@
+use super::*;
+use caracal_datastore::Metadata;
+use serde_json::json;
+
+fn object(kind: Kind, name: &str, spec: serde_json::Value) -> Object {
+    Object {
+        key: Key {
+            kind,
+            namespace: None,
+            name: name.into(),
+        },
+        metadata: Metadata {
+            name: name.into(),
+            ..Metadata::default()
+        },
+        spec,
+        revision: None,
+    }
+}
+
+#[test]
+fn the_order_of_the_news_does_not_matter() {
+    // Invariant 1 of docs/architecture.md, for the part that listens to the datastore.
+    let pool = |cidr: &str| WatchEvent::Set(object(Kind::IPPool, "pool", json!({"cidr": cidr})));
+    let node = || {
+        WatchEvent::Set(object(
+            Kind::Node,
+            "node1",
+            json!({"bgp": {"ipv4Address": "172.31.1.1/24"}}),
+        ))
+    };
+    let mut one = Cluster::default();
+    for event in [
+        pool("10.0.0.0/16"),
+        node(),
+        pool("10.1.0.0/16"),
+        WatchEvent::InSync,
+    ] {
+        one.handle(event);
+    }
+    let mut other = Cluster::default();
+    for event in [WatchEvent::InSync, pool("10.1.0.0/16"), node()] {
+        other.handle(event);
+    }
+    assert_eq!(one.view, other.view);
+}
+
+#[test]
+fn an_object_that_makes_no_sense_keeps_its_last_good_state_and_is_named() {
+    let mut cluster = Cluster::default();
+    cluster.handle(WatchEvent::Set(object(
+        Kind::IPPool,
+        "pool",
+        json!({"cidr": "10.0.0.0/16"}),
+    )));
+    cluster.handle(WatchEvent::Set(object(
+        Kind::IPPool,
+        "pool",
+        json!({"cidr": "10.0.0.0/16", "blockSize": 8}),
+    )));
+    assert_eq!(cluster.view.pools["pool"].spec.block_size, None);
+    let faults: Vec<&str> = cluster.faults().collect();
+    assert!(
+        faults.len() == 1 && faults[0].contains("pool") && faults[0].contains('8'),
+        "{faults:?}"
+    );
+    cluster.handle(WatchEvent::Set(object(
+        Kind::IPPool,
+        "pool",
+        json!({"cidr": "10.0.0.0/16"}),
+    )));
+    assert_eq!(cluster.faults().count(), 0);
+}
+
+#[test]
+fn a_deleted_object_takes_its_fault_along() {
+    let mut cluster = Cluster::default();
+    cluster.handle(WatchEvent::Set(object(
+        Kind::IPPool,
+        "pool",
+        json!({"cidr": "nonsense"}),
+    )));
+    assert_eq!(cluster.faults().count(), 1);
+    cluster.handle(WatchEvent::Deleted(Key {
+        kind: Kind::IPPool,
+        namespace: None,
+        name: "pool".into(),
+    }));
+    assert_eq!(cluster.faults().count(), 0);
+}
+
+#[test]
+fn a_workload_is_looked_up_and_not_remembered() {
+    let mut cluster = Cluster::default();
+    let key = Key {
+        kind: Kind::WorkloadEndpoint,
+        namespace: Some("default".into()),
+        name: "w".into(),
+    };
+    assert_eq!(
+        cluster.handle(WatchEvent::Deleted(key.clone())),
+        Touched::Workload(key)
+    );
+}

@@ -1,0 +1,357 @@
+//! The agent's configuration: one YAML file, and the environment over it.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+/// What `--help` says about the file.
+pub(crate) const HELP: &str = "\
+CONFIGURATION (defaults in brackets; the environment variable wins over the file):
+  nodename: node1                  CARACAL_NODENAME or NODENAME  [the host's name]
+  datastore:
+    type: file                     CARACAL_DATASTORE_TYPE        [file]
+    path: /var/lib/caracal/store   CARACAL_DATASTORE_PATH        [/var/lib/caracal/store]
+  ip: 172.31.1.1/24                CARACAL_IP or IP              [what the Node resource says, else autodetect]
+                                   an address with prefix length, `autodetect`, or `none`
+  ip6: none                        CARACAL_IP6 or IP6            [what the Node resource says, else none]
+  routerId: 172.31.1.1             CARACAL_ROUTER_ID             [the IPv4 address, else `hash`: of the node's name]
+  socket: /run/caracal/agent.sock  CARACAL_SOCKET                [/run/caracal/agent.sock]
+  http:
+    listen: 127.0.0.1:9091         CARACAL_HTTP_LISTEN           [0.0.0.0:9091]; `none`: no HTTP
+  bgp:
+    listen: [0.0.0.0:179]          CARACAL_BGP_LISTEN, commas    [all addresses, listenPort of BGPConfiguration]
+  cni:
+    spool: /var/lib/caracal/cni    CARACAL_CNI_SPOOL             [/var/lib/caracal/cni]
+    mtu: 0                         CARACAL_CNI_MTU               [0: the host's less the encapsulation's]
+  metrics:
+    perPeer: false                 CARACAL_METRICS_PER_PEER      [false]
+  log:
+    level: info                    CARACAL_LOG_LEVEL             [info]; also `caracal_bgp=debug,info`
+    format: text                   CARACAL_LOG_FORMAT            [text]; or json
+
+SIGNALS: TERM and INT end the agent and leave forwarding as it is; peers keep our routes for their restart time.
+FILES:   docs/operation/agent.md describes what it creates and how to look at it.";
+
+/// The agent's configuration.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct Config {
+    pub(crate) nodename: String,
+    pub(crate) datastore: DatastoreConfig,
+    pub(crate) ip: Option<NodeAddress>,
+    pub(crate) ip6: Option<NodeAddress>,
+    pub(crate) router_id: Option<String>,
+    pub(crate) socket: PathBuf,
+    pub(crate) http: HttpConfig,
+    pub(crate) bgp: BgpConfig,
+    pub(crate) cni: CniConfig,
+    pub(crate) metrics: MetricsConfig,
+    pub(crate) log: LogConfig,
+}
+
+/// Which datastore.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct DatastoreConfig {
+    #[serde(rename = "type")]
+    pub(crate) kind: DatastoreKind,
+    pub(crate) path: PathBuf,
+}
+
+/// The backends of this build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum DatastoreKind {
+    File,
+}
+
+/// Where the node's address comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum NodeAddress {
+    /// This one.
+    Fixed(IpNet),
+    /// From the host's devices.
+    Autodetect,
+    /// No address of this family.
+    None,
+}
+
+impl TryFrom<String> for NodeAddress {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<NodeAddress, String> {
+        match text.as_str() {
+            "autodetect" => Ok(NodeAddress::Autodetect),
+            "none" => Ok(NodeAddress::None),
+            _ => text.parse().map(NodeAddress::Fixed).map_err(|_| {
+                format!("{text:?} is neither an address with prefix length, nor `autodetect`, nor `none`")
+            }),
+        }
+    }
+}
+
+/// HTTP for Prometheus and probes.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct HttpConfig {
+    pub(crate) listen: HttpListen,
+}
+
+/// An address, or none.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct HttpListen(pub(crate) Option<SocketAddr>);
+
+impl TryFrom<String> for HttpListen {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<HttpListen, String> {
+        match text.as_str() {
+            "none" => Ok(HttpListen(None)),
+            _ => text
+                .parse()
+                .map(|address| HttpListen(Some(address)))
+                .map_err(|_| {
+                    format!("{text:?} is no address with port, such as 127.0.0.1:9091, nor `none`")
+                }),
+        }
+    }
+}
+
+/// BGP's own sockets.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct BgpConfig {
+    pub(crate) listen: Vec<SocketAddr>,
+}
+
+/// What the CNI plugin and the agent share.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct CniConfig {
+    pub(crate) spool: PathBuf,
+    pub(crate) mtu: u32,
+}
+
+/// What Prometheus gets.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct MetricsConfig {
+    /// A mesh of n nodes has n² of these series, so they are asked for.
+    pub(crate) per_peer: bool,
+}
+
+/// Logs on standard error.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct LogConfig {
+    pub(crate) level: String,
+    pub(crate) format: LogFormat,
+}
+
+/// For people or for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            nodename: String::new(),
+            datastore: DatastoreConfig::default(),
+            ip: None,
+            ip6: None,
+            router_id: None,
+            socket: caracal_agent_api::SOCKET_DEFAULT.into(),
+            http: HttpConfig::default(),
+            bgp: BgpConfig::default(),
+            cni: CniConfig::default(),
+            metrics: MetricsConfig::default(),
+            log: LogConfig::default(),
+        }
+    }
+}
+
+impl Default for DatastoreConfig {
+    fn default() -> DatastoreConfig {
+        DatastoreConfig {
+            kind: DatastoreKind::File,
+            path: "/var/lib/caracal/store".into(),
+        }
+    }
+}
+
+impl Default for HttpConfig {
+    fn default() -> HttpConfig {
+        HttpConfig {
+            listen: HttpListen(Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9091)))),
+        }
+    }
+}
+
+impl Default for CniConfig {
+    fn default() -> CniConfig {
+        CniConfig {
+            spool: "/var/lib/caracal/cni".into(),
+            mtu: 0,
+        }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> LogConfig {
+        LogConfig {
+            level: "info".into(),
+            format: LogFormat::Text,
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file when there is one, lays the environment over it, and checks the result. The error is one
+    /// sentence with file or variable, key and value.
+    pub(crate) fn load(
+        file: Option<&Path>,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Config, String> {
+        let mut config = match file {
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|fault| format!("{}: {fault}", path.display()))?;
+                Config::parse(&text).map_err(|fault| format!("{}: {fault}", path.display()))?
+            }
+            None => Config::default(),
+        };
+        config.override_from(environment)?;
+        if config.nodename.is_empty() {
+            config.nodename = rustix::system::uname()
+                .nodename()
+                .to_string_lossy()
+                .to_lowercase();
+        }
+        config.check()?;
+        Ok(config)
+    }
+
+    fn parse(text: &str) -> Result<Config, String> {
+        if text.trim().is_empty() {
+            return Ok(Config::default());
+        }
+        serde_saphyr::from_str(text).map_err(|fault| fault.to_string())
+    }
+
+    fn override_from(
+        &mut self,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<(), String> {
+        let first = |keys: &[&'static str]| {
+            keys.iter()
+                .find_map(|key| Some((*key, environment(key).filter(|value| !value.is_empty())?)))
+        };
+        if let Some((_, value)) = first(&["CARACAL_NODENAME", "NODENAME"]) {
+            self.nodename = value;
+        }
+        if let Some((key, value)) = first(&["CARACAL_DATASTORE_TYPE"]) {
+            self.datastore.kind = word(key, &value)?;
+        }
+        if let Some((_, value)) = first(&["CARACAL_DATASTORE_PATH"]) {
+            self.datastore.path = value.into();
+        }
+        if let Some((key, value)) = first(&["CARACAL_IP", "IP"]) {
+            self.ip = Some(
+                value
+                    .try_into()
+                    .map_err(|fault| format!("{key}: {fault}"))?,
+            );
+        }
+        if let Some((key, value)) = first(&["CARACAL_IP6", "IP6"]) {
+            self.ip6 = Some(
+                value
+                    .try_into()
+                    .map_err(|fault| format!("{key}: {fault}"))?,
+            );
+        }
+        if let Some((_, value)) = first(&["CARACAL_ROUTER_ID"]) {
+            self.router_id = Some(value);
+        }
+        if let Some((_, value)) = first(&["CARACAL_SOCKET"]) {
+            self.socket = value.into();
+        }
+        if let Some((key, value)) = first(&["CARACAL_HTTP_LISTEN"]) {
+            self.http.listen = value
+                .try_into()
+                .map_err(|fault| format!("{key}: {fault}"))?;
+        }
+        if let Some((key, value)) = first(&["CARACAL_BGP_LISTEN"]) {
+            let one = |text: &str| {
+                text.trim()
+                    .parse()
+                    .map_err(|_| format!("{key}: {text:?} is no address with port"))
+            };
+            self.bgp.listen = value.split(',').map(one).collect::<Result<_, _>>()?;
+        }
+        if let Some((_, value)) = first(&["CARACAL_CNI_SPOOL"]) {
+            self.cni.spool = value.into();
+        }
+        if let Some((key, value)) = first(&["CARACAL_CNI_MTU"]) {
+            self.cni.mtu = value
+                .parse()
+                .map_err(|_| format!("{key}: {value:?} is no number of octets"))?;
+        }
+        if let Some((key, value)) = first(&["CARACAL_METRICS_PER_PEER"]) {
+            self.metrics.per_peer = value
+                .parse()
+                .map_err(|_| format!("{key}: {value:?} is neither true nor false"))?;
+        }
+        if let Some((_, value)) = first(&["CARACAL_LOG_LEVEL"]) {
+            self.log.level = value;
+        }
+        if let Some((key, value)) = first(&["CARACAL_LOG_FORMAT"]) {
+            self.log.format = word(key, &value)?;
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let name = &self.nodename;
+        let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+        if name.is_empty() || name.len() > 253 || !name.chars().all(legal) {
+            return Err(format!(
+                "nodename: {name:?} is no name of lower-case letters, digits, `-` and `.`"
+            ));
+        }
+        for (key, address, v4) in [("ip", &self.ip, true), ("ip6", &self.ip6, false)] {
+            if let Some(NodeAddress::Fixed(net)) = address
+                && (matches!(net.addr(), IpAddr::V4(_)) != v4
+                    || net.addr().is_unspecified()
+                    || net.addr().is_loopback())
+            {
+                return Err(format!(
+                    "{key}: {net} is no usable IPv{} address of a node",
+                    if v4 { 4 } else { 6 }
+                ));
+            }
+        }
+        if self.cni.mtu != 0 && !(576..=65_535).contains(&self.cni.mtu) {
+            return Err(format!(
+                "cni.mtu: {} is not between 576 and 65535",
+                self.cni.mtu
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn word<T: serde::de::DeserializeOwned>(key: &str, value: &str) -> Result<T, String> {
+    serde_json::from_value(serde_json::Value::String(value.to_owned()))
+        .map_err(|fault| format!("{key}: {fault}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+use super::*;
+
+fn parse(text: &str) -> Result<Config, String> {
+    let config = Config::parse(text)?;
+    config.check()?;
+    Ok(config)
+}
+
+#[test]
+fn reads_every_documented_key() {
+    let config = parse(
+        "nodename: node1\ndatastore: {type: file, path: /tmp/store}\nip: 172.31.1.1/24\nip6: none\nrouterId: 1.2.3.4\n\
+         socket: /run/a.sock\nhttp: {listen: \"127.0.0.1:9091\"}\nbgp: {listen: [\"0.0.0.0:1790\"]}\n\
+         cni: {spool: /tmp/cni, mtu: 1400}\nmetrics: {perPeer: true}\nlog: {level: debug, format: json}\n",
+    )
+    .unwrap();
+    assert_eq!(
+        config.ip,
+        Some(NodeAddress::Fixed("172.31.1.1/24".parse().unwrap()))
+    );
+    assert_eq!(config.ip6, Some(NodeAddress::None));
+    assert_eq!(config.bgp.listen, ["0.0.0.0:1790".parse().unwrap()]);
+    assert_eq!(config.log.format, LogFormat::Json);
+    assert!(config.metrics.per_peer);
+}
+
+#[test]
+fn names_an_unknown_key_and_where_it_stands() {
+    let fault = parse("nodename: node1\nhtpp: {}\n").unwrap_err();
+    assert!(fault.contains("htpp") && fault.contains('2'), "{fault}");
+}
+
+#[test]
+fn names_a_bad_value() {
+    for (text, word) in [
+        ("nodename: Node_1\n", "Node_1"),
+        ("nodename: n\nip: 172.31.1.1\n", "172.31.1.1"),
+        ("nodename: n\nip: fd00::1/64\n", "fd00::1/64"),
+        ("nodename: n\nhttp: {listen: \"9091\"}\n", "9091"),
+        ("nodename: n\ndatastore: {type: zookeeper}\n", "zookeeper"),
+        ("nodename: n\ncni: {mtu: 100}\n", "100"),
+    ] {
+        let fault = parse(text).unwrap_err();
+        assert!(fault.contains(word), "{text:?}: {fault}");
+    }
+}
+
+#[test]
+fn the_environment_wins_over_the_file() {
+    let mut config = Config::parse("nodename: from-file\nip: 172.31.1.1/24\n").unwrap();
+    let environment = |key: &str| match key {
+        "NODENAME" => Some("from-environment".to_owned()),
+        "CARACAL_IP" => Some("autodetect".to_owned()),
+        "CARACAL_BGP_LISTEN" => Some("127.0.0.1:1790, [::1]:1790".to_owned()),
+        _ => None,
+    };
+    config.override_from(&environment).unwrap();
+    assert_eq!(config.nodename, "from-environment");
+    assert_eq!(config.ip, Some(NodeAddress::Autodetect));
+    assert_eq!(config.bgp.listen.len(), 2);
+}
+
+#[test]
+fn a_bad_variable_is_named() {
+    let fault = Config::default()
+        .override_from(&|key| (key == "CARACAL_LOG_FORMAT").then(|| "xml".to_owned()))
+        .unwrap_err();
+    assert!(
+        fault.contains("CARACAL_LOG_FORMAT") && fault.contains("xml"),
+        "{fault}"
+    );
+}
+
+#[test]
+fn an_empty_file_is_the_default() {
+    assert_eq!(Config::parse("\n").unwrap(), Config::default());
+}

@@ -1,0 +1,517 @@
+//! The one loop: take what is new, mark what it touches, apply once a round.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use caracal_bgp::{Event, PeerId, Speaker, SpeakerConfig, Time};
+use caracal_bgp_net::Shell;
+use caracal_datastore::file::FileDatastore;
+use caracal_datastore::ipam::Ipam;
+use caracal_datastore::{Datastore, TypedStore, WatchEvent, Watcher};
+use caracal_fib::{Change, Fib, Gate, Route};
+use caracal_peering::PeerKind;
+use ipnet::IpNet;
+use tokio::sync::{broadcast, watch};
+use tracing::{error, info, warn};
+
+use crate::cluster::{Cluster, Touched, WATCHED};
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::plan::{self, Own, Plan};
+use crate::shared::{Shared, Snapshot};
+use crate::workloads::{Circumstances, Workloads};
+use crate::{server, ways};
+
+mod registration;
+mod tender;
+
+/// Prefixes that one round takes out of the Loc-RIB at most, so that nobody waits long for the speaker.
+const PREFIXES_A_ROUND: usize = 4096;
+/// RFC 4724 §4.1 Selection_Deferral_Timer, for each peer by itself.
+const SELECTION_DEFERRAL: Duration = Duration::from_secs(120);
+/// Paths of one multipath route.
+const MULTIPATH_MAX: usize = 8;
+
+/// Starts everything, runs until a signal, and leaves forwarding in place.
+pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
+    let mut stop = Signals::new()?;
+    let socket = server::claim(&config.socket).await?;
+    let http = match config.http.listen.0 {
+        Some(address) => Some(server::listen(address).await?),
+        None => None,
+    };
+    let store = open(&config).await?;
+    let registered = registration::register(&config, &TypedStore(store.clone())).await?;
+    let fib = Fib::start(caracal_fib::Config::default())
+        .await
+        .context("cannot work on the kernel's routes")?;
+    // Routes with our signature from before mean that this is a restart, which peers help with (RFC 4724).
+    let restarting = fib.status().borrow().actual > 0;
+    let speaker = Speaker::new(
+        SpeakerConfig {
+            asn: registered.identity.asn,
+            router_id: registered.identity.router_id,
+            cluster_id: registered.identity.cluster_id,
+            seed: seed(&config.nodename),
+            restarting,
+            selection_deferral: SELECTION_DEFERRAL,
+            multipath_max: MULTIPATH_MAX,
+        },
+        Time::ZERO,
+    );
+    let listen = if config.bgp.listen.is_empty() {
+        &registered.identity.listen
+    } else {
+        &config.bgp.listen
+    };
+    let shell = Shell::start(speaker, listen)?;
+    let ipam = Arc::new(Ipam::new(store.clone(), config.nodename.clone()));
+    let workloads = Workloads::new(
+        config.nodename.clone(),
+        store.clone(),
+        ipam.clone(),
+        fib.clone(),
+    );
+    let watcher = store
+        .watch(&WATCHED)
+        .await
+        .context("cannot watch the datastore")?;
+    info!(
+        node = config.nodename,
+        router_id = %registered.identity.router_id,
+        restarting,
+        "started; {}",
+        registered.explanation
+    );
+    let shared = Arc::new(Shared {
+        started: Instant::now(),
+        addresses: registered.addresses,
+        router_id: registered.identity.router_id,
+        shell,
+        fib,
+        ipam,
+        workloads,
+        metrics: Metrics::new()?,
+        snapshot: RwLock::new(Snapshot {
+            asn: registered.identity.asn,
+            ..Snapshot::default()
+        }),
+        config,
+    });
+    tokio::spawn(server::serve_socket(socket, shared.clone()));
+    if let Some(http) = http {
+        tokio::spawn(server::serve_http(http, shared.clone()));
+    }
+    let node = Node::new(shared.clone(), store, watcher);
+    let ended = tokio::select! {
+        ended = node.run() => ended,
+        signal = stop.next() => {
+            info!("{signal}: ending; forwarding stays as it is");
+            Ok(())
+        }
+    };
+    shared.shell.stop(true).await;
+    let _ = std::fs::remove_file(&shared.config.socket);
+    ended
+}
+
+/// The loop's own state.
+struct Node {
+    shared: Arc<Shared>,
+    store: Arc<dyn Datastore>,
+    watcher: Watcher,
+    cluster: Cluster,
+    plan: Plan,
+    /// Peers whose routes from before the restart are still expected.
+    awaited: HashMap<PeerId, IpAddr>,
+    /// What the tender works with.
+    wishes: watch::Sender<tender::Wishes>,
+    restart_finished: bool,
+    plan_dirty: bool,
+    gate: Gate,
+}
+
+impl Node {
+    fn new(shared: Arc<Shared>, store: Arc<dyn Datastore>, watcher: Watcher) -> Node {
+        let wishes = watch::Sender::new(tender::Wishes::default());
+        tokio::spawn(tender::run(
+            shared.clone(),
+            TypedStore(store.clone()),
+            wishes.subscribe(),
+        ));
+        Node {
+            shared,
+            store,
+            watcher,
+            cluster: Cluster::default(),
+            plan: Plan::default(),
+            awaited: HashMap::new(),
+            wishes,
+            restart_finished: false,
+            plan_dirty: false,
+            gate: Gate::Closed,
+        }
+    }
+
+    async fn run(mut self) -> anyhow::Result<()> {
+        let mut route_changes = self.shared.shell.route_changes();
+        let mut bgp_events = self.shared.shell.subscribe();
+        let mut fib_status = self.shared.fib.status();
+        let mut workload_changes = self.shared.workloads.changes();
+        let mut host_mtu = None;
+        loop {
+            tokio::select! {
+                event = self.watcher.events.recv() => match event {
+                    Some(event) => self.take_in(event).await,
+                    None => self.watch_again().await,
+                },
+                changed = route_changes.changed() => changed.context("BGP has stopped")?,
+                event = bgp_events.recv() => self.handle_bgp(event),
+                changed = fib_status.changed() => {
+                    changed.context("the FIB has stopped")?;
+                    let now = fib_status.borrow_and_update().host_mtu;
+                    self.plan_dirty |= host_mtu != now;
+                    host_mtu = now;
+                }
+                changed = workload_changes.changed() => {
+                    changed.context("the workloads have stopped")?;
+                    self.plan_dirty = true;
+                }
+            }
+            if self.cluster.in_sync && std::mem::take(&mut self.plan_dirty) {
+                self.apply_plan(host_mtu).await?;
+            }
+            while self.apply_routes().await? == PREFIXES_A_ROUND {}
+            self.apply_gate().await?;
+        }
+    }
+
+    /// One event and whatever has queued up behind it.
+    async fn take_in(&mut self, first: WatchEvent) {
+        let mut next = Some(first);
+        while let Some(event) = next {
+            match self.cluster.handle(event) {
+                Touched::Plan => self.plan_dirty = true,
+                Touched::Workload(key) => self.shared.workloads.handle_report(&key).await,
+                Touched::Nothing => {}
+            }
+            next = self.watcher.events.try_recv().ok();
+        }
+    }
+
+    async fn watch_again(&mut self) {
+        warn!(
+            "the datastore's watch has ended; watching again, and what is known stays in force meanwhile"
+        );
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        match self.store.watch(&WATCHED).await {
+            Ok(watcher) => {
+                self.watcher = watcher;
+                self.cluster = Cluster::default();
+            }
+            Err(fault) => error!("{fault}"),
+        }
+    }
+
+    fn handle_bgp(&mut self, event: Result<Event, broadcast::error::RecvError>) {
+        match event {
+            Ok(Event::DeferralOver { peer }) => {
+                self.awaited.remove(&peer);
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+
+    /// Makes the plan anew and carries out how it differs from the last.
+    async fn apply_plan(&mut self, host_mtu: Option<u32>) -> anyhow::Result<()> {
+        let workloads = self.shared.workloads.addresses();
+        let own = Own {
+            node: &self.shared.config.nodename,
+            addresses: self.shared.addresses,
+            workloads: &workloads,
+        };
+        let plan = plan::make(&self.cluster, own);
+        let last = std::mem::replace(&mut self.plan, plan);
+        self.tell_speaker(&last).await?;
+        self.shared.fib.apply(fib_changes(&last, &self.plan));
+        if last.pools != self.plan.pools {
+            self.reroute_everything().await?;
+        }
+        let mtu = match (self.shared.config.cni.mtu, host_mtu) {
+            (0, Some(host_mtu)) => self.plan.pod_mtu(host_mtu),
+            (0, None) => self.plan.pod_mtu(1460),
+            (configured, _) => configured,
+        };
+        let circumstances = Circumstances {
+            datastore_in_sync: true,
+            pools: self.plan.pools.clone(),
+            mtu,
+        };
+        self.shared.workloads.set_circumstances(circumstances);
+        let pools = self.plan.pools.clone();
+        let blocks = self.plan.blocks.clone();
+        self.wishes
+            .send_if_modified(|wishes| wishes.renew(pools, blocks));
+        self.publish();
+        Ok(())
+    }
+
+    async fn tell_speaker(&mut self, last: &Plan) -> anyhow::Result<()> {
+        let gone: Vec<IpAddr> = last
+            .peers
+            .iter()
+            .map(|peer| peer.config.remote_address)
+            .filter(|address| {
+                !self
+                    .plan
+                    .peers
+                    .iter()
+                    .any(|peer| peer.config.remote_address == *address)
+            })
+            .collect();
+        let peers: Vec<_> = self
+            .plan
+            .peers
+            .iter()
+            .filter(|peer| !last.peers.contains(peer))
+            .map(|peer| peer.config.clone())
+            .collect();
+        let withdrawn: Vec<IpNet> = last
+            .originated
+            .keys()
+            .filter(|prefix| !self.plan.originated.contains_key(prefix))
+            .copied()
+            .collect();
+        let originated: Vec<_> = self
+            .plan
+            .originated
+            .iter()
+            .filter(|(prefix, path)| last.originated.get(prefix) != Some(path))
+            .map(|(prefix, path)| (*prefix, path.clone()))
+            .collect();
+        let first = !std::mem::replace(&mut self.restart_finished, true);
+        let awaited = self
+            .shared
+            .shell
+            .with(move |speaker, now| {
+                gone.into_iter()
+                    .for_each(|address| speaker.remove_peer(now, address));
+                originated
+                    .into_iter()
+                    .for_each(|(prefix, path)| speaker.originate(now, prefix, path));
+                withdrawn
+                    .into_iter()
+                    .for_each(|prefix| speaker.withdraw(now, prefix));
+                let set: Vec<(PeerId, IpAddr)> = peers
+                    .into_iter()
+                    .map(|config| (config.remote_address, speaker.set_peer(now, config)))
+                    .map(|(address, peer)| (peer, address))
+                    .collect();
+                if first {
+                    // Every local path of this restart is there.
+                    speaker.finish_restart(now);
+                }
+                let pending: Vec<IpAddr> = speaker
+                    .peers(now)
+                    .into_iter()
+                    .filter(|peer| peer.deferral_pending)
+                    .map(|peer| peer.address)
+                    .collect();
+                set.into_iter()
+                    .filter(|(_, address)| pending.contains(address))
+                    .collect::<Vec<_>>()
+            })
+            .await
+            .context("BGP has stopped")?;
+        self.awaited.extend(awaited);
+        let configured = |address: &IpAddr| {
+            self.plan
+                .peers
+                .iter()
+                .any(|peer| peer.config.remote_address == *address)
+        };
+        self.awaited.retain(|_, address| configured(address));
+        Ok(())
+    }
+
+    /// Takes a portion of Loc-RIB changes to the FIB; returns how many.
+    async fn apply_routes(&mut self) -> anyhow::Result<usize> {
+        let changed = self
+            .shared
+            .shell
+            .with(|speaker, _| {
+                let prefixes = std::iter::from_fn(|| speaker.poll_route_change())
+                    .take(PREFIXES_A_ROUND)
+                    .collect::<Vec<_>>();
+                prefixes
+                    .into_iter()
+                    .map(|prefix| (prefix, speaker.next_hops(&prefix)))
+                    .collect::<Vec<_>>()
+            })
+            .await
+            .context("BGP has stopped")?;
+        let count = changed.len();
+        self.route(changed);
+        Ok(count)
+    }
+
+    async fn reroute_everything(&mut self) -> anyhow::Result<()> {
+        let all = self
+            .shared
+            .shell
+            .with(|speaker, _| {
+                let prefixes: Vec<IpNet> = speaker
+                    .routes()
+                    .into_iter()
+                    .map(|route| route.prefix)
+                    .collect();
+                prefixes
+                    .into_iter()
+                    .map(|prefix| (prefix, speaker.next_hops(&prefix)))
+                    .collect::<Vec<_>>()
+            })
+            .await
+            .context("BGP has stopped")?;
+        self.route(all);
+        Ok(())
+    }
+
+    fn route(&self, changed: Vec<(IpNet, Vec<IpAddr>)>) {
+        if changed.is_empty() {
+            return;
+        }
+        let own: Vec<IpAddr> = self
+            .shared
+            .addresses
+            .networks()
+            .map(|net| net.addr())
+            .collect();
+        let ours = |prefix: &IpNet| self.plan.blackholes.contains(prefix);
+        let changes = changed
+            .into_iter()
+            .filter(|(prefix, _)| !ours(prefix))
+            .map(|(prefix, next_hops)| ways::change(prefix, next_hops, &self.plan.pools, &own))
+            .collect();
+        self.shared.fib.apply(changes);
+    }
+
+    /// Opens the gate for deletions as far as is known enough (invariant 3 of docs/architecture.md): one absent mesh
+    /// peer protects only the routes through itself, one absent reflector or router all remote ones.
+    async fn apply_gate(&mut self) -> anyhow::Result<()> {
+        let gate = self.gate_now();
+        if gate != self.gate {
+            self.shared.fib.apply(vec![Change::SetGate(gate.clone())]);
+            self.gate = gate;
+        }
+        Ok(())
+    }
+
+    fn gate_now(&self) -> Gate {
+        if !self.cluster.in_sync || !self.restart_finished {
+            return Gate::Closed;
+        }
+        if self.awaited.is_empty() {
+            return Gate::Open;
+        }
+        let mut protected = Vec::new();
+        for address in self.awaited.values() {
+            let mesh =
+                self.plan.peers.iter().any(|peer| {
+                    peer.config.remote_address == *address && peer.kind == PeerKind::Mesh
+                });
+            if !mesh {
+                return Gate::LocalOnly;
+            }
+            protected.push(*address);
+            protected.extend(self.plan.vteps.get(address).map(|vtep| vtep.address));
+        }
+        protected.sort();
+        Gate::OpenExcept(protected)
+    }
+
+    fn publish(&self) {
+        let snapshot = Snapshot {
+            asn: self.plan.asn,
+            datastore_in_sync: self.cluster.in_sync,
+            peer_types: self
+                .plan
+                .peers
+                .iter()
+                .map(|peer| (peer.config.remote_address, peer.kind.to_string()))
+                .collect(),
+            blocks: self.plan.blocks.iter().copied().collect(),
+            conditions: self.plan.conditions.clone(),
+        };
+        *self
+            .shared
+            .snapshot
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = snapshot;
+    }
+}
+
+/// How the FIB's wishes differ between two plans.
+fn fib_changes(last: &Plan, plan: &Plan) -> Vec<Change> {
+    let mut changes = Vec::new();
+    if last.tunnels != plan.tunnels {
+        changes.push(Change::SetTunnels(plan.tunnels.clone()));
+    }
+    let new_vteps = plan
+        .vteps
+        .iter()
+        .filter(|(address, vtep)| last.vteps.get(address) != Some(vtep));
+    changes.extend(new_vteps.map(|(address, vtep)| Change::SetVtep(*address, vtep.clone())));
+    let gone = last
+        .vteps
+        .keys()
+        .filter(|address| !plan.vteps.contains_key(address));
+    changes.extend(gone.map(|address| Change::RemoveVtep(*address)));
+    changes.extend(
+        plan.blackholes
+            .difference(&last.blackholes)
+            .map(|block| Change::SetRoute(*block, Route::Blackhole)),
+    );
+    changes.extend(
+        last.blackholes
+            .difference(&plan.blackholes)
+            .map(|block| Change::RemoveRoute(*block)),
+    );
+    changes
+}
+
+async fn open(config: &Config) -> anyhow::Result<Arc<dyn Datastore>> {
+    let store = FileDatastore::open(&config.datastore.path).await?;
+    Ok(Arc::new(store))
+}
+
+/// Jitter need not be secret, only different on every node.
+fn seed(node: &str) -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(node)
+}
+
+/// TERM and INT.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Signals> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

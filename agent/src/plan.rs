@@ -1,0 +1,328 @@
+//! From the cluster to what this node shall say and do. Pure: the same cluster gives the same plan, whatever came first.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use caracal_agent_api::Condition;
+use caracal_bgp::LocalPath;
+use caracal_datastore::Stored;
+use caracal_datastore::resources::{Encapsulation, IPAMBlock, IPPool, Node};
+use caracal_fib::model::IpipDevice;
+use caracal_fib::{Mode, Tunnels, Vtep, VxlanDevice};
+use caracal_peering::{Defaults, PlannedPeer, identity_of, peers_of};
+use ipnet::IpNet;
+
+use crate::address::NodeAddresses;
+use crate::cluster::Cluster;
+use crate::tunnels::{Tunnel, derived_mac};
+use crate::ways::{self, Pool};
+
+/// LOCAL_PREF of everything that a node announces, as Calico v3.32 and later: 2147483647 less the metric 1024.
+const LOCAL_PREF: u32 = 2_147_483_647 - 1024;
+/// Calico's VXLAN network identifier and UDP port.
+const VXLAN_VNI: u32 = 4096;
+const VXLAN_PORT: u16 = 4789;
+
+/// What follows from the present state of the cluster for one node.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Plan {
+    pub(crate) asn: u32,
+    /// Enabled pools.
+    pub(crate) pools: Vec<Pool>,
+    pub(crate) peers: Vec<PlannedPeer>,
+    /// Confirmed blocks of this node.
+    pub(crate) blocks: BTreeSet<IpNet>,
+    /// Blocks, and addresses borrowed from blocks of others.
+    pub(crate) originated: BTreeMap<IpNet, LocalPath>,
+    /// Blocks, but not those of a single address.
+    pub(crate) blackholes: BTreeSet<IpNet>,
+    pub(crate) tunnels: Tunnels,
+    /// By node address.
+    pub(crate) vteps: BTreeMap<IpAddr, Vtep>,
+    pub(crate) conditions: Vec<Condition>,
+}
+
+/// Who and where we are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Own<'a> {
+    pub(crate) node: &'a str,
+    pub(crate) addresses: NodeAddresses,
+    /// Addresses of local workloads.
+    pub(crate) workloads: &'a [IpAddr],
+}
+
+/// Makes the plan.
+pub(crate) fn make(cluster: &Cluster, own: Own<'_>) -> Plan {
+    let mut conditions: Vec<Condition> = cluster
+        .faults()
+        .map(|fault| condition("InvalidResource", fault))
+        .collect();
+    let pools = pools(cluster, own);
+    conditions.extend(
+        pools
+            .iter()
+            .filter_map(|pool| Some(condition("PoolUnusable", pool.unusable.as_deref()?))),
+    );
+    let blocks = blocks(cluster, own, &pools, &mut conditions);
+    let (asn, peers) = peers(cluster, own, &mut conditions);
+    let (tunnels, vteps) = tunnels(cluster, own, &pools);
+    let borrowed = borrowed(cluster, own, &tunnels);
+    let exported = |prefix: &&IpNet| {
+        ways::pool_of(&pools, prefix).is_some_and(|pool| !pool.disable_bgp_export)
+    };
+    let path = LocalPath {
+        local_pref: Some(LOCAL_PREF),
+        ..LocalPath::default()
+    };
+    Plan {
+        asn,
+        peers,
+        originated: blocks
+            .iter()
+            .chain(&borrowed)
+            .filter(exported)
+            .map(|prefix| (*prefix, path.clone()))
+            .collect(),
+        blackholes: blocks
+            .iter()
+            .filter(|block| block.prefix_len() < block.max_prefix_len())
+            .copied()
+            .collect(),
+        blocks,
+        pools,
+        tunnels,
+        vteps,
+        conditions,
+    }
+}
+
+impl Plan {
+    /// MTU of the pods' devices: the host's, less what the hungriest tunnel takes.
+    pub(crate) fn pod_mtu(&self, host_mtu: u32) -> u32 {
+        let overhead = self
+            .pools
+            .iter()
+            .map(Pool::overhead_octets)
+            .max()
+            .unwrap_or(0);
+        host_mtu.saturating_sub(overhead)
+    }
+}
+
+/// The node that a block says it belongs to.
+fn affine_node(block: &IPAMBlock) -> Option<&str> {
+    block.affinity.as_deref()?.strip_prefix("host:")
+}
+
+fn condition(name: &str, message: &str) -> Condition {
+    Condition {
+        name: name.to_owned(),
+        message: message.to_owned(),
+    }
+}
+
+fn pools(cluster: &Cluster, own: Own<'_>) -> Vec<Pool> {
+    let mode = |mode: Encapsulation| match mode {
+        Encapsulation::Never => None,
+        Encapsulation::Always => Some(Mode::Always),
+        Encapsulation::CrossSubnet => Some(Mode::CrossSubnet),
+    };
+    let enabled = cluster
+        .view
+        .pools
+        .iter()
+        .filter(|(_, pool)| !pool.spec.disabled);
+    let pool = |(name, pool): (&String, &Stored<IPPool>)| {
+        let cidr = pool.spec.cidr;
+        let overlapped = own
+            .addresses
+            .networks()
+            .map(|net| net.trunc())
+            .find(|net| net.contains(&cidr.network()) || cidr.contains(&net.network()));
+        Pool {
+            name: name.clone(),
+            cidr,
+            encapsulation: ways::encapsulation(mode(pool.spec.ipip_mode), mode(pool.spec.vxlan_mode), &cidr),
+            disable_bgp_export: pool.spec.disable_bgp_export,
+            unusable: overlapped.map(|net| {
+                format!("IPPool {name}: {cidr} overlaps {net}, the network of node {}; it is not used on this node", own.node)
+            }),
+        }
+    };
+    enabled.map(pool).collect()
+}
+
+/// Our AS number and the peers. Those with a password are left out: sessions are not signed yet, and an unsigned one
+/// is not what the operator asked for.
+fn peers(
+    cluster: &Cluster,
+    own: Own<'_>,
+    conditions: &mut Vec<Condition>,
+) -> (u32, Vec<PlannedPeer>) {
+    let defaults = Defaults::default();
+    let asn = identity_of(own.node, &cluster.view, &defaults, None)
+        .map_or(defaults.asn, |identity| identity.asn);
+    let (peers, faults) = peers_of(own.node, &cluster.view, &defaults);
+    conditions.extend(
+        faults
+            .iter()
+            .map(|fault| condition("InvalidPeering", fault)),
+    );
+    let (signed, plain): (Vec<_>, Vec<_>) = peers
+        .into_iter()
+        .partition(|peer| peer.password_ref.is_some());
+    conditions.extend(signed.iter().map(|peer| {
+        let message = format!(
+            "peer {} ({}): a password is configured and TCP MD5 is not supported yet; it is not connected",
+            peer.config.remote_address, peer.config.name
+        );
+        condition("PasswordNotSupported", &message)
+    }));
+    (asn, plain)
+}
+
+/// Blocks with a confirmed affinity to this node, if the block says so too. `pending` ones are never announced.
+fn blocks(
+    cluster: &Cluster,
+    own: Own<'_>,
+    pools: &[Pool],
+    conditions: &mut Vec<Condition>,
+) -> BTreeSet<IpNet> {
+    let owner_of: BTreeMap<IpNet, Option<&str>> = cluster
+        .blocks
+        .values()
+        .map(|block| (block.spec.cidr, affine_node(&block.spec)))
+        .collect();
+    let mut blocks = BTreeSet::new();
+    for affinity in cluster.affinities.values().map(|stored| &stored.spec) {
+        if !affinity.is_confirmed_for(own.node) {
+            continue;
+        }
+        let cidr = affinity.cidr;
+        match owner_of.get(&cidr) {
+            Some(Some(node)) if *node == own.node => {
+                if ways::pool_of(pools, &cidr).is_some_and(|pool| pool.unusable.is_none()) {
+                    blocks.insert(cidr);
+                }
+            }
+            Some(Some(node)) => conditions.push(condition(
+                "DuplicateAffinity",
+                &format!("BlockAffinity of {cidr}: confirmed for node {}, but the block belongs to node {node}; not announced", own.node),
+            )),
+            Some(None) | None => conditions.push(condition(
+                "AffinityWithoutBlock",
+                &format!("BlockAffinity of {cidr}: confirmed for node {}, but no block says so; not announced", own.node),
+            )),
+        }
+    }
+    blocks
+}
+
+/// Addresses of this node that lie in a block of another node or of nobody: announced as host routes.
+fn borrowed(cluster: &Cluster, own: Own<'_>, tunnels: &Tunnels) -> BTreeSet<IpNet> {
+    let tunnel_addresses = [
+        tunnels
+            .ipip
+            .as_ref()
+            .map(|tunnel| IpAddr::V4(tunnel.address)),
+        tunnels.vxlan.as_ref().map(|tunnel| tunnel.address),
+        tunnels.vxlan_v6.as_ref().map(|tunnel| tunnel.address),
+    ];
+    let addresses = own
+        .workloads
+        .iter()
+        .copied()
+        .chain(tunnel_addresses.into_iter().flatten());
+    let foreign: Vec<IpNet> = cluster
+        .blocks
+        .values()
+        .filter(|block| affine_node(&block.spec) != Some(own.node))
+        .map(|block| block.spec.cidr)
+        .collect();
+    addresses
+        .filter(|address| foreign.iter().any(|block| block.contains(address)))
+        .map(IpNet::from)
+        .collect()
+}
+
+fn tunnels(cluster: &Cluster, own: Own<'_>, pools: &[Pool]) -> (Tunnels, BTreeMap<IpAddr, Vtep>) {
+    let needed: Vec<Tunnel> = pools
+        .iter()
+        .filter(|pool| pool.unusable.is_none())
+        .filter_map(Tunnel::of_pool)
+        .collect();
+    let Some(node) = cluster.view.nodes.get(own.node) else {
+        return (Tunnels::default(), BTreeMap::new());
+    };
+    let device = |v6: bool| {
+        let (address, mac) = vxlan_end(own.node, node, v6)?;
+        let local = own.addresses.of_family(!v6)?;
+        Some(VxlanDevice {
+            vni: VXLAN_VNI,
+            port: VXLAN_PORT,
+            address,
+            mac,
+            local,
+            mtu: None,
+        })
+    };
+    let ipip = node
+        .spec
+        .bgp
+        .as_ref()
+        .and_then(|bgp| bgp.ipv4_ipip_tunnel_addr);
+    let tunnels = Tunnels {
+        ipip: ipip
+            .filter(|_| needed.contains(&Tunnel::Ipip))
+            .map(|address| IpipDevice { address, mtu: None }),
+        vxlan: device(false).filter(|_| needed.contains(&Tunnel::Vxlan)),
+        vxlan_v6: device(true).filter(|_| needed.contains(&Tunnel::VxlanV6)),
+    };
+    let mut vteps = BTreeMap::new();
+    for (tunnel, v6) in [(Tunnel::Vxlan, false), (Tunnel::VxlanV6, true)] {
+        if !needed.contains(&tunnel) {
+            continue;
+        }
+        for (name, node) in cluster
+            .view
+            .nodes
+            .iter()
+            .filter(|(name, _)| *name != own.node)
+        {
+            if let (Some(at), Some((address, mac))) =
+                (node_address(node, v6), vxlan_end(name, node, v6))
+            {
+                vteps.insert(at, Vtep { address, mac });
+            }
+        }
+    }
+    (tunnels, vteps)
+}
+
+fn vxlan_end(name: &str, node: &Stored<Node>, v6: bool) -> Option<(IpAddr, [u8; 6])> {
+    let (address, mac) = if v6 {
+        (
+            node.spec.ipv6_vxlan_tunnel_addr.map(IpAddr::V6),
+            &node.spec.vxlan_tunnel_mac_addr_v6,
+        )
+    } else {
+        (
+            node.spec.ipv4_vxlan_tunnel_addr.map(IpAddr::V4),
+            &node.spec.vxlan_tunnel_mac_addr,
+        )
+    };
+    let recorded = mac.as_deref().and_then(crate::workloads::parse_mac);
+    Some((address?, recorded.unwrap_or_else(|| derived_mac(name, v6))))
+}
+
+fn node_address(node: &Stored<Node>, v6: bool) -> Option<IpAddr> {
+    let bgp = node.spec.bgp.as_ref()?;
+    if v6 {
+        Some(bgp.ipv6_address?.addr().into())
+    } else {
+        Some(bgp.ipv4_address?.addr().into())
+    }
+}
+
+#[cfg(test)]
+mod tests;

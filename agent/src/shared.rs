@@ -1,0 +1,173 @@
+//! What the loop shares with those who answer questions.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, RwLock};
+use std::time::Instant;
+
+use caracal_agent_api::{Condition, FibSummary, Peer, Status};
+use caracal_bgp::view::PeerView;
+use caracal_bgp_net::Shell;
+use caracal_datastore::ipam::Ipam;
+use caracal_fib::{Fib, FibStatus};
+use ipnet::IpNet;
+
+use crate::address::NodeAddresses;
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::workloads::Workloads;
+
+/// The parts, for the socket, for HTTP and for the tender.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) started: Instant,
+    pub(crate) addresses: NodeAddresses,
+    pub(crate) router_id: Ipv4Addr,
+    pub(crate) shell: Shell,
+    pub(crate) fib: Fib,
+    pub(crate) ipam: Arc<Ipam>,
+    pub(crate) workloads: Workloads,
+    pub(crate) metrics: Metrics,
+    /// Written by the loop after each round.
+    pub(crate) snapshot: RwLock<Snapshot>,
+}
+
+/// What only the loop knows.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Snapshot {
+    pub(crate) asn: u32,
+    pub(crate) datastore_in_sync: bool,
+    pub(crate) peer_types: HashMap<IpAddr, String>,
+    pub(crate) blocks: Vec<IpNet>,
+    pub(crate) conditions: Vec<Condition>,
+}
+
+impl Shared {
+    /// The loop's last word.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.snapshot
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Peers, for people and metrics.
+    pub(crate) async fn peers(&self) -> Vec<Peer> {
+        let types = self.snapshot().peer_types;
+        let views = self
+            .shell
+            .with(|speaker, now| speaker.peers(now))
+            .await
+            .unwrap_or_default();
+        views.into_iter().map(|view| peer(view, &types)).collect()
+    }
+
+    /// Everything at a glance.
+    pub(crate) async fn status(&self) -> Status {
+        let snapshot = self.snapshot();
+        let peers = self
+            .shell
+            .with(|speaker, now| speaker.peers(now))
+            .await
+            .unwrap_or_default();
+        let fib = self.fib.status().borrow().clone();
+        let not_ready_because = not_ready(&snapshot, &fib);
+        Status {
+            node: self.config.nodename.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            ipv4: self.addresses.ipv4,
+            ipv6: self.addresses.ipv6,
+            asn: snapshot.asn,
+            router_id: Some(self.router_id),
+            ready: not_ready_because.is_empty(),
+            not_ready_because,
+            datastore_in_sync: snapshot.datastore_in_sync,
+            peers_established: peers
+                .iter()
+                .filter(|peer| peer.state == "Established")
+                .count(),
+            peers_configured: peers.len(),
+            blocks: snapshot.blocks,
+            endpoints: self.workloads.count(),
+            fib: Some(summary(&fib)),
+            conditions: conditions(snapshot.conditions, &fib, &peers),
+        }
+    }
+}
+
+/// Ready means that our own work is done: a dead peer is a condition and not unreadiness, and so is a route that
+/// the kernel refuses.
+pub(crate) fn not_ready(snapshot: &Snapshot, fib: &FibStatus) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if !snapshot.datastore_in_sync {
+        reasons.push("the datastore has not been read yet".to_owned());
+    }
+    if !fib.in_sync {
+        reasons.push("the kernel's routes have not been read yet".to_owned());
+    }
+    let waiting = fib.pending.saturating_sub(fib.failed);
+    if waiting > 0 {
+        reasons.push(format!("{waiting} routes are not in the kernel yet"));
+    }
+    reasons
+}
+
+fn conditions(
+    mut conditions: Vec<Condition>,
+    fib: &FibStatus,
+    peers: &[PeerView],
+) -> Vec<Condition> {
+    conditions.extend(fib.conditions.iter().map(|(name, message)| Condition {
+        name: name.clone(),
+        message: message.clone(),
+    }));
+    for peer in peers.iter().filter(|peer| peer.state != "Established") {
+        let why = peer.last_error.as_deref().unwrap_or("no session yet");
+        let message = format!(
+            "peer {} ({}): {} for {} s: {why}",
+            peer.address, peer.name, peer.state, peer.state_seconds
+        );
+        conditions.push(Condition {
+            name: "PeerDown".into(),
+            message,
+        });
+    }
+    conditions
+}
+
+fn summary(fib: &FibStatus) -> FibSummary {
+    FibSummary {
+        desired: fib.desired,
+        actual: fib.actual,
+        pending: fib.pending,
+        failed: fib.failed,
+        stale: fib.stale,
+        writes: fib.writes,
+        repairs: fib.repairs,
+    }
+}
+
+fn peer(view: PeerView, types: &HashMap<IpAddr, String>) -> Peer {
+    Peer {
+        peer_type: types.get(&view.address).cloned().unwrap_or_default(),
+        name: view.name,
+        address: view.address,
+        remote_asn: view.remote_asn,
+        local_asn: view.local_asn,
+        state: view.state,
+        state_seconds: view.state_seconds,
+        router_id: view.router_id,
+        hold_time_seconds: view.hold_time_seconds,
+        families: view.families,
+        prefixes_received: view.prefixes_received,
+        prefixes_accepted: view.prefixes_accepted,
+        prefixes_stale: view.prefixes_stale,
+        prefixes_sent: view.prefixes_sent,
+        flaps: view.flaps,
+        messages_received: view.messages_received,
+        messages_sent: view.messages_sent,
+        last_error: view.last_error,
+    }
+}

@@ -1,0 +1,80 @@
+//! From Loc-RIB and pools to what the FIB shall have. Pure.
+
+use std::net::IpAddr;
+
+use caracal_fib::{Change, Encapsulation, Mode, Route};
+use ipnet::IpNet;
+
+/// What a route needs to know of an IPPool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pool {
+    pub(crate) name: String,
+    pub(crate) cidr: IpNet,
+    pub(crate) encapsulation: Encapsulation,
+    pub(crate) disable_bgp_export: bool,
+    /// It may not be used on this node (it overlaps the node's own network); why, in words.
+    pub(crate) unusable: Option<String>,
+}
+
+impl Pool {
+    /// Octets that its tunnels take of every packet.
+    pub(crate) fn overhead_octets(&self) -> u32 {
+        match (self.encapsulation, self.cidr) {
+            (Encapsulation::None, _) => 0,
+            (Encapsulation::Ipip(_), _) => 20,
+            (Encapsulation::Vxlan(_), IpNet::V4(_)) => 50,
+            (Encapsulation::Vxlan(_), IpNet::V6(_)) => 70,
+        }
+    }
+}
+
+/// The pool that holds a prefix: the longest, should pools be nested.
+pub(crate) fn pool_of<'a>(pools: &'a [Pool], prefix: &IpNet) -> Option<&'a Pool> {
+    pools
+        .iter()
+        .filter(|pool| pool.cidr.contains(prefix))
+        .max_by_key(|pool| pool.cidr.prefix_len())
+}
+
+/// The change for one prefix whose chosen learned paths have these next hops (none: no learned route).
+///
+/// A prefix outside every pool came from a router, not from a node: it is reached as the fabric reaches it.
+pub(crate) fn change(
+    prefix: IpNet,
+    next_hops: Vec<IpAddr>,
+    pools: &[Pool],
+    own: &[IpAddr],
+) -> Change {
+    let next_hops: Vec<IpAddr> = next_hops
+        .into_iter()
+        .filter(|hop| !own.contains(hop))
+        .collect();
+    let pool = pool_of(pools, &prefix);
+    if next_hops.is_empty() || pool.is_some_and(|pool| pool.unusable.is_some()) {
+        return Change::RemoveRoute(prefix);
+    }
+    let encapsulation = pool.map_or(Encapsulation::None, |pool| pool.encapsulation);
+    Change::SetRoute(
+        prefix,
+        Route::Remote {
+            next_hops,
+            encapsulation,
+        },
+    )
+}
+
+/// `ipipMode` and `vxlanMode` as one word. IPIP carries IPv4 only; a pool that asks for both gets IPIP, as in Calico.
+pub(crate) fn encapsulation(
+    ipip: Option<Mode>,
+    vxlan: Option<Mode>,
+    cidr: &IpNet,
+) -> Encapsulation {
+    match (ipip, vxlan, cidr) {
+        (Some(mode), _, IpNet::V4(_)) => Encapsulation::Ipip(mode),
+        (_, Some(mode), _) => Encapsulation::Vxlan(mode),
+        _ => Encapsulation::None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,578 @@
+//! Local workloads: the CNI plugin's requests, from the address to the kernel's acknowledgement.
+//!
+//! Requests of different containers run side by side; those of one container wait for each other. The durable record
+//! of a workload is its WorkloadEndpoint; of an address without one, its handle. So whatever a crash cuts short, the
+//! runtime's DEL (or GC) finds and releases it.
+//!
+//! Invariant: an endpoint enters the FIB only with addresses that IPAM gave to its handle.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use caracal_agent_api::{
+    CniAdd, CniAddReply, CniAddress, CniAttached, CniDel, CniDelReply, CniGc, CniGcReply,
+    EndpointView,
+};
+use caracal_datastore::ipam::{AssignRequest, Assigned, Ipam, IpamError, Purpose};
+use caracal_datastore::{Datastore, Key};
+use caracal_fib::{Change, Endpoint, Fib};
+use ipnet::IpNet;
+use sha1::{Digest, Sha1};
+use tracing::{info, warn};
+
+use crate::ways::Pool;
+
+mod record;
+
+/// How long ADD waits for the kernel.
+const KERNEL_PATIENCE: Duration = Duration::from_secs(10);
+/// The gateway of every pod (IPv4); the host side answers for it by proxy ARP.
+const GATEWAY_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 1, 1));
+/// The gateway of every pod (IPv6): link-local of the host side's MAC ee:ee:ee:ee:ee:ee.
+const GATEWAY_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(
+    0xfe80, 0, 0, 0, 0xecee, 0xeeff, 0xfeee, 0xeeee,
+));
+
+/// Why a request of the plugin is not done.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// It is wrong and will stay wrong.
+    #[error("{0}")]
+    Wrong(String),
+    /// It may work later.
+    #[error("{0}")]
+    Later(String),
+}
+
+/// What the loop knows and the requests need.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Circumstances {
+    pub(crate) datastore_in_sync: bool,
+    pub(crate) pools: Vec<Pool>,
+    /// Octets, both ends of a pod's veth pair.
+    pub(crate) mtu: u32,
+}
+
+/// The workloads of this node.
+#[derive(Debug)]
+pub(crate) struct Workloads {
+    node: String,
+    store: Arc<dyn Datastore>,
+    ipam: Arc<Ipam>,
+    fib: Fib,
+    state: Mutex<State>,
+    changed: tokio::sync::watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    circumstances: Circumstances,
+    /// By host-side device.
+    known: BTreeMap<String, Workload>,
+    /// Between the two halves of ADD, by container and interface.
+    promised: HashMap<(String, String), Workload>,
+    /// Containers deleted in this run: a late report of the datastore does not bring them back.
+    gone: HashSet<String>,
+    locks: HashMap<String, Arc<tokio::sync::Mutex<()>>>,
+}
+
+/// One attached, or promised, workload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Workload {
+    /// Object in the datastore.
+    pub(crate) key: Key,
+    pub(crate) container_id: String,
+    pub(crate) ifname: String,
+    pub(crate) namespace: Option<String>,
+    pub(crate) pod: Option<String>,
+    pub(crate) device: String,
+    pub(crate) addresses: Vec<IpAddr>,
+    pub(crate) mac: [u8; 6],
+    /// The datastore has it; until then a report that it is not there means nothing.
+    pub(crate) recorded: bool,
+}
+
+impl Workload {
+    fn endpoint(&self) -> Endpoint {
+        Endpoint {
+            addresses: self.addresses.clone(),
+            mac: self.mac,
+        }
+    }
+
+    fn name(&self) -> String {
+        match (&self.namespace, &self.pod) {
+            (Some(namespace), Some(pod)) => format!("{namespace}/{pod}"),
+            _ => self.container_id.clone(),
+        }
+    }
+}
+
+impl Workloads {
+    pub(crate) fn new(
+        node: String,
+        store: Arc<dyn Datastore>,
+        ipam: Arc<Ipam>,
+        fib: Fib,
+    ) -> Workloads {
+        let changed = tokio::sync::watch::Sender::new(0);
+        Workloads {
+            node,
+            store,
+            ipam,
+            fib,
+            state: Mutex::default(),
+            changed,
+        }
+    }
+
+    /// Rises whenever the set of local addresses has changed.
+    pub(crate) fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// The loop tells what has changed around us.
+    pub(crate) fn set_circumstances(&self, circumstances: Circumstances) {
+        self.state().circumstances = circumstances;
+    }
+
+    /// Every address of a local workload.
+    pub(crate) fn addresses(&self) -> Vec<IpAddr> {
+        self.state()
+            .known
+            .values()
+            .flat_map(|workload| workload.addresses.iter().copied())
+            .collect()
+    }
+
+    /// For people.
+    pub(crate) fn view(&self) -> Vec<EndpointView> {
+        let view = |workload: &Workload| EndpointView {
+            workload: workload.name(),
+            container_id: workload.container_id.clone(),
+            device: workload.device.clone(),
+            addresses: workload.addresses.clone(),
+        };
+        self.state().known.values().map(view).collect()
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.state().known.len()
+    }
+
+    /// STATUS: an error while no pod can be added.
+    pub(crate) fn status(&self) -> Result<(), Refusal> {
+        let state = self.state();
+        let circumstances = &state.circumstances;
+        if !circumstances.datastore_in_sync {
+            return Err(Refusal::Later(format!(
+                "node {}: the datastore has not been read yet",
+                self.node
+            )));
+        }
+        if !circumstances
+            .pools
+            .iter()
+            .any(|pool| pool.unusable.is_none())
+        {
+            return Err(Refusal::Later(format!(
+                "node {}: there is no usable enabled IPPool",
+                self.node
+            )));
+        }
+        Ok(())
+    }
+
+    /// First half of ADD.
+    pub(crate) async fn add(&self, request: &CniAdd) -> Result<CniAddReply, Refusal> {
+        self.status()?;
+        let _turn = self.turn(&request.container_id).await;
+        let device = device_name(request);
+        if let Some(known) = self.known_container(&request.container_id, &request.ifname) {
+            return Ok(self.reply(&known, true));
+        }
+        let workload_key = record::key(&self.node, request);
+        let assigned = self.assign(request).await?;
+        let workload = Workload {
+            key: workload_key,
+            container_id: request.container_id.clone(),
+            ifname: request.ifname.clone(),
+            namespace: request.namespace.clone(),
+            pod: request.pod.clone(),
+            device,
+            addresses: assigned.iter().map(|assigned| assigned.address).collect(),
+            mac: [0; 6],
+            recorded: false,
+        };
+        let reply = self.reply(&workload, false);
+        self.state().promised.insert(
+            (request.container_id.clone(), request.ifname.clone()),
+            workload,
+        );
+        Ok(reply)
+    }
+
+    /// Second half of ADD: returns when the kernel has the endpoint and the datastore its record.
+    pub(crate) async fn attached(&self, request: &CniAttached) -> Result<(), Refusal> {
+        let _turn = self.turn(&request.container_id).await;
+        let mac = parse_mac(&request.mac).ok_or_else(|| {
+            Refusal::Wrong(format!(
+                "container {}: {:?} is no MAC address",
+                request.container_id, request.mac
+            ))
+        })?;
+        let place = (request.container_id.clone(), request.ifname.clone());
+        let promised = self.state().promised.get(&place).cloned();
+        let workload = match promised.or_else(|| self.known_container(&place.0, &place.1)) {
+            Some(workload) => Workload { mac, ..workload },
+            None => {
+                let id = &request.container_id;
+                return Err(Refusal::Later(format!(
+                    "container {id}: no address was asked for since the agent started; add it again"
+                )));
+            }
+        };
+        self.insert(workload.clone());
+        let (in_kernel, recorded) = tokio::join!(
+            self.fib.endpoint_settled(&workload.device, KERNEL_PATIENCE),
+            record::write(&*self.store, &self.node, &workload),
+        );
+        let outcome = match (in_kernel, recorded) {
+            (Ok(()), Ok(())) => Ok(()),
+            (Err(fault), _) => Err(Refusal::Later(format!(
+                "container {}: {fault}",
+                request.container_id
+            ))),
+            (_, Err(fault)) => Err(Refusal::Later(format!(
+                "container {}: {fault}",
+                request.container_id
+            ))),
+        };
+        match &outcome {
+            Ok(()) => {
+                let mut state = self.state();
+                state.promised.remove(&place);
+                if let Some(known) = state.known.get_mut(&workload.device) {
+                    known.recorded = true;
+                }
+                info!(
+                    "workload {}: attached {} with {:?}",
+                    workload.name(),
+                    workload.device,
+                    workload.addresses
+                );
+            }
+            // The plugin will undo the ADD with a DEL, which finds the workload here.
+            Err(fault) => warn!("{fault}"),
+        }
+        outcome
+    }
+
+    /// DEL: idempotent. The endpoint leaves the FIB first, then the address is free again.
+    pub(crate) async fn del(&self, request: &CniDel) -> Result<CniDelReply, Refusal> {
+        let _turn = self.turn(&request.container_id).await;
+        let later = |fault: &dyn std::fmt::Display| {
+            Refusal::Later(format!("container {}: {fault}", request.container_id))
+        };
+        let workload = self.forget(&request.container_id, &request.ifname);
+        record::remove(
+            &*self.store,
+            &self.node,
+            &request.container_id,
+            workload.as_ref().map(|workload| &workload.key),
+        )
+        .await
+        .map_err(|fault| later(&fault))?;
+        let handle = handle(&request.network, &request.container_id);
+        let released = self
+            .ipam
+            .release_handle(&handle)
+            .await
+            .map_err(|fault| later(&fault))?;
+        if let Some(workload) = &workload {
+            info!(
+                "workload {}: detached {}, released {released:?}",
+                workload.name(),
+                workload.device
+            );
+        }
+        Ok(CniDelReply {
+            device: workload.map(|workload| workload.device),
+        })
+    }
+
+    /// CHECK: what ADD said, if it still stands.
+    pub(crate) async fn check(&self, request: &CniDel) -> Result<CniAddReply, Refusal> {
+        let id = &request.container_id;
+        let known = self.known_container(id, &request.ifname).ok_or_else(|| {
+            Refusal::Wrong(format!(
+                "container {id}: interface {} is not attached",
+                request.ifname
+            ))
+        })?;
+        let patience = Duration::from_secs(2);
+        self.fib
+            .endpoint_settled(&known.device, patience)
+            .await
+            .map_err(|fault| Refusal::Wrong(format!("container {id}: {fault}")))?;
+        Ok(self.reply(&known, true))
+    }
+
+    /// GC: everything of this network on this node that the runtime no longer knows is released.
+    pub(crate) async fn gc(&self, request: &CniGc) -> Result<CniGcReply, Refusal> {
+        let valid: HashSet<&str> = request
+            .valid
+            .iter()
+            .map(|(container, _)| container.as_str())
+            .collect();
+        let handles = self
+            .ipam
+            .handles_of_this_node()
+            .await
+            .map_err(|fault| Refusal::Later(format!("node {}: {fault}", self.node)))?;
+        let prefix = format!("{}.", request.network);
+        let in_handles = handles
+            .keys()
+            .filter_map(|handle| handle.strip_prefix(&prefix).map(str::to_owned));
+        let in_memory: Vec<String> = self
+            .state()
+            .known
+            .values()
+            .map(|workload| workload.container_id.clone())
+            .collect();
+        let mut doomed: Vec<String> = in_handles
+            .chain(in_memory)
+            .filter(|id| !valid.contains(id.as_str()))
+            .collect();
+        doomed.sort();
+        doomed.dedup();
+        let mut reply = CniGcReply {
+            released: Vec::new(),
+            devices: Vec::new(),
+        };
+        for container_id in doomed {
+            let ifname = self
+                .interface_of(&container_id)
+                .unwrap_or_else(|| "eth0".into());
+            let request = CniDel {
+                container_id: container_id.clone(),
+                ifname,
+                network: request.network.clone(),
+            };
+            reply.devices.extend(self.del(&request).await?.device);
+            reply.released.push(container_id);
+        }
+        Ok(reply)
+    }
+
+    /// The datastore reports a WorkloadEndpoint of this node, or that it is gone.
+    pub(crate) async fn handle_report(&self, key: &Key) {
+        // What the store holds now counts, not what the report said then.
+        let object = match self.store.get(key).await {
+            Ok(object) => object,
+            Err(fault) => return warn!("{fault}"),
+        };
+        match object.as_ref().map(record::read) {
+            Some(Ok((node, workload))) if node == self.node => self.take_over(workload),
+            Some(Err(fault)) => warn!("{fault}"),
+            _ => self.drop_unrecorded_by_store(key),
+        }
+    }
+
+    fn take_over(&self, workload: Workload) {
+        let state = self.state();
+        let known = state.known.get(&workload.device);
+        let older = known.is_some_and(|known| !known.recorded || *known == workload);
+        if older || state.gone.contains(&workload.container_id) {
+            return;
+        }
+        drop(state);
+        self.insert(workload);
+    }
+
+    fn drop_unrecorded_by_store(&self, key: &Key) {
+        let mut state = self.state();
+        let Some(device) = state
+            .known
+            .values()
+            .find(|known| known.key == *key && known.recorded)
+            .map(|w| w.device.clone())
+        else {
+            return;
+        };
+        state.known.remove(&device);
+        drop(state);
+        info!("{key}: gone from the datastore; its routes are removed");
+        self.fib.apply(vec![Change::RemoveEndpoint(device)]);
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    fn insert(&self, workload: Workload) {
+        let change = Change::SetEndpoint(workload.device.clone(), workload.endpoint());
+        {
+            let mut state = self.state();
+            state.gone.remove(&workload.container_id);
+            state.known.insert(workload.device.clone(), workload);
+        }
+        self.fib.apply(vec![change]);
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    fn forget(&self, container_id: &str, ifname: &str) -> Option<Workload> {
+        let mut state = self.state();
+        let promised = state
+            .promised
+            .remove(&(container_id.to_owned(), ifname.to_owned()));
+        let device = state
+            .known
+            .values()
+            .find(|known| known.container_id == container_id && known.ifname == ifname)
+            .map(|known| known.device.clone());
+        let known = device.and_then(|device| state.known.remove(&device));
+        state.gone.insert(container_id.to_owned());
+        if state.gone.len() > 10_000 {
+            state.gone.clear();
+        }
+        drop(state);
+        if let Some(known) = &known {
+            self.fib
+                .apply(vec![Change::RemoveEndpoint(known.device.clone())]);
+            self.changed.send_modify(|count| *count += 1);
+        }
+        known.or(promised)
+    }
+
+    fn known_container(&self, container_id: &str, ifname: &str) -> Option<Workload> {
+        let state = self.state();
+        state
+            .known
+            .values()
+            .find(|known| known.container_id == container_id && known.ifname == ifname)
+            .cloned()
+    }
+
+    fn interface_of(&self, container_id: &str) -> Option<String> {
+        let state = self.state();
+        state
+            .known
+            .values()
+            .find(|known| known.container_id == container_id)
+            .map(|known| known.ifname.clone())
+    }
+
+    async fn assign(&self, request: &CniAdd) -> Result<Vec<Assigned>, Refusal> {
+        let pools = self.state().circumstances.pools.clone();
+        let usable = |v4: bool| {
+            pools
+                .iter()
+                .any(|pool| pool.unusable.is_none() && pool.cidr.addr().is_ipv4() == v4)
+        };
+        let handle = handle(&request.network, &request.container_id);
+        let wish = AssignRequest {
+            handle: handle.clone(),
+            attributes: record::attributes(&self.node, request),
+            ipv4: usable(true),
+            ipv6: usable(false),
+            pools: request.pools.clone(),
+            addresses: request.addresses.clone(),
+            purpose: Purpose::Workload,
+        };
+        let assigned = self
+            .ipam
+            .assign(wish)
+            .await
+            .map_err(|fault| refusal(&request.container_id, fault))?;
+        let overlapping = |assigned: &Assigned| {
+            pools
+                .iter()
+                .find(|pool| pool.name == assigned.pool)
+                .and_then(|pool| pool.unusable.clone())
+        };
+        if let Some(why) = assigned.iter().find_map(overlapping) {
+            let _ = self.ipam.release_handle(&handle).await;
+            return Err(Refusal::Later(format!(
+                "container {}: {why}",
+                request.container_id
+            )));
+        }
+        Ok(assigned)
+    }
+
+    fn reply(&self, workload: &Workload, attached: bool) -> CniAddReply {
+        let address = |address: &IpAddr| CniAddress {
+            address: IpNet::from(*address),
+            gateway: if address.is_ipv4() {
+                GATEWAY_V4
+            } else {
+                GATEWAY_V6
+            },
+        };
+        CniAddReply {
+            device: workload.device.clone(),
+            mtu: self.state().circumstances.mtu,
+            addresses: workload.addresses.iter().map(address).collect(),
+            attached,
+        }
+    }
+
+    async fn turn(&self, container_id: &str) -> tokio::sync::OwnedMutexGuard<()> {
+        let lock = {
+            let mut state = self.state();
+            // Locks that nobody holds or waits for are of no use any more.
+            state.locks.retain(|_, lock| Arc::strong_count(lock) > 1);
+            state
+                .locks
+                .entry(container_id.to_owned())
+                .or_default()
+                .clone()
+        };
+        lock.lock_owned().await
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// `cali` and the first 11 hex digits of SHA-1 of `namespace.pod`, as Calico names them; without Kubernetes of the
+/// container and its interface.
+fn device_name(request: &CniAdd) -> String {
+    let text = match (&request.namespace, &request.pod) {
+        (Some(namespace), Some(pod)) => format!("{namespace}.{pod}"),
+        _ => format!("{}.{}", request.container_id, request.ifname),
+    };
+    let digest: String = Sha1::digest(text.as_bytes())
+        .iter()
+        .map(|octet| format!("{octet:02x}"))
+        .collect();
+    format!("cali{}", &digest[..11])
+}
+
+fn handle(network: &str, container_id: &str) -> String {
+    format!("{network}.{container_id}")
+}
+
+pub(crate) fn parse_mac(text: &str) -> Option<[u8; 6]> {
+    let octets: Vec<u8> = text
+        .split(':')
+        .map(|part| u8::from_str_radix(part, 16))
+        .collect::<Result<_, _>>()
+        .ok()?;
+    octets.try_into().ok()
+}
+
+fn refusal(container_id: &str, fault: IpamError) -> Refusal {
+    let words = format!("container {container_id}: {fault}");
+    match fault {
+        IpamError::NotAvailable { .. } => Refusal::Wrong(words),
+        IpamError::NoPool(_) | IpamError::Exhausted(_) | IpamError::Store(_) => {
+            Refusal::Later(words)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! The durable record of a workload: its WorkloadEndpoint, as Calico names and fills it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use caracal_agent_api::CniAdd;
+use caracal_datastore::resources::{Timestamp, WorkloadEndpoint};
+use caracal_datastore::{Datastore, Key, Kind, Metadata, Object, StoreError, Stored};
+use ipnet::IpNet;
+
+use super::{Workload, parse_mac};
+
+/// Where workloads without Kubernetes are kept.
+const NAMESPACE_DEFAULT: &str = "default";
+
+/// The key of the WorkloadEndpoint of this request.
+pub(super) fn key(node: &str, request: &CniAdd) -> Key {
+    let name = match &request.pod {
+        Some(pod) => WorkloadEndpoint::name_for_pod(node, pod, &request.ifname),
+        None => WorkloadEndpoint::name_for_container(node, &request.container_id, &request.ifname),
+    };
+    let namespace = request
+        .namespace
+        .as_deref()
+        .unwrap_or(NAMESPACE_DEFAULT)
+        .to_owned();
+    Key {
+        kind: Kind::WorkloadEndpoint,
+        namespace: Some(namespace),
+        name,
+    }
+}
+
+/// What IPAM keeps with the addresses.
+pub(super) fn attributes(node: &str, request: &CniAdd) -> BTreeMap<String, String> {
+    let mut attributes = BTreeMap::from([
+        ("node".to_owned(), node.to_owned()),
+        (
+            "timestamp".to_owned(),
+            Timestamp::of(SystemTime::now()).to_string(),
+        ),
+    ]);
+    if let (Some(namespace), Some(pod)) = (&request.namespace, &request.pod) {
+        attributes.insert("namespace".to_owned(), namespace.clone());
+        attributes.insert("pod".to_owned(), pod.clone());
+    }
+    attributes
+}
+
+/// Creates the record, or replaces that of an earlier container of the same pod.
+pub(super) async fn write(
+    store: &dyn Datastore,
+    node: &str,
+    workload: &Workload,
+) -> Result<(), StoreError> {
+    let mac: Vec<String> = workload
+        .mac
+        .iter()
+        .map(|octet| format!("{octet:02x}"))
+        .collect();
+    let spec = WorkloadEndpoint {
+        orchestrator: if workload.pod.is_some() { "k8s" } else { "cni" }.to_owned(),
+        node: node.to_owned(),
+        container_id: workload.container_id.clone(),
+        pod: workload.pod.clone().unwrap_or_default(),
+        endpoint: workload.ifname.clone(),
+        ip_networks: workload
+            .addresses
+            .iter()
+            .map(|address| IpNet::from(*address))
+            .collect(),
+        interface_name: workload.device.clone(),
+        mac: mac.join(":"),
+        ..WorkloadEndpoint::default()
+    };
+    let metadata = Metadata {
+        name: workload.key.name.clone(),
+        namespace: workload.key.namespace.clone(),
+        ..Metadata::default()
+    };
+    let wanted = Stored {
+        metadata,
+        spec,
+        revision: None,
+    }
+    .into_object();
+    loop {
+        let outcome = match store.get(&workload.key).await? {
+            None => store.create(wanted.clone()).await,
+            Some(old) if old.spec == wanted.spec => return Ok(()),
+            Some(old) => {
+                store
+                    .update(Object {
+                        spec: wanted.spec.clone(),
+                        ..old
+                    })
+                    .await
+            }
+        };
+        match outcome {
+            Err(StoreError::Exists(_) | StoreError::Conflict(_) | StoreError::NotFound(_)) => {
+                continue;
+            }
+            outcome => return outcome.map(drop),
+        }
+    }
+}
+
+/// Deletes the record, if it is still this container's. Without a key (the agent did not know the container) all of
+/// the node's records are looked at.
+pub(super) async fn remove(
+    store: &dyn Datastore,
+    node: &str,
+    container_id: &str,
+    key: Option<&Key>,
+) -> Result<(), StoreError> {
+    let candidates = match key {
+        Some(key) => store.get(key).await?.into_iter().collect(),
+        None => store.list(Kind::WorkloadEndpoint).await?,
+    };
+    for object in candidates {
+        let ours = read(&object)
+            .is_ok_and(|(at, workload)| at == node && workload.container_id == container_id);
+        if !ours {
+            continue;
+        }
+        match store.delete(&object.key, object.revision.as_ref()).await {
+            // Somebody replaced or removed it: then it is not this container's any more.
+            Ok(()) | Err(StoreError::NotFound(_) | StoreError::Conflict(_)) => {}
+            Err(fault) => return Err(fault),
+        }
+    }
+    Ok(())
+}
+
+/// A stored WorkloadEndpoint and the node it is on.
+pub(super) fn read(object: &Object) -> Result<(String, Workload), StoreError> {
+    let stored = Stored::<WorkloadEndpoint>::from_object(object)?;
+    let spec = stored.spec;
+    let workload = Workload {
+        key: object.key.clone(),
+        container_id: spec.container_id,
+        ifname: spec.endpoint,
+        namespace: (spec.orchestrator == "k8s")
+            .then(|| object.key.namespace.clone())
+            .flatten(),
+        pod: (!spec.pod.is_empty()).then_some(spec.pod),
+        device: spec.interface_name,
+        addresses: spec
+            .ip_networks
+            .iter()
+            .map(|network| network.addr())
+            .collect::<Vec<IpAddr>>(),
+        mac: parse_mac(&spec.mac).unwrap_or_default(),
+        recorded: true,
+    };
+    Ok((spec.node, workload))
+}

@@ -1,0 +1,70 @@
+use super::*;
+
+fn request(namespace: Option<&str>, pod: Option<&str>) -> CniAdd {
+    CniAdd {
+        container_id: "0123456789ab".into(),
+        ifname: "eth0".into(),
+        netns: "/run/netns/x".into(),
+        network: "k8s-pod-network".into(),
+        namespace: namespace.map(str::to_owned),
+        pod: pod.map(str::to_owned),
+        pools: vec![],
+        addresses: vec![],
+    }
+}
+
+#[test]
+fn the_device_is_named_as_calico_names_it() {
+    // printf default.web-1 | sha1sum
+    assert_eq!(
+        device_name(&request(Some("default"), Some("web-1"))),
+        format!("cali{}", &sha1_hex("default.web-1")[..11])
+    );
+    assert_eq!(
+        device_name(&request(Some("default"), Some("web-1"))).len(),
+        15
+    );
+}
+
+#[test]
+fn without_kubernetes_the_device_follows_the_container() {
+    assert_eq!(
+        device_name(&request(None, None)),
+        format!("cali{}", &sha1_hex("0123456789ab.eth0")[..11])
+    );
+}
+
+#[test]
+fn a_mac_is_six_octets() {
+    assert_eq!(
+        parse_mac("ee:00:01:02:03:ff"),
+        Some([0xee, 0, 1, 2, 3, 0xff])
+    );
+    for bad in [
+        "",
+        "ee",
+        "ee:00:01:02:03",
+        "ee:00:01:02:03:ff:00",
+        "xx:00:01:02:03:ff",
+        "ee-00-01-02-03-ff",
+    ] {
+        assert_eq!(parse_mac(bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn a_handle_names_network_and_container() {
+    assert_eq!(handle("k8s-pod-network", "abc"), "k8s-pod-network.abc");
+}
+
+#[test]
+fn the_ipv6_gateway_is_the_link_local_address_of_the_host_sides_mac() {
+    assert_eq!(GATEWAY_V6.to_string(), "fe80::ecee:eeff:feee:eeee");
+}
+
+fn sha1_hex(text: &str) -> String {
+    Sha1::digest(text.as_bytes())
+        .iter()
+        .map(|octet| format!("{octet:02x}"))
+        .collect()
+}
