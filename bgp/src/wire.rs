@@ -25,6 +25,8 @@ pub mod notification;
 pub mod open;
 mod pack;
 mod prefix;
+#[cfg(test)]
+mod testing;
 pub mod update;
 
 pub use as_path::{AsPath, Segment};

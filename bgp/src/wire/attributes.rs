@@ -8,6 +8,7 @@ use super::iana::attribute_flag;
 
 pub(super) mod decode;
 pub(super) mod encode;
+mod raw;
 
 /// The attributes of a path, next hop included, NLRI not.
 ///

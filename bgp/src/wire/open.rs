@@ -86,6 +86,10 @@ impl Open {
             return Err(Notification::open(subcode, &data));
         }
         let capabilities = decode_parameters(cursor.rest())?;
+        // RFC 7607 §2: nobody is AS 0, in either place.
+        if asn == 0 || capabilities.contains(&Capability::FourOctetAs(0)) {
+            return Err(Notification::open(open_error::BAD_PEER_AS, &[]));
+        }
         let four_octet = capabilities.iter().find_map(|capability| match capability {
             Capability::FourOctetAs(asn) => Some(*asn),
             _ => None,
@@ -101,10 +105,6 @@ impl Open {
     }
 
     fn check(&self) -> Result<(), Notification> {
-        // RFC 7607 §2: nobody is AS 0.
-        if self.asn == 0 {
-            return Err(Notification::open(open_error::BAD_PEER_AS, &[]));
-        }
         // RFC 4271 §6.2: one second and two are refused, zero means no keepalives at all.
         if matches!(self.hold_time_seconds, 1 | 2) {
             let subcode = open_error::UNACCEPTABLE_HOLD_TIME;
