@@ -3,6 +3,8 @@
 //! Exactly Calico's kinds and order of writes (each write a compare-and-swap), so that other writers may
 //! work on the same store at the same time.
 
+pub mod block;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;

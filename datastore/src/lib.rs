@@ -1,11 +1,37 @@
 //! The cluster's resources, where they are kept, and address management (IPAM).
 //!
-//! [`Datastore`] is the trait that every backend implements, [`resources`] the kinds, [`ipam::Ipam`] the
-//! arithmetic on blocks with compare-and-swap at the rim.
+//! ```text
+//!   agent, ctl, route-reflector
+//!        │ TypedStore: Stored<Node>, Stored<IPPool>, …       Ipam: assign, release, tend
+//!        ▼                                                     │ every write a compare-and-swap
+//!   Datastore: get, list, watch, create, update, delete  ◄─────┘
+//!        ├── FileDatastore     a folder of YAML manifests that people edit
+//!        └── MemoryDatastore   tests and simulations, with faults on demand
+//! ```
+//!
+//! [`Datastore`] is the trait that every backend implements, [`resources`] the kinds, [`manifest`] their
+//! text, [`ipam::Ipam`] the arithmetic on blocks with compare-and-swap at the rim.
+//!
+//! *Invariant:* no text in a store, whoever wrote it, makes this crate panic or lose what was good: it
+//! becomes a [`WatchEvent::Faults`] that names the file, the line and the field.
 
 pub mod file;
+mod hub;
 pub mod ipam;
+pub mod manifest;
+pub mod memory;
 pub mod resources;
+pub mod selector;
 mod store;
 
-pub use store::{Datastore, Key, Kind, Metadata, Object, Revision, StoreError, TypedStore, WatchEvent, Watcher};
+pub use file::FileDatastore;
+pub use memory::MemoryDatastore;
+pub use resources::{
+    BGPConfiguration, BGPPeer, BlockAffinity, IPAMBlock, IPAMConfig, IPAMHandle, IPPool, Node,
+    Resource, Timestamp, WorkloadEndpoint,
+};
+pub use selector::Selector;
+pub use store::{
+    Datastore, Key, Kind, Metadata, Object, Revision, StoreError, Stored, TypedStore, WatchEvent,
+    Watcher,
+};

@@ -2,9 +2,42 @@
 //!
 //! Every spec keeps unknown fields (`extra`), and `validate` says what is wrong with which field.
 
-use serde::{de::DeserializeOwned, Serialize};
+mod bgp_configuration;
+mod bgp_peer;
+mod block_affinity;
+mod fields;
+mod ip_pool;
+mod ipam_block;
+mod ipam_config;
+mod ipam_handle;
+mod node;
+mod timestamp;
+mod workload_endpoint;
 
-use crate::store::{Kind, Metadata};
+use std::collections::BTreeMap;
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::store::{Kind, Metadata, Object, Stored};
+
+pub use bgp_configuration::{
+    BGPConfiguration, BindMode, CidrEntry, Community, PrefixAdvertisement, Toggle,
+};
+pub use bgp_peer::{
+    BGPPeer, NextHopMode, Password, PeerAddress, ReversePeering, SecretKeyRef, SourceAddress,
+};
+pub use block_affinity::{AffinityState, AffinityType, BlockAffinity};
+pub use ip_pool::{AllowedUse, AssignmentMode, Encapsulation, IPPool, overlaps};
+pub use ipam_block::{Attribute, IPAMBlock};
+pub use ipam_config::IPAMConfig;
+pub use ipam_handle::IPAMHandle;
+pub use node::{Node, NodeAddress, NodeBgp};
+pub use timestamp::Timestamp;
+pub use workload_endpoint::{EndpointPort, IpNat, WorkloadEndpoint};
+
+/// Fields that we do not know, kept so that a read-modify-write loses nothing.
+pub type Extra = BTreeMap<String, Value>;
 
 /// A kind of resource.
 pub trait Resource: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
@@ -13,3 +46,32 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + Send + Sync + 'static
     /// What is wrong with it: `spec.cidr: 10.0.0.1/16 has host bits set`. Empty: fine.
     fn validate(&self, metadata: &Metadata) -> Vec<String>;
 }
+
+/// What is wrong with an object of any kind, one sentence a fault, field path first. Empty: fine.
+pub fn faults_of(object: &Object) -> Vec<String> {
+    match object.key.kind {
+        Kind::Node => faults_as::<Node>(object),
+        Kind::IPPool => faults_as::<IPPool>(object),
+        Kind::BGPConfiguration => faults_as::<BGPConfiguration>(object),
+        Kind::BGPPeer => faults_as::<BGPPeer>(object),
+        Kind::IPAMBlock => faults_as::<IPAMBlock>(object),
+        Kind::BlockAffinity => faults_as::<BlockAffinity>(object),
+        Kind::IPAMHandle => faults_as::<IPAMHandle>(object),
+        Kind::IPAMConfig => faults_as::<IPAMConfig>(object),
+        Kind::WorkloadEndpoint => faults_as::<WorkloadEndpoint>(object),
+    }
+}
+
+fn faults_as<R: Resource>(object: &Object) -> Vec<String> {
+    match Stored::<R>::read_spec(object) {
+        Ok(spec) => {
+            let mut faults = fields::name_faults(&object.key);
+            faults.extend(spec.validate(&object.metadata));
+            faults
+        }
+        Err(fault) => vec![fault],
+    }
+}
+
+#[cfg(test)]
+mod tests;

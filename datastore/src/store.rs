@@ -1,6 +1,8 @@
 //! What every backend can do: get, list, watch, create, update and delete by revision.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -24,6 +26,92 @@ pub enum Kind {
     WorkloadEndpoint,
 }
 
+impl Kind {
+    /// All of them.
+    pub fn all() -> &'static [Kind] {
+        &[
+            Kind::Node,
+            Kind::IPPool,
+            Kind::BGPConfiguration,
+            Kind::BGPPeer,
+            Kind::IPAMBlock,
+            Kind::BlockAffinity,
+            Kind::IPAMHandle,
+            Kind::IPAMConfig,
+            Kind::WorkloadEndpoint,
+        ]
+    }
+
+    /// Whether its objects live in namespaces.
+    pub fn namespaced(self) -> bool {
+        self == Kind::WorkloadEndpoint
+    }
+
+    /// As it stands in manifests.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Node => "Node",
+            Kind::IPPool => "IPPool",
+            Kind::BGPConfiguration => "BGPConfiguration",
+            Kind::BGPPeer => "BGPPeer",
+            Kind::IPAMBlock => "IPAMBlock",
+            Kind::BlockAffinity => "BlockAffinity",
+            Kind::IPAMHandle => "IPAMHandle",
+            Kind::IPAMConfig => "IPAMConfig",
+            Kind::WorkloadEndpoint => "WorkloadEndpoint",
+        }
+    }
+
+    /// What else it is called on a command line, in singular and without case.
+    fn short_names(self) -> &'static [&'static str] {
+        match self {
+            Kind::Node => &["no"],
+            Kind::IPPool => &["pool"],
+            Kind::BGPConfiguration => &["bgpconfig"],
+            Kind::BGPPeer => &["peer"],
+            Kind::IPAMBlock => &["block"],
+            Kind::BlockAffinity => &["affinity", "affinitie"],
+            Kind::IPAMHandle => &["handle"],
+            // The kind's name in the group projectcalico.org/v3 served as CRDs.
+            Kind::IPAMConfig => &["ipamconfiguration"],
+            Kind::WorkloadEndpoint => &["wep", "endpoint"],
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Kind {
+    type Err = String;
+
+    /// As tolerant as `calicoctl`: any case, singular or plural, short names.
+    fn from_str(text: &str) -> Result<Kind, String> {
+        let wanted = text.to_ascii_lowercase();
+        let singular = wanted.strip_suffix('s').unwrap_or(&wanted);
+        Kind::all()
+            .iter()
+            .copied()
+            .find(|kind| {
+                let name = kind.as_str().to_ascii_lowercase();
+                // blockaffinities
+                let plural_y = name.strip_suffix('y').map(|stem| format!("{stem}ie"));
+                name == wanted
+                    || name == singular
+                    || plural_y.as_deref() == Some(singular)
+                    || kind.short_names().contains(&singular)
+                    || kind.short_names().contains(&wanted.as_str())
+            })
+            .ok_or_else(|| {
+                let known: Vec<&str> = Kind::all().iter().map(|kind| kind.as_str()).collect();
+                format!("there is no kind {text:?}; known are {}", known.join(", "))
+            })
+    }
+}
+
 /// Names one object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Key {
@@ -33,6 +121,35 @@ pub struct Key {
     pub namespace: Option<String>,
     /// Its name.
     pub name: String,
+}
+
+impl Key {
+    /// Names an object of a kind without namespaces.
+    pub fn new(kind: Kind, name: impl Into<String>) -> Key {
+        Key {
+            kind,
+            namespace: None,
+            name: name.into(),
+        }
+    }
+
+    /// Names an object in a namespace.
+    pub fn in_namespace(kind: Kind, namespace: impl Into<String>, name: impl Into<String>) -> Key {
+        Key {
+            kind,
+            namespace: Some(namespace.into()),
+            name: name.into(),
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            None => write!(f, "{} {}", self.kind, self.name),
+            Some(namespace) => write!(f, "{} {namespace}/{}", self.kind, self.name),
+        }
+    }
 }
 
 /// An opaque version of one object: equal means unchanged.
@@ -77,13 +194,13 @@ pub struct Object {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// Created already.
-    #[error("{0:?} exists already")]
+    #[error("{0} exists already")]
     Exists(Key),
     /// Not there.
-    #[error("{0:?} does not exist")]
+    #[error("{0} does not exist")]
     NotFound(Key),
     /// Changed by someone else since it was read.
-    #[error("{0:?} was changed by someone else meanwhile")]
+    #[error("{0} was changed by someone else meanwhile")]
     Conflict(Key),
     /// Its content is wrong: which field, which value, and for files which line.
     #[error("{what}: {why}")]
@@ -119,6 +236,7 @@ pub enum WatchEvent {
 }
 
 /// A running watch. Ends when dropped.
+#[derive(Debug)]
 pub struct Watcher {
     /// In order. `None`: the datastore is closed.
     pub events: tokio::sync::mpsc::Receiver<WatchEvent>,
@@ -157,31 +275,170 @@ pub struct Stored<R> {
 }
 
 impl TypedStore {
-    /// One resource.
+    /// One resource of a kind without namespaces.
     pub async fn get<R: Resource>(&self, name: &str) -> Result<Option<Stored<R>>, StoreError> {
-        todo!()
+        self.read(&Key::new(R::KIND, name)).await
     }
+
+    /// One resource in a namespace.
+    pub async fn get_in<R: Resource>(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Stored<R>>, StoreError> {
+        self.read(&Key::in_namespace(R::KIND, namespace, name))
+            .await
+    }
+
+    async fn read<R: Resource>(&self, key: &Key) -> Result<Option<Stored<R>>, StoreError> {
+        let object = self.0.get(key).await?;
+        object.as_ref().map(Stored::from_object).transpose()
+    }
+
     /// All of a kind that can be read; those that cannot are in the second list.
     pub async fn list<R: Resource>(&self) -> Result<(Vec<Stored<R>>, Vec<StoreError>), StoreError> {
-        todo!()
+        let mut good = Vec::new();
+        let mut faults = Vec::new();
+        for object in self.0.list(R::KIND).await? {
+            match Stored::from_object(&object) {
+                Ok(stored) => good.push(stored),
+                Err(fault) => faults.push(fault),
+            }
+        }
+        Ok((good, faults))
     }
-    /// Creates.
+
+    /// Creates. What is invalid is refused here and never reaches the store.
     pub async fn create<R: Resource>(&self, stored: Stored<R>) -> Result<Stored<R>, StoreError> {
-        todo!()
+        let object = stored.checked()?;
+        self.0
+            .create(object)
+            .await
+            .and_then(|object| Stored::from_object(&object))
     }
-    /// Replaces by revision.
+
+    /// Replaces by revision. What is invalid is refused here and never reaches the store.
     pub async fn update<R: Resource>(&self, stored: Stored<R>) -> Result<Stored<R>, StoreError> {
-        todo!()
+        let object = stored.checked()?;
+        self.0
+            .update(object)
+            .await
+            .and_then(|object| Stored::from_object(&object))
+    }
+
+    /// Deletes that revision of a resource, or whatever is there when it has none.
+    pub async fn delete<R: Resource>(&self, stored: &Stored<R>) -> Result<(), StoreError> {
+        self.0.delete(&stored.key(), stored.revision.as_ref()).await
     }
 }
 
 impl<R: Resource> Stored<R> {
+    /// One that was not stored yet.
+    pub fn new(name: impl Into<String>, spec: R) -> Stored<R> {
+        Stored {
+            metadata: Metadata {
+                name: name.into(),
+                ..Metadata::default()
+            },
+            spec,
+            revision: None,
+        }
+    }
+
+    /// The same in a namespace.
+    pub fn new_in(namespace: impl Into<String>, name: impl Into<String>, spec: R) -> Stored<R> {
+        let mut stored = Stored::new(name, spec);
+        stored.metadata.namespace = Some(namespace.into());
+        stored
+    }
+
+    /// Its key.
+    pub fn key(&self) -> Key {
+        Key {
+            kind: R::KIND,
+            namespace: self.metadata.namespace.clone(),
+            name: self.metadata.name.clone(),
+        }
+    }
+
     /// Reads and validates an untyped object; the error names the field.
     pub fn from_object(object: &Object) -> Result<Stored<R>, StoreError> {
-        todo!()
+        let invalid = |why: String| StoreError::Invalid {
+            what: object.key.to_string(),
+            why,
+        };
+        let spec = Self::read_spec(object).map_err(invalid)?;
+        let faults = spec.validate(&object.metadata);
+        if !faults.is_empty() {
+            return Err(invalid(faults.join("; ")));
+        }
+        Ok(Stored {
+            metadata: object.metadata.clone(),
+            spec,
+            revision: object.revision.clone(),
+        })
     }
+
+    /// Only the shape; the fault begins with the field's path.
+    pub(crate) fn read_spec(object: &Object) -> Result<R, String> {
+        if object.key.kind != R::KIND {
+            return Err(format!("kind: {} is not {}", object.key.kind, R::KIND));
+        }
+        let spec = match &object.spec {
+            // `spec:` with nothing below it.
+            Value::Null => &Value::Object(serde_json::Map::new()),
+            spec => spec,
+        };
+        serde_path_to_error::deserialize(spec).map_err(|error| {
+            let path = error.path().to_string();
+            let why = error.into_inner();
+            match path.as_str() {
+                "." => format!("spec: {why}"),
+                path => format!("spec.{path}: {why}"),
+            }
+        })
+    }
+
+    fn checked(self) -> Result<Object, StoreError> {
+        let faults = self.spec.validate(&self.metadata);
+        if !faults.is_empty() {
+            return Err(StoreError::Invalid {
+                what: self.key().to_string(),
+                why: faults.join("; "),
+            });
+        }
+        self.try_into_object()
+    }
+
+    fn try_into_object(self) -> Result<Object, StoreError> {
+        let key = self.key();
+        match serde_json::to_value(&self.spec) {
+            Ok(spec) => Ok(Object {
+                key,
+                metadata: self.metadata,
+                spec,
+                revision: self.revision,
+            }),
+            Err(error) => Err(StoreError::Invalid {
+                what: key.to_string(),
+                why: error.to_string(),
+            }),
+        }
+    }
+
     /// The other way.
     pub fn into_object(self) -> Object {
-        todo!()
+        let (key, metadata, revision) = (self.key(), self.metadata.clone(), self.revision.clone());
+        // Specs are structs with string keys, which always have a JSON form; if one ever had none, the
+        // null in its place is refused by every reader and writer.
+        self.try_into_object().unwrap_or(Object {
+            key,
+            metadata,
+            spec: Value::Null,
+            revision,
+        })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,302 @@
+//! One file as it was last read: its stamp, its objects and its faults.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+
+use crate::manifest::{self, Manifest};
+use crate::store::{Key, Object, Revision, StoreError};
+
+/// Larger files are a fault: nobody writes them by hand.
+const SIZE_MAX: u64 = 64 << 20;
+
+/// Kernels count a file's times in ticks: two changes within one tick may look the same. A stamp this young
+/// is not trusted.
+const TICK_MAX: Duration = Duration::from_millis(20);
+
+/// Tells whether a file is the one that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+    young: bool,
+}
+
+/// What is known of a file.
+#[derive(Debug, Clone)]
+pub(crate) struct Content {
+    /// `None` when it must be read again in any case.
+    pub(crate) stamp: Option<Stamp>,
+    /// Of the text.
+    pub(crate) hash: u128,
+    pub(crate) entries: BTreeMap<Key, Entry>,
+    pub(crate) faults: Vec<StoreError>,
+    /// The text as a whole could not be read, so nothing in it may be rewritten.
+    pub(crate) broken: bool,
+    /// One object of ours and nothing else, so that it can be replaced without looking at the text.
+    pub(crate) plain: bool,
+}
+
+/// An object in a file.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) object: Object,
+    pub(crate) line: usize,
+    /// What the file says by now is wrong; this is the last good state.
+    pub(crate) stale: bool,
+}
+
+/// What came of reading a file again.
+pub(crate) enum Reading {
+    /// The same text.
+    Same(Stamp),
+    New(Box<Content>),
+}
+
+impl Stamp {
+    pub(crate) fn of(path: &Path) -> io::Result<Stamp> {
+        let metadata = fs::metadata(path)?;
+        let seconds = metadata.mtime().max(metadata.ctime());
+        let newest = UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+        let nanos = if metadata.mtime() >= metadata.ctime() {
+            metadata.mtime_nsec()
+        } else {
+            metadata.ctime_nsec()
+        };
+        let newest = newest + Duration::from_nanos(u64::try_from(nanos).unwrap_or(0));
+        let age = SystemTime::now().duration_since(newest).unwrap_or_default();
+        if !metadata.is_file() {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        Ok(Stamp {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            young: age < TICK_MAX,
+        })
+    }
+}
+
+impl Content {
+    /// Whether a file with this stamp still says the same.
+    pub(crate) fn is_still(&self, stamp: &Stamp) -> bool {
+        self.stamp.as_ref().is_some_and(|known| {
+            !known.young
+                && Stamp {
+                    young: false,
+                    ..stamp.clone()
+                } == *known
+        })
+    }
+
+    /// What is left of a file that cannot be read: its last good objects.
+    pub(crate) fn unreadable(
+        stamp: Option<Stamp>,
+        fault: StoreError,
+        known: Option<&Content>,
+    ) -> Content {
+        Content {
+            stamp,
+            hash: 0,
+            entries: known.map(stale_entries).unwrap_or_default(),
+            faults: vec![fault],
+            broken: true,
+            plain: false,
+        }
+    }
+
+    /// What a text says, with the last good state in place of what it no longer says well.
+    pub(crate) fn of_text(
+        origin: &str,
+        text: &str,
+        stamp: Option<Stamp>,
+        known: Option<&Content>,
+    ) -> Content {
+        let parsed = manifest::parse(origin, text);
+        let plain = parsed.faults.is_empty()
+            && parsed.passed_over.is_empty()
+            && matches!(parsed.manifests.as_slice(), [only] if only.plain && only.document.start == 0);
+        let mut content = Content {
+            stamp,
+            hash: hash128(text.as_bytes()),
+            entries: BTreeMap::new(),
+            faults: Vec::new(),
+            broken: parsed.faults.iter().any(|fault| fault.key.is_none()),
+            plain,
+        };
+        for manifest in parsed.manifests {
+            content.add(origin, manifest);
+        }
+        for fault in parsed.faults {
+            if let Some(key) = &fault.key
+                && !content.entries.contains_key(key)
+                && let Some(last_good) = known.and_then(|known| known.entries.get(key))
+            {
+                let mut entry = last_good.clone();
+                entry.stale = true;
+                content.entries.insert(key.clone(), entry);
+            }
+            content.faults.push(fault.error);
+        }
+        if content.broken
+            && let Some(known) = known
+            && !known.entries.is_empty()
+        {
+            content.entries = stale_entries(known);
+        }
+        content
+    }
+
+    fn add(&mut self, origin: &str, manifest: Manifest) {
+        let mut object = manifest.object;
+        if let Some(first) = self.entries.get(&object.key) {
+            self.faults.push(StoreError::Invalid {
+                what: format!("{origin}:{}: {}", manifest.line, object.key),
+                why: format!("stands on line {} too, which counts", first.line),
+            });
+            return;
+        }
+        object.revision = Some(revision_of(&object));
+        self.entries.insert(
+            object.key.clone(),
+            Entry {
+                object,
+                line: manifest.line,
+                stale: false,
+            },
+        );
+    }
+}
+
+fn stale_entries(known: &Content) -> BTreeMap<Key, Entry> {
+    let entries = known.entries.iter();
+    entries
+        .map(|(key, entry)| {
+            let mut entry = entry.clone();
+            entry.stale = true;
+            (key.clone(), entry)
+        })
+        .collect()
+}
+
+/// Reads a file whose stamp differs from what is known.
+pub(crate) fn read(
+    path: &Path,
+    folder: &Path,
+    stamp: Stamp,
+    known: Option<&Content>,
+) -> io::Result<Reading> {
+    let origin = shown(path, folder);
+    let fault = |why: String| StoreError::Invalid {
+        what: origin.clone(),
+        why,
+    };
+    if stamp.size > SIZE_MAX {
+        let fault = fault(format!("{} bytes are too much for one file", stamp.size));
+        let content = Content::unreadable(Some(stamp), fault, known);
+        return Ok(Reading::New(Box::new(content)));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(SIZE_MAX).read_to_end(&mut bytes)?;
+    if known.is_some_and(|known| known.stamp.is_some() && known.hash == hash128(&bytes)) {
+        return Ok(Reading::Same(stamp));
+    }
+    let content = match String::from_utf8(bytes) {
+        Ok(text) => Content::of_text(&origin, &text, Some(stamp), known),
+        Err(error) => {
+            let at = error.utf8_error().valid_up_to();
+            let line = error.as_bytes()[..at]
+                .iter()
+                .filter(|b| **b == b'\n')
+                .count()
+                + 1;
+            let fault = StoreError::Invalid {
+                what: format!("{origin}:{line}"),
+                why: "not YAML: the text is not UTF-8".to_owned(),
+            };
+            Content::unreadable(Some(stamp), fault, known)
+        }
+    };
+    Ok(Reading::New(Box::new(content)))
+}
+
+/// A file's name as people know it: relative to the folder.
+pub(crate) fn shown(path: &Path, folder: &Path) -> String {
+    let relative = path.strip_prefix(folder).unwrap_or(path);
+    relative.display().to_string()
+}
+
+/// The revision of an object: a hash of what it says, however it is written.
+pub(crate) fn revision_of(object: &Object) -> Revision {
+    let mut hash = Fnv128::new();
+    // Metadata has string keys only, so it always has a JSON form.
+    let metadata = serde_json::to_value(&object.metadata).unwrap_or(Value::Null);
+    hash.value(&metadata);
+    hash.value(&object.spec);
+    Revision(format!("{:032x}", hash.0))
+}
+
+/// Of a text.
+pub(crate) fn hash128(bytes: &[u8]) -> u128 {
+    let mut hash = Fnv128::new();
+    hash.bytes(bytes);
+    hash.0
+}
+
+/// FNV-1a with 128 bits: short, fast enough for manifests, and the same in every build, which matters
+/// because processes compare revisions with one another. Nobody attacks it: who can write the files can
+/// also just write the files.
+struct Fnv128(u128);
+
+impl Fnv128 {
+    fn new() -> Fnv128 {
+        Fnv128(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d)
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u128::from(*byte)).wrapping_mul(0x0100_0000_0000_0000_0000_013b);
+        }
+    }
+
+    /// Each value is told apart from its neighbours by a leading tag and its length.
+    fn value(&mut self, value: &Value) {
+        match value {
+            Value::Null => self.bytes(b"n"),
+            Value::Bool(true) => self.bytes(b"t"),
+            Value::Bool(false) => self.bytes(b"f"),
+            Value::Number(number) => self.text(b'#', &number.to_string()),
+            Value::String(text) => self.text(b'"', text),
+            Value::Array(items) => {
+                self.text(b'[', &items.len().to_string());
+                for item in items {
+                    self.value(item);
+                }
+            }
+            Value::Object(fields) => {
+                self.text(b'{', &fields.len().to_string());
+                let sorted: BTreeMap<&String, &Value> = fields.iter().collect();
+                for (name, value) in sorted {
+                    self.text(b'.', name);
+                    self.value(value);
+                }
+            }
+        }
+    }
+
+    fn text(&mut self, tag: u8, text: &str) {
+        self.bytes(&[tag]);
+        self.bytes(&text.len().to_le_bytes());
+        self.bytes(text.as_bytes());
+    }
+}

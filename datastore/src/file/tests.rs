@@ -1,0 +1,1 @@
+//! The file backend as people and other processes meet it.

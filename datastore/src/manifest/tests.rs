@@ -1,0 +1,1 @@
+//! Manifests as people write them, and the lines that faults name.
