@@ -1,0 +1,93 @@
+//! A peer that the test plays itself, message by message.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use caracal_bgp::wire::{Capability, Codec, Family, Message, Open};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+
+use super::{ASN, DEADLINE, loopback};
+
+pub(super) struct ByHand {
+    stream: TcpStream,
+    codec: Codec,
+    last: u8,
+    read: Vec<u8>,
+}
+
+/// A connection from 127.0.0.`last` with a small receive buffer.
+pub(super) async fn tcp(last: u8, to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.bind(SocketAddr::new(loopback(last), 0)).unwrap();
+    timeout(DEADLINE, socket.connect(to))
+        .await
+        .unwrap()
+        .unwrap()
+}
+
+impl ByHand {
+    pub(super) async fn connect(last: u8, to: SocketAddr) -> ByHand {
+        ByHand {
+            stream: tcp(last, to).await,
+            codec: Codec::initial(),
+            last,
+            read: Vec::new(),
+        }
+    }
+
+    /// OPEN and KEEPALIVE in both directions.
+    pub(super) async fn establish(mut self) -> ByHand {
+        let families = vec![Family::Ipv4Unicast];
+        let open = Open {
+            asn: ASN,
+            hold_time_seconds: 90,
+            router_id: Ipv4Addr::new(10, 0, 0, self.last),
+            capabilities: vec![
+                Capability::Multiprotocol(Family::Ipv4Unicast),
+                Capability::FourOctetAs(ASN),
+            ],
+        };
+        self.send(&Message::Open(open)).await;
+        assert!(matches!(self.read().await, Some(Message::Open(_))));
+        self.codec.four_octet_as = true;
+        self.codec.families = families;
+        self.send(&Message::Keepalive).await;
+        assert_eq!(self.read().await, Some(Message::Keepalive));
+        self
+    }
+
+    pub(super) async fn send(&mut self, message: &Message) {
+        let mut bytes = Vec::new();
+        self.codec.encode(message, &mut bytes);
+        timeout(DEADLINE, self.stream.write_all(&bytes))
+            .await
+            .unwrap()
+            .unwrap();
+    }
+
+    /// The next message; `None` when the other side has closed.
+    pub(super) async fn read(&mut self) -> Option<Message> {
+        loop {
+            if let Some(length) = self.codec.frame(&self.read).unwrap()
+                && self.read.len() >= length
+            {
+                let message: Vec<u8> = self.read.drain(..length).collect();
+                return Some(self.codec.decode(&message).unwrap());
+            }
+            let read = timeout(DEADLINE, self.stream.read_buf(&mut self.read))
+                .await
+                .unwrap()
+                .unwrap();
+            if read == 0 {
+                return None;
+            }
+        }
+    }
+
+    /// Ends the connection as a crash of the host would: RST.
+    pub(super) fn reset(self) {
+        self.stream.set_zero_linger().unwrap();
+    }
+}
