@@ -106,12 +106,18 @@ pub struct Policy {
 impl Policy {
     /// Takes everything.
     pub fn accept_all() -> Policy {
-        Policy { rules: Vec::new(), default_accept: true }
+        Policy {
+            rules: Vec::new(),
+            default_accept: true,
+        }
     }
 
     /// Takes nothing.
     pub fn reject_all() -> Policy {
-        Policy { rules: Vec::new(), default_accept: false }
+        Policy {
+            rules: Vec::new(),
+            default_accept: false,
+        }
     }
 }
 

@@ -3,163 +3,438 @@
 //! Inputs are `handle_*` (network and time) and plain verbs (configuration, local prefixes); outputs are
 //! `poll_*`. After any input the driver drains, in this order: `poll_action`, `poll_transmit` for each
 //! `poll_ready`, `poll_event`, `poll_route_change`, and then asks `poll_timeout`.
+//!
+//! Here is who may ask for what. What happens then: [`session`] (connections come and go), [`update`]
+//! (paths come and go), [`restart`] (neither should, although a speaker restarts), [`show`].
 
+mod restart;
+mod session;
+mod show;
+mod update;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 use ipnet::IpNet;
 
 use crate::config::{LocalPath, PeerConfig, SpeakerConfig};
+use crate::connection::{Input, State};
 use crate::event::{Action, ConnectionId, Event, PeerId};
+use crate::import::Verdict;
+use crate::peer::{Peer, Phase};
+use crate::rib::{Rib, Source};
+use crate::rng::Rng;
 use crate::time::Time;
+use crate::timers::Timers;
 use crate::view::{PeerView, RouteView};
+use crate::wire::Attributes;
+use crate::wire::iana::cease;
 
 /// A BGP speaker (RFC 4271).
 #[derive(Debug)]
-pub struct Speaker {}
+pub struct Speaker {
+    config: SpeakerConfig,
+    peers: BTreeMap<PeerId, Peer>,
+    by_address: BTreeMap<IpAddr, PeerId>,
+    /// All that the driver may report on: connections, and those that it shall make.
+    connections: HashMap<ConnectionId, PeerId, FixedState>,
+    /// Last words of connections that are closed.
+    last_words: BTreeMap<ConnectionId, Vec<u8>>,
+    rib: Rib,
+    timers: Timers,
+    rng: Rng,
+    peers_made: u32,
+    connections_made: u64,
+    /// Our local paths are all there: End-of-RIB may go out.
+    may_end_rib: bool,
+    stopped: bool,
+    actions: VecDeque<Action>,
+    ready: VecDeque<ConnectionId>,
+    events: VecDeque<Event>,
+    /// Peers that are gone, while there are events about them.
+    removed: Vec<(PeerId, String, IpAddr)>,
+}
 
 impl Speaker {
     /// A speaker without peers and prefixes.
-    pub fn new(config: SpeakerConfig, now: Time) -> Speaker {
-        todo!()
+    pub fn new(config: SpeakerConfig, _now: Time) -> Speaker {
+        Speaker {
+            rib: Rib::new(config.seed, config.multipath_max),
+            rng: Rng::new(config.seed),
+            may_end_rib: !config.restarting,
+            config,
+            peers: BTreeMap::new(),
+            by_address: BTreeMap::new(),
+            connections: HashMap::with_hasher(FixedState::default()),
+            last_words: BTreeMap::new(),
+            timers: Timers::default(),
+            peers_made: 0,
+            connections_made: 0,
+            stopped: false,
+            actions: VecDeque::new(),
+            ready: VecDeque::new(),
+            events: VecDeque::new(),
+            removed: Vec::new(),
+        }
     }
 
     /// Adds the peer, or changes it as gently as the difference allows.
     pub fn set_peer(&mut self, now: Time, config: PeerConfig) -> PeerId {
-        todo!()
+        let id = match self.by_address.get(&config.remote_address) {
+            Some(&id) => {
+                self.change_peer(now, id, config);
+                id
+            }
+            None => self.add_peer(now, config),
+        };
+        self.settle(now, id);
+        id
     }
 
     /// Ends the session (Cease, Peer De-configured) and forgets the peer and its paths.
     pub fn remove_peer(&mut self, now: Time, remote: IpAddr) {
-        todo!()
+        let Some(id) = self.by_address.remove(&remote) else {
+            return;
+        };
+        self.stop_peer(now, id, Some((cease::PEER_DE_CONFIGURED, "peer removed")));
+        self.end_deferral(id);
+        self.rib.forget(id);
+        if let Some(peer) = self.peers.remove(&id) {
+            self.removed
+                .push((id, peer.config.name, peer.config.remote_address));
+        }
     }
 
     /// Makes `prefix` a local path, or changes its attributes.
-    pub fn originate(&mut self, now: Time, prefix: IpNet, path: LocalPath) {
-        todo!()
+    pub fn originate(&mut self, _now: Time, prefix: IpNet, path: LocalPath) {
+        let attributes = self.rib.intern(Attributes {
+            local_pref: path.local_pref,
+            med: path.med,
+            communities: path.communities,
+            ..Attributes::default()
+        });
+        self.rib.set_path(
+            Source::Local,
+            prefix.trunc(),
+            &attributes,
+            Verdict::Eligible,
+        );
     }
 
     /// Takes a local path back.
-    pub fn withdraw(&mut self, now: Time, prefix: IpNet) {
-        todo!()
+    pub fn withdraw(&mut self, _now: Time, prefix: IpNet) {
+        self.rib.remove_path(Source::Local, &prefix.trunc());
     }
 
     /// A restarting speaker has all its local paths: End-of-RIB may go out to each peer as soon as
     /// what it should get is out.
-    pub fn finish_restart(&mut self, now: Time) {
-        todo!()
+    pub fn finish_restart(&mut self, _now: Time) {
+        if !self.may_end_rib {
+            self.may_end_rib = true;
+            self.rib.release_end_of_rib();
+        }
     }
 
     /// Someone connected to us. `Err` names why it is refused; close the socket then.
-    pub fn handle_incoming(&mut self, now: Time, local: SocketAddr, remote: SocketAddr) -> Result<ConnectionId, String> {
-        todo!()
+    pub fn handle_incoming(
+        &mut self,
+        now: Time,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> Result<ConnectionId, String> {
+        let address = remote.ip().to_canonical();
+        let peer = self.by_address.get(&address).copied();
+        self.accept(now, peer, local, address)
+            .inspect_err(|reason| {
+                let reason = reason.clone();
+                self.events.push_back(Event::ConnectionFailed {
+                    peer,
+                    remote: address,
+                    reason,
+                });
+            })
     }
 
     /// A connection that [`Action::Connect`] asked for is there.
     pub fn handle_connected(&mut self, now: Time, connection: ConnectionId, local: SocketAddr) {
-        todo!()
+        if let Some(&peer) = self.connections.get(&connection) {
+            self.connected(now, peer, connection, local);
+            self.settle(now, peer);
+        }
     }
 
     /// A connection that [`Action::Connect`] asked for could not be made.
     pub fn handle_connect_failed(&mut self, now: Time, connection: ConnectionId, reason: &str) {
-        todo!()
+        if let Some(&peer) = self.connections.get(&connection) {
+            self.connect_failed(now, peer, connection, reason);
+            self.settle(now, peer);
+        }
     }
 
     /// Bytes arrived, in order, cut anywhere.
     pub fn handle_bytes(&mut self, now: Time, connection: ConnectionId, bytes: &[u8]) {
-        todo!()
+        let Some(&peer) = self.connections.get(&connection) else {
+            return;
+        };
+        if let Some(connection) = self.connection_mut(peer, connection) {
+            connection.receive(bytes);
+        }
+        let mut taken = 0;
+        // The connection may be gone after each message.
+        while let Some(alive) = self.connection_mut(peer, connection) {
+            match alive.poll(now, &mut taken) {
+                Some(outcome) => self.act(now, peer, connection, outcome),
+                None => {
+                    alive.discard(taken);
+                    break;
+                }
+            }
+        }
+        self.settle(now, peer);
     }
 
     /// The connection ended from the other side or broke.
     pub fn handle_closed(&mut self, now: Time, connection: ConnectionId, reason: &str) {
-        todo!()
+        self.last_words.remove(&connection);
+        let Some(&peer) = self.connections.get(&connection) else {
+            return;
+        };
+        self.lose(now, peer, connection, reason);
+        self.settle(now, peer);
     }
 
     /// Some deadline of `poll_timeout` has come.
     pub fn handle_timeout(&mut self, now: Time) {
-        todo!()
+        while let Some((time, id)) = self.timers.pop(now) {
+            let Some(peer) = self.peers.get_mut(&id) else {
+                continue;
+            };
+            if peer.queued == Some(time) {
+                peer.queued = None;
+                self.peer_timeout(now, id);
+                self.settle(now, id);
+            }
+        }
     }
 
     /// Shuts every session down (Cease, Administrative Shutdown), or, with `keep_forwarding`, closes
     /// them so that graceful-restart helpers keep our routes (no NOTIFICATION, RFC 4724 §4).
     pub fn shut_down(&mut self, now: Time, keep_forwarding: bool) {
-        todo!()
+        self.stopped = true;
+        let word = (!keep_forwarding).then_some((cease::ADMINISTRATIVE_SHUTDOWN, "shutting down"));
+        for id in self.peers.keys().copied().collect::<Vec<_>>() {
+            self.stop_peer(now, id, word);
+            self.settle(now, id);
+        }
     }
 
     /// The next thing to do.
     #[must_use]
     pub fn poll_action(&mut self) -> Option<Action> {
-        todo!()
+        self.actions.pop_front()
     }
 
     /// A connection that has something to send. Each is named once until `poll_transmit` has emptied it.
     #[must_use]
     pub fn poll_ready(&mut self) -> Option<ConnectionId> {
-        todo!()
+        while let Some(peer) = self.rib.poll_woken() {
+            if let Some(connection) = self.peers.get(&peer).and_then(Peer::established) {
+                let connection = connection.id;
+                self.announce_ready(peer, connection);
+            }
+        }
+        self.ready.pop_front()
     }
 
     /// Appends up to about `bytes_max` octets (whole messages) for this connection to `out`; true when
     /// there may be more. The driver calls it when the socket has room, so a peer that reads slowly
     /// holds nobody up, and what was superseded meanwhile is never sent.
     #[must_use]
-    pub fn poll_transmit(&mut self, now: Time, connection: ConnectionId, out: &mut Vec<u8>, bytes_max: usize) -> bool {
-        todo!()
+    pub fn poll_transmit(
+        &mut self,
+        _now: Time,
+        connection: ConnectionId,
+        out: &mut Vec<u8>,
+        bytes_max: usize,
+    ) -> bool {
+        if let Some(mut last_words) = self.last_words.remove(&connection) {
+            out.append(&mut last_words);
+            return false;
+        }
+        let Some(&id) = self.connections.get(&connection) else {
+            return false;
+        };
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return false;
+        };
+        let Some(connection) = peer.connection_mut(connection) else {
+            return false;
+        };
+        let room = bytes_max.saturating_sub(connection.transmit.len());
+        out.append(&mut connection.transmit);
+        if connection.state() != State::Established {
+            connection.announced_ready = false;
+            return false;
+        }
+        let sent = self.rib.transmit(id, self.may_end_rib, out, room);
+        connection.announced_ready = sent.more;
+        peer.counters.updates_sent += sent.updates;
+        peer.counters.messages_sent += sent.updates;
+        sent.more
     }
 
     /// The next state change.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
-        todo!()
+        if self.events.is_empty() {
+            self.removed.clear();
+        }
+        self.events.pop_front()
     }
 
     /// A prefix whose place in the Loc-RIB has changed since it was last named here. Ask `route` for
     /// what it is *now*.
     #[must_use]
     pub fn poll_route_change(&mut self) -> Option<IpNet> {
-        todo!()
+        self.rib.poll_change()
     }
 
     /// Whether `poll_route_change` would name a prefix. The shell wakes those who wait for routes by it.
     #[must_use]
     pub fn has_route_changes(&self) -> bool {
-        todo!()
+        self.rib.has_changes()
     }
 
     /// Name and address of a peer that an [`Event`] is about; `None` once it is removed and its last
     /// event has been polled. For the shell's log lines.
     #[must_use]
     pub fn peer_identity(&self, peer: PeerId) -> Option<(String, IpAddr)> {
-        todo!()
+        if let Some(peer) = self.peers.get(&peer) {
+            return Some((peer.config.name.clone(), peer.config.remote_address));
+        }
+        let mut removed = self.removed.iter().filter(|(id, ..)| *id == peer);
+        removed
+            .next()
+            .map(|(_, name, address)| (name.clone(), *address))
     }
 
     /// When `handle_timeout` is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        todo!()
+        self.timers.first()
     }
 
     /// Every peer, in order of address.
     pub fn peers(&self, now: Time) -> Vec<PeerView> {
-        todo!()
+        let peers = self.by_address.values().filter_map(|id| self.peers.get(id));
+        peers.map(|peer| self.show_peer(now, peer)).collect()
     }
 
     /// One prefix of the Loc-RIB with all candidates and why each lost; `None`: no path at all.
     pub fn route(&self, prefix: &IpNet) -> Option<RouteView> {
-        todo!()
+        self.rib.route(prefix)
     }
 
     /// Next hops of the chosen learned paths of a prefix, cheaply: for the FIB. Empty for no route and
     /// for local paths.
     pub fn next_hops(&self, prefix: &IpNet) -> Vec<IpAddr> {
-        todo!()
+        self.rib.next_hops(prefix)
     }
 
     /// The whole Loc-RIB in order of prefix.
     pub fn routes(&self) -> Vec<RouteView> {
-        todo!()
+        self.rib.routes()
     }
 
     /// What was sent to this peer and stands (its Adj-RIB-Out), in order of prefix.
     pub fn advertised(&self, remote: IpAddr) -> Vec<IpNet> {
-        todo!()
+        self.by_address
+            .get(&remote)
+            .map(|&peer| self.rib.advertised(peer))
+            .unwrap_or_default()
+    }
+
+    fn add_peer(&mut self, now: Time, config: PeerConfig) -> PeerId {
+        let id = PeerId(self.peers_made);
+        self.peers_made += 1;
+        let mut peer = Peer::new(now, id, config);
+        if self.stopped {
+            peer.phase = Phase::Stopped;
+        }
+        if self.config.restarting {
+            peer.deferral_until = Some(now + self.config.selection_deferral);
+        }
+        self.by_address.insert(peer.config.remote_address, id);
+        self.peers.insert(id, peer);
+        id
+    }
+
+    /// To be called after everything that may have moved a peer: its timers are queued and what it has to
+    /// send is announced.
+    fn settle(&mut self, now: Time, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        peer.note_state(now);
+        let deadline = peer.next_deadline();
+        self.timers.queue(id, deadline, &mut peer.queued);
+        for connection in &mut peer.connections {
+            if !connection.transmit.is_empty() && !connection.announced_ready {
+                connection.announced_ready = true;
+                self.ready.push_back(connection.id);
+            }
+        }
+    }
+
+    fn announce_ready(&mut self, peer: PeerId, connection: ConnectionId) {
+        if let Some(connection) = self.connection_mut(peer, connection)
+            && !connection.announced_ready
+        {
+            connection.announced_ready = true;
+            let id = connection.id;
+            self.ready.push_back(id);
+        }
+    }
+
+    fn peer_timeout(&mut self, now: Time, id: PeerId) {
+        let Some(peer) = self.peers.get(&id) else {
+            return;
+        };
+        let is_due = |deadline: Option<Time>| deadline.is_some_and(|deadline| deadline <= now);
+        let (deferral, stale, phase) = (
+            is_due(peer.deferral_until),
+            is_due(peer.stale.as_ref().map(|stale| stale.until)),
+            is_due(peer.phase.deadline()),
+        );
+        let connections: Vec<ConnectionId> = peer.connections.iter().map(|c| c.id).collect();
+        if deferral {
+            self.end_deferral(id);
+        }
+        if stale {
+            self.drop_stale(id);
+        }
+        for connection in connections {
+            while let Some(alive) = self.connection_mut(id, connection)
+                && let Some(input) = alive.due(now)
+            {
+                self.feed(now, id, connection, input);
+            }
+        }
+        if phase {
+            self.phase_timeout(now, id);
+        }
+    }
+
+    /// One input for one connection.
+    fn feed(&mut self, now: Time, peer: PeerId, connection: ConnectionId, input: Input) {
+        if let Some(alive) = self.connection_mut(peer, connection) {
+            let outcome = alive.step(now, input);
+            self.act(now, peer, connection, outcome);
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

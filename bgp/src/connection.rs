@@ -1,0 +1,373 @@
+//! One TCP connection with a peer: OpenSent → OpenConfirm → Established, and nothing else
+//! (RFC 4271 §8.2.2).
+//!
+//! Idle, Connect and Active are about having no connection, and belong to the [`Peer`](crate::peer). A
+//! peer may have two connections for a moment, each with its own state, as RFC 4271 §8.2.1 has it.
+//!
+//! [`Connection::step`] is the machine. What it wants to send is queued in `transmit`; what the peer must
+//! act on is its [`Outcome`].
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::collision::Initiator;
+use crate::event::ConnectionId;
+use crate::negotiated::{Negotiated, Offer};
+use crate::rng::Rng;
+use crate::time::Time;
+use crate::wire::iana::{UNSPECIFIC, error_code, fsm_error};
+use crate::wire::{Codec, Family, Message, Notification, Open, Update};
+
+/// The states of RFC 4271 §8.2.2 that have a connection, and the one after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum State {
+    /// It is over: nothing that arrives counts any more.
+    Closed,
+    OpenSent,
+    OpenConfirm,
+    Established,
+}
+
+/// What may happen to a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Input {
+    Open(Open),
+    Keepalive,
+    Update(Update),
+    Notification(Notification),
+    RouteRefresh(Option<Family>),
+    /// What arrived is no message; the decoder says what to answer.
+    Malformed(Notification),
+    HoldTimerExpires,
+    KeepaliveTimerExpires,
+    /// TCP says so.
+    Lost(String),
+    /// The peer wants to end it: with a NOTIFICATION, or without a word (RFC 4724 §4).
+    Stop(Option<Notification>, String),
+}
+
+/// What the peer must know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "it is matched and gone")]
+pub(crate) enum Outcome {
+    Nothing,
+    /// OPENs agree. Look for collisions.
+    Opened,
+    /// Established.
+    Up,
+    Update(Update),
+    /// The peer wants the family once more.
+    Refresh(Family),
+    /// Closed.
+    Ended(End),
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct End {
+    pub(crate) cause: Cause,
+    /// In words for people.
+    pub(crate) reason: String,
+}
+
+/// Who ended a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// TCP broke, or we closed it without a word.
+    Lost,
+    /// We heard nothing for the hold time.
+    HoldTimer,
+    Sent(Notification),
+    Received(Notification),
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) id: ConnectionId,
+    pub(crate) initiator: Initiator,
+    /// Our end.
+    pub(crate) local: SocketAddr,
+    /// Encoded, and not yet taken by the driver.
+    pub(crate) transmit: Vec<u8>,
+    /// The driver has been told that there is something to send.
+    pub(crate) announced_ready: bool,
+    pub(crate) established_at: Option<Time>,
+    pub(crate) traffic: Traffic,
+    state: State,
+    offer: Offer,
+    negotiated: Option<Negotiated>,
+    codec: Codec,
+    received: Vec<u8>,
+    hold_deadline: Option<Time>,
+    keepalive_deadline: Option<Time>,
+    rng: Rng,
+}
+
+/// What went over a connection since it was last asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Traffic {
+    pub(crate) messages_received: u64,
+    pub(crate) updates_received: u64,
+    pub(crate) messages_sent: u64,
+}
+
+impl Connection {
+    /// TCP is there: OPEN is sent.
+    pub(crate) fn new(
+        now: Time,
+        id: ConnectionId,
+        initiator: Initiator,
+        local: SocketAddr,
+        offer: Offer,
+        rng: Rng,
+    ) -> Connection {
+        let mut connection = Connection {
+            id,
+            initiator,
+            local,
+            transmit: Vec::new(),
+            announced_ready: false,
+            established_at: None,
+            traffic: Traffic::default(),
+            state: State::OpenSent,
+            codec: Codec::initial(),
+            negotiated: None,
+            received: Vec::new(),
+            hold_deadline: Some(now + OPEN_SENT_HOLD_TIME),
+            keepalive_deadline: None,
+            offer,
+            rng,
+        };
+        connection.send(&Message::Open(connection.offer.open()));
+        connection
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.state
+    }
+
+    /// What both agreed on, from OpenConfirm on.
+    pub(crate) fn negotiated(&self) -> Option<&Negotiated> {
+        self.negotiated.as_ref()
+    }
+
+    /// Bytes have arrived. [`Connection::poll`] looks at them.
+    pub(crate) fn receive(&mut self, bytes: &[u8]) {
+        if self.state != State::Closed {
+            self.received.extend_from_slice(bytes);
+        }
+    }
+
+    /// Takes the next whole message out of what has arrived; `None`: there is none.
+    pub(crate) fn poll(&mut self, now: Time, taken: &mut usize) -> Option<Outcome> {
+        let bytes = self
+            .received
+            .get(*taken..)
+            .filter(|_| self.state != State::Closed)?;
+        let decoded = match self.codec.frame(bytes) {
+            Ok(Some(octets)) => {
+                let message = bytes.get(..octets)?;
+                *taken += octets;
+                self.codec.decode(message)
+            }
+            Ok(None) => return None,
+            Err(notification) => Err(notification),
+        };
+        self.traffic.messages_received += 1;
+        let input = match decoded {
+            Ok(Message::Open(open)) => Input::Open(open),
+            Ok(Message::Keepalive) => Input::Keepalive,
+            Ok(Message::Update(update)) => {
+                self.traffic.updates_received += 1;
+                Input::Update(update)
+            }
+            Ok(Message::Notification(notification)) => Input::Notification(notification),
+            Ok(Message::RouteRefresh(family)) => Input::RouteRefresh(family),
+            Err(notification) => Input::Malformed(notification),
+        };
+        Some(self.step(now, input))
+    }
+
+    /// Forgets what `poll` has taken.
+    pub(crate) fn discard(&mut self, taken: usize) {
+        self.received.drain(..taken.min(self.received.len()));
+    }
+
+    /// The machine.
+    pub(crate) fn step(&mut self, now: Time, input: Input) -> Outcome {
+        use State::{Closed, Established, OpenConfirm, OpenSent};
+        match (self.state, input) {
+            (Closed, _) => Outcome::Nothing,
+
+            (OpenSent, Input::Open(open)) => match self.offer.negotiate(&open) {
+                Ok(negotiated) => self.confirm(now, negotiated),
+                Err(refusal) => self.end_with(refusal.notification, Some(refusal.reason)),
+            },
+            (OpenConfirm, Input::Keepalive) => {
+                self.state = Established;
+                self.established_at = Some(now);
+                self.restart_hold_timer(now);
+                Outcome::Up
+            }
+            (Established, Input::Keepalive) => {
+                self.restart_hold_timer(now);
+                Outcome::Nothing
+            }
+            (Established, Input::Update(update)) => {
+                self.restart_hold_timer(now);
+                Outcome::Update(update)
+            }
+            (Established, Input::RouteRefresh(family)) => {
+                self.restart_hold_timer(now);
+                family.map_or(Outcome::Nothing, Outcome::Refresh)
+            }
+
+            // RFC 6608: everything else that is a message.
+            (
+                OpenSent | OpenConfirm | Established,
+                Input::Open(_) | Input::Keepalive | Input::Update(_) | Input::RouteRefresh(_),
+            ) => self.end_with(self.unexpected(), None),
+
+            (_, Input::Notification(notification)) => {
+                let reason = format!("received {notification}");
+                self.close(Cause::Received(notification), reason)
+            }
+            (_, Input::Malformed(notification)) => self.end_with(notification, None),
+
+            (_, Input::HoldTimerExpires) => {
+                let notification =
+                    Notification::new(error_code::HOLD_TIMER_EXPIRED, UNSPECIFIC, &[]);
+                self.send(&Message::Notification(notification.clone()));
+                self.close(Cause::HoldTimer, format!("sent {notification}"))
+            }
+            (OpenSent, Input::KeepaliveTimerExpires) => Outcome::Nothing,
+            (OpenConfirm | Established, Input::KeepaliveTimerExpires) => {
+                self.send(&Message::Keepalive);
+                self.restart_keepalive_timer(now);
+                Outcome::Nothing
+            }
+
+            (_, Input::Lost(reason)) => self.close(Cause::Lost, reason),
+            (_, Input::Stop(Some(notification), reason)) => {
+                self.end_with(notification, Some(reason))
+            }
+            (_, Input::Stop(None, reason)) => self.close(Cause::Lost, reason),
+        }
+    }
+
+    /// The timer that is due, if one is.
+    pub(crate) fn due(&self, now: Time) -> Option<Input> {
+        let is_due = |deadline: Option<Time>| deadline.is_some_and(|deadline| deadline <= now);
+        if is_due(self.hold_deadline) {
+            Some(Input::HoldTimerExpires)
+        } else if is_due(self.keepalive_deadline) {
+            Some(Input::KeepaliveTimerExpires)
+        } else {
+            None
+        }
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
+        self.hold_deadline
+            .into_iter()
+            .chain(self.keepalive_deadline)
+            .min()
+    }
+
+    /// Asks the other end whether it is still there: TCP answers for a process that has gone.
+    pub(crate) fn probe(&mut self) {
+        self.send(&Message::Keepalive);
+    }
+
+    /// RFC 4271 §8.2.2, OpenSent, event 19.
+    fn confirm(&mut self, now: Time, negotiated: Negotiated) -> Outcome {
+        self.codec = negotiated.codec.clone();
+        self.state = State::OpenConfirm;
+        self.negotiated = Some(negotiated);
+        self.send(&Message::Keepalive);
+        self.restart_hold_timer(now);
+        self.restart_keepalive_timer(now);
+        Outcome::Opened
+    }
+
+    fn unexpected(&self) -> Notification {
+        let subcode = match self.state {
+            State::OpenSent => fsm_error::UNEXPECTED_MESSAGE_IN_OPEN_SENT,
+            State::OpenConfirm => fsm_error::UNEXPECTED_MESSAGE_IN_OPEN_CONFIRM,
+            State::Established => fsm_error::UNEXPECTED_MESSAGE_IN_ESTABLISHED,
+            State::Closed => UNSPECIFIC,
+        };
+        Notification::new(error_code::FINITE_STATE_MACHINE, subcode, &[])
+    }
+
+    fn end_with(&mut self, notification: Notification, why: Option<String>) -> Outcome {
+        self.send(&Message::Notification(notification.clone()));
+        let reason = match why {
+            Some(why) => format!("sent {notification} ({why})"),
+            None => format!("sent {notification}"),
+        };
+        self.close(Cause::Sent(notification), reason)
+    }
+
+    fn close(&mut self, cause: Cause, reason: String) -> Outcome {
+        self.state = State::Closed;
+        self.hold_deadline = None;
+        self.keepalive_deadline = None;
+        self.received = Vec::new();
+        Outcome::Ended(End { cause, reason })
+    }
+
+    fn send(&mut self, message: &Message) {
+        self.codec.encode(message, &mut self.transmit);
+        self.traffic.messages_sent += 1;
+    }
+
+    fn restart_hold_timer(&mut self, now: Time) {
+        let hold_time = self
+            .negotiated
+            .as_ref()
+            .map_or(Duration::ZERO, |agreed| agreed.hold_time);
+        self.hold_deadline = (!hold_time.is_zero()).then(|| now + hold_time);
+    }
+
+    fn restart_keepalive_timer(&mut self, now: Time) {
+        let time = self
+            .negotiated
+            .as_ref()
+            .map_or(Duration::ZERO, Negotiated::keepalive_time);
+        self.keepalive_deadline = (!time.is_zero()).then(|| now + self.rng.jitter(time));
+    }
+}
+
+impl End {
+    /// Something was wrong with what was said, so that the next attempt will likely fail as well
+    /// (RFC 4271 §8.1.1, DampPeerOscillations).
+    pub(crate) fn is_protocol_error(&self) -> bool {
+        match &self.cause {
+            Cause::Lost | Cause::HoldTimer => false,
+            Cause::Sent(notification) | Cause::Received(notification) => !matches!(
+                notification.code,
+                error_code::CEASE | error_code::HOLD_TIMER_EXPIRED
+            ),
+        }
+    }
+
+    /// The paths may be kept as stale: RFC 4724 §4.2, and with `notifications` RFC 8538 §4.
+    pub(crate) fn is_graceful(&self, notifications: bool) -> bool {
+        use crate::wire::iana::cease::HARD_RESET;
+        match &self.cause {
+            Cause::Lost => true,
+            Cause::HoldTimer => notifications,
+            Cause::Sent(notification) | Cause::Received(notification) => {
+                notifications
+                    && (notification.code, notification.subcode) != (error_code::CEASE, HARD_RESET)
+            }
+        }
+    }
+}
+
+/// RFC 4271 §8.2.2: a large value, four minutes.
+const OPEN_SENT_HOLD_TIME: Duration = Duration::from_secs(4 * 60);
+
+

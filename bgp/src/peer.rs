@@ -1,0 +1,344 @@
+//! A configured peer: when to connect, and its up to two connections.
+//!
+//! ```text
+//!            set_peer                 retry timer            TCP is there
+//!   ─────────────► Active ─────────────────► Connect ────────────────────► a Connection, OpenSent ...
+//!                   ▲  ▲                        │                               │
+//!                   │  └────────────────────────┘ no TCP                        │ lost, Cease, hold timer
+//!                   ├───────────────────────────────────────────────────────────┤
+//!   idle hold timer │                                                           │ protocol error
+//!                  Idle ◄───────────────────────────────────────────────────────┘
+//! ```
+//!
+//! A passive peer stays in Active. Connections that the peer opens are welcome in every phase but Idle: there
+//! we have just been told nonsense, and wait longer each time (RFC 4271 §8.1.1, DampPeerOscillations).
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use crate::config::{PeerConfig, SpeakerConfig};
+use crate::connection::{Connection, End, State, Traffic};
+use crate::disseminate::Terms;
+use crate::event::{ConnectionId, PeerId};
+use crate::import::Importer;
+use crate::negotiated::{Negotiated, Offer};
+use crate::rib::SessionKind;
+use crate::rng::Rng;
+use crate::time::Time;
+use crate::wire::Family;
+
+/// A peer.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) id: PeerId,
+    pub(crate) config: PeerConfig,
+    pub(crate) phase: Phase,
+    pub(crate) connections: SmallVec<[Box<Connection>; 2]>,
+    /// Phase 1 of its session, when there is one.
+    pub(crate) importer: Option<Importer>,
+    /// Its paths from before its restart.
+    pub(crate) stale: Option<Stale>,
+    /// End-of-RIB that this session has brought.
+    pub(crate) ended_families: Vec<Family>,
+    /// We have restarted, and wait for its End-of-RIB until then.
+    pub(crate) deferral_until: Option<Time>,
+    pub(crate) counters: Counters,
+    pub(crate) last_error: Option<String>,
+    /// What the timer queue knows of `next_deadline`.
+    pub(crate) queued: Option<Time>,
+    state: PeerState,
+    state_since: Time,
+    /// Protocol errors in a row.
+    errors: u32,
+}
+
+/// What we do about having no connection. What it says while there are connections does not matter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Nobody may connect until then.
+    Idle { until: Time },
+    /// TCP is on its way; given up and tried anew at `deadline`.
+    Connect {
+        connection: ConnectionId,
+        deadline: Time,
+    },
+    /// Waiting to be connected to, and at `retry` connecting ourselves.
+    Active { retry: Option<Time> },
+    /// Shut down.
+    Stopped,
+}
+
+/// RFC 4271 §8.2.2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PeerState {
+    Idle,
+    Connect,
+    Active,
+    OpenSent,
+    OpenConfirm,
+    Established,
+}
+
+/// Paths that are kept although their session is gone (RFC 4724 §4.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stale {
+    pub(crate) families: Vec<Family>,
+    /// Until when the peer must be back, or, when it is, have sent End-of-RIB.
+    pub(crate) until: Time,
+}
+
+/// Of all sessions.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counters {
+    pub(crate) flaps: u64,
+    pub(crate) updates_received: u64,
+    pub(crate) updates_sent: u64,
+    pub(crate) messages_received: u64,
+    pub(crate) messages_sent: u64,
+}
+
+impl Peer {
+    pub(crate) fn new(now: Time, id: PeerId, config: PeerConfig) -> Peer {
+        Peer {
+            id,
+            phase: Phase::start(now, &config),
+            config,
+            connections: SmallVec::new(),
+            importer: None,
+            stale: None,
+            ended_families: Vec::new(),
+            deferral_until: None,
+            counters: Counters::default(),
+            last_error: None,
+            queued: None,
+            state: PeerState::Idle,
+            state_since: now,
+            errors: 0,
+        }
+    }
+
+    pub(crate) fn remote(&self) -> SocketAddr {
+        SocketAddr::new(self.config.remote_address, self.config.remote_port)
+    }
+
+    pub(crate) fn kind(&self) -> SessionKind {
+        if self.config.remote_asn != self.config.local_asn {
+            SessionKind::External
+        } else if self.config.reflector_client {
+            SessionKind::Client
+        } else {
+            SessionKind::Internal
+        }
+    }
+
+    pub(crate) fn connection(&self, id: ConnectionId) -> Option<&Connection> {
+        self.connections
+            .iter()
+            .find(|c| c.id == id)
+            .map(Box::as_ref)
+    }
+
+    pub(crate) fn connection_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        self.connections
+            .iter_mut()
+            .find(|c| c.id == id)
+            .map(Box::as_mut)
+    }
+
+    pub(crate) fn established(&self) -> Option<&Connection> {
+        self.connections
+            .iter()
+            .find(|c| c.state() == State::Established)
+            .map(Box::as_ref)
+    }
+
+    /// Of the session, when there is one.
+    pub(crate) fn negotiated(&self) -> Option<&Negotiated> {
+        self.established()?.negotiated()
+    }
+
+    /// Takes the connection out, with what it counted.
+    pub(crate) fn remove_connection(&mut self, id: ConnectionId) -> Option<Box<Connection>> {
+        let index = self.connections.iter().position(|c| c.id == id)?;
+        let mut connection = self.connections.remove(index);
+        let traffic = std::mem::take(&mut connection.traffic);
+        self.counters.add(traffic);
+        Some(connection)
+    }
+
+    /// What our OPEN says now.
+    pub(crate) fn offer(&self, speaker: &SpeakerConfig) -> Offer {
+        Offer {
+            local_asn: self.config.local_asn,
+            remote_asn: self.config.remote_asn,
+            router_id: speaker.router_id,
+            hold_time: self.config.hold_time,
+            families: self.config.families.clone(),
+            graceful_restart: self.config.graceful_restart,
+            restarting: self.deferral_until.is_some(),
+        }
+    }
+
+    /// Phase 1 for the session on `connection`.
+    pub(crate) fn importer(&self, speaker: &SpeakerConfig, connection: &Connection) -> Importer {
+        let external = self.kind() == SessionKind::External;
+        Importer {
+            external_asn: external.then_some(self.config.remote_asn),
+            own_asns: [speaker.asn, self.config.local_asn],
+            router_id: speaker.router_id,
+            cluster_id: speaker.cluster_id.unwrap_or(speaker.router_id),
+            own_addresses: [
+                Some(connection.local.ip()),
+                self.config.next_hop_self_v4.map(IpAddr::V4),
+                self.config.next_hop_self_v6.map(IpAddr::V6),
+            ],
+            policy: self.config.import.clone(),
+        }
+    }
+
+    /// Phase 3 for the session on `connection`.
+    pub(crate) fn terms(&self, speaker: &SpeakerConfig, connection: &Connection) -> Option<Terms> {
+        let (session_v4, session_v6) = match connection.local.ip() {
+            IpAddr::V4(address) => (Some(address), None),
+            IpAddr::V6(address) => (None, Some(address)),
+        };
+        Some(Terms {
+            kind: self.kind(),
+            local_asn: self.config.local_asn,
+            cluster_id: speaker.cluster_id.unwrap_or(speaker.router_id),
+            next_hop: self.config.next_hop,
+            self_v4: self.config.next_hop_self_v4.or(session_v4),
+            self_v6: self.config.next_hop_self_v6.or(session_v6),
+            policy: self.config.export.clone(),
+            codec: connection.negotiated()?.codec.clone(),
+        })
+    }
+
+    /// A connection has ended, or none could be made: what now?
+    pub(crate) fn plan_retry(
+        &mut self,
+        now: Time,
+        end: Option<&End>,
+        session: Option<Time>,
+        rng: &mut Rng,
+    ) {
+        if session.is_some_and(|since| now.since(since) >= IDLE_HOLD_MAX) {
+            self.errors = 0;
+        }
+        if self.phase == Phase::Stopped || matches!(self.phase, Phase::Connect { .. }) {
+            return;
+        }
+        if end.is_some_and(End::is_protocol_error) {
+            let hold = IDLE_HOLD_MIN * 2u32.saturating_pow(self.errors.min(16));
+            self.errors = self.errors.saturating_add(1);
+            self.phase = Phase::Idle {
+                until: now + rng.jitter(hold.min(IDLE_HOLD_MAX)),
+            };
+        } else if self.connections.is_empty() {
+            // A session that breaks is usually back at once; what never was one, later.
+            let wait = if session.is_some() {
+                AFTER_SESSION
+            } else {
+                self.config.connect_retry
+            };
+            let wait = rng.jitter(wait.min(self.config.connect_retry));
+            self.phase = Phase::Active {
+                retry: (!self.config.passive).then(|| now + wait),
+            };
+        }
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
+        let connections = self.connections.iter().filter_map(|c| c.next_deadline());
+        let stale = self.stale.as_ref().map(|stale| stale.until);
+        connections
+            .chain(self.phase.deadline())
+            .chain(stale)
+            .chain(self.deferral_until)
+            .min()
+    }
+
+    pub(crate) fn state(&self) -> PeerState {
+        let furthest = self.connections.iter().map(|c| c.state()).max();
+        match furthest.unwrap_or(State::Closed) {
+            State::Established => PeerState::Established,
+            State::OpenConfirm => PeerState::OpenConfirm,
+            State::OpenSent => PeerState::OpenSent,
+            State::Closed => match self.phase {
+                Phase::Idle { .. } | Phase::Stopped => PeerState::Idle,
+                Phase::Connect { .. } => PeerState::Connect,
+                Phase::Active { .. } => PeerState::Active,
+            },
+        }
+    }
+
+    /// To be called after everything that may have changed the state.
+    pub(crate) fn note_state(&mut self, now: Time) {
+        let state = self.state();
+        if state != self.state {
+            self.state = state;
+            self.state_since = now;
+        }
+    }
+
+    pub(crate) fn state_since(&self) -> Time {
+        self.state_since
+    }
+
+    /// All End-of-RIBs of the session are there.
+    pub(crate) fn has_all_ends(&self) -> bool {
+        self.negotiated().is_some_and(|agreed| {
+            agreed
+                .families()
+                .iter()
+                .all(|f| self.ended_families.contains(f))
+        })
+    }
+}
+
+impl Phase {
+    /// Where a peer begins.
+    pub(crate) fn start(now: Time, config: &PeerConfig) -> Phase {
+        Phase::Active {
+            retry: (!config.passive).then_some(now),
+        }
+    }
+
+    pub(crate) fn deadline(self) -> Option<Time> {
+        match self {
+            Phase::Idle { until } => Some(until),
+            Phase::Connect { deadline, .. } => Some(deadline),
+            Phase::Active { retry } => retry,
+            Phase::Stopped => None,
+        }
+    }
+}
+
+impl Counters {
+    pub(crate) fn add(&mut self, traffic: Traffic) {
+        self.messages_received += traffic.messages_received;
+        self.updates_received += traffic.updates_received;
+        self.messages_sent += traffic.messages_sent;
+    }
+}
+
+impl PeerState {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            PeerState::Idle => "Idle",
+            PeerState::Connect => "Connect",
+            PeerState::Active => "Active",
+            PeerState::OpenSent => "OpenSent",
+            PeerState::OpenConfirm => "OpenConfirm",
+            PeerState::Established => "Established",
+        }
+    }
+}
+
+/// IdleHoldTimer (RFC 4271 §8.1.1): doubled with each error from the first to the second.
+const IDLE_HOLD_MIN: Duration = Duration::from_secs(1);
+const IDLE_HOLD_MAX: Duration = Duration::from_secs(60);
+/// How long we wait to connect again to a peer whose session has just ended.
+const AFTER_SESSION: Duration = Duration::from_millis(500);

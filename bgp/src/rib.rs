@@ -1,0 +1,335 @@
+//! The routing information bases (RFC 4271 §3.2) and what flows between them.
+//!
+//! ```text
+//!            set_path, remove_path                                 transmit
+//!   peers ──────────────┐                                   ┌────────────────────► peers
+//!                       ▼                                   │
+//!             ┌───────────────────┐  Phase 2   Phase 3   ┌──┴───────────────────┐
+//!   local ───►│ Table: one row a  │ ────────► ─────────► │ AdjOuts: desired and │
+//!             │ prefix, all paths │  select    Terms     │ log, one a group;    │
+//!             │ (AdjIns, Loc-RIB) │                      │ cursor, one a member │
+//!             └───────────────────┘                      └──────────────────────┘
+//!                       │ poll_change
+//!                       └──────────► driver (FIB)
+//! ```
+//!
+//! A change runs through at once: there are no queues between the phases, and no order of events that could
+//! matter. Only the last step waits, for room in each peer's connection.
+
+mod adj_in;
+mod adj_out;
+mod ids;
+mod intern;
+mod log;
+mod show;
+mod table;
+mod walk;
+
+use std::collections::VecDeque;
+
+use ipnet::IpNet;
+use smallvec::SmallVec;
+
+pub(crate) use adj_in::{AdjIn, AdjIns, PeerFacts, SessionKind};
+pub(crate) use adj_out::Sent;
+use adj_out::{AdjOuts, Inputs};
+use ids::PrefixId;
+pub(crate) use intern::Interned;
+use intern::Interner;
+pub(crate) use table::Source;
+use table::{Path, Table};
+
+use crate::decision;
+use crate::disseminate::Terms;
+use crate::event::PeerId;
+use crate::import::Verdict;
+use crate::wire::{Attributes, Family};
+
+/// All RIBs of a speaker.
+#[derive(Debug)]
+pub(crate) struct Rib {
+    table: Table,
+    interner: Interner,
+    adj_ins: AdjIns,
+    adj_outs: AdjOuts,
+    /// Prefixes whose choice has changed since the driver was told.
+    changes: VecDeque<PrefixId>,
+    multipath_max: usize,
+}
+
+impl Rib {
+    pub(crate) fn new(seed: u64, multipath_max: usize) -> Rib {
+        Rib {
+            table: Table::new(seed),
+            interner: Interner::new(seed),
+            adj_ins: AdjIns::default(),
+            adj_outs: AdjOuts::new(),
+            changes: VecDeque::new(),
+            multipath_max,
+        }
+    }
+
+    pub(crate) fn intern(&mut self, attributes: Attributes) -> Interned {
+        self.interner.intern(attributes)
+    }
+
+    /// A path is there, or has other attributes or another verdict than before. It is not stale.
+    pub(crate) fn set_path(
+        &mut self,
+        source: Source,
+        prefix: IpNet,
+        attributes: &Interned,
+        verdict: Verdict,
+    ) {
+        let id = self.table.find_or_insert(prefix);
+        if let Source::Peer(peer) = source {
+            self.adj_ins.note_received(peer, id);
+        }
+        let entry = self.table.entry_mut(id);
+        let known = entry.paths.iter_mut().find(|path| path.source == source);
+        if let Some(path) = &known
+            && path.attributes == *attributes
+            && path.verdict == verdict
+        {
+            if let Some(path) = known {
+                path.stale = false;
+            }
+            return;
+        }
+        let before = self.chosen(id);
+        let path = Path {
+            source,
+            attributes: attributes.clone(),
+            verdict,
+            stale: false,
+        };
+        let entry = self.table.entry_mut(id);
+        let replaced = match entry.paths.iter_mut().find(|path| path.source == source) {
+            Some(known) => Some(std::mem::replace(known, path)),
+            None => {
+                entry.paths.push(path);
+                None
+            }
+        };
+        if let Source::Peer(peer) = source {
+            self.adj_ins
+                .note_verdict(peer, replaced.map(|path| path.verdict), Some(verdict));
+        }
+        self.reselect(id, &before);
+    }
+
+    /// A path is gone.
+    pub(crate) fn remove_path(&mut self, source: Source, prefix: &IpNet) {
+        if let Some(id) = self.table.find(prefix) {
+            self.remove_path_of(source, id);
+        }
+    }
+
+    /// The peer's session is up. Its stale paths, if any, now are those of `facts`.
+    pub(crate) fn open(&mut self, peer: PeerId, facts: PeerFacts, terms: Terms) {
+        if self.adj_ins.set_facts(peer, facts) {
+            for id in self.adj_ins.received(peer) {
+                let before = self.chosen(id);
+                self.reselect(id, &before);
+            }
+        }
+        let mut inputs = Inputs {
+            table: &self.table,
+            adj_ins: &self.adj_ins,
+            interner: &mut self.interner,
+        };
+        self.adj_outs.join(peer, terms, &mut inputs);
+    }
+
+    /// The peer's session is down: nothing stands there any more. What it sent is another question.
+    pub(crate) fn close(&mut self, peer: PeerId) {
+        for id in self.adj_outs.leave(peer).iter() {
+            self.table.entry_mut(id).standing -= 1;
+            self.release(id);
+        }
+    }
+
+    /// The peer's terms of export have changed.
+    pub(crate) fn change_terms(&mut self, peer: PeerId, terms: Terms) {
+        let mut inputs = Inputs {
+            table: &self.table,
+            adj_ins: &self.adj_ins,
+            interner: &mut self.interner,
+        };
+        self.adj_outs.change_terms(peer, terms, &mut inputs);
+    }
+
+    /// Import policy or our addresses have changed: all of the peer's paths are judged anew.
+    pub(crate) fn rejudge(&mut self, peer: PeerId, judge: impl Fn(&IpNet, &Attributes) -> Verdict) {
+        for id in self.adj_ins.received(peer) {
+            let before = self.chosen(id);
+            let entry = self.table.entry_mut(id);
+            let prefix = entry.prefix;
+            let Some(path) = entry
+                .paths
+                .iter_mut()
+                .find(|path| path.source == Source::Peer(peer))
+            else {
+                continue;
+            };
+            let verdict = judge(&prefix, &path.attributes);
+            let old = std::mem::replace(&mut path.verdict, verdict);
+            if old != verdict {
+                self.adj_ins.note_verdict(peer, Some(old), Some(verdict));
+                self.reselect(id, &before);
+            }
+        }
+    }
+
+    /// Keeps the peer's paths of these families as stale (RFC 4724 §4.2), and drops the others.
+    pub(crate) fn mark_stale(&mut self, peer: PeerId, families: &[Family]) {
+        for id in self.adj_ins.received(peer) {
+            let entry = self.table.entry_mut(id);
+            let of_peer = |path: &&mut Path| path.source == Source::Peer(peer);
+            let path = entry.paths.iter_mut().find(of_peer);
+            match path.filter(|_| families.contains(&Family::of(&entry.prefix))) {
+                // A path that was stale already has not been refreshed in a whole session.
+                Some(path) if !path.stale => {
+                    path.stale = true;
+                    self.adj_ins.note_stale(peer, id);
+                }
+                _ => self.remove_path_of(Source::Peer(peer), id),
+            }
+        }
+    }
+
+    /// Drops the peer's paths of the family that are still stale.
+    pub(crate) fn sweep_stale(&mut self, peer: PeerId, family: Family) {
+        for id in self.adj_ins.stale(peer) {
+            if Family::of(&self.table.entry(id).prefix) == family {
+                self.remove_path_of(Source::Peer(peer), id);
+            }
+        }
+    }
+
+    /// Drops all that the peer sent.
+    pub(crate) fn drop_paths(&mut self, peer: PeerId) {
+        for id in self.adj_ins.received(peer) {
+            self.remove_path_of(Source::Peer(peer), id);
+        }
+    }
+
+    /// Forgets the peer.
+    pub(crate) fn forget(&mut self, peer: PeerId) {
+        self.close(peer);
+        self.drop_paths(peer);
+        self.adj_ins.forget(peer);
+    }
+
+    /// Route refresh (RFC 2918 §4).
+    pub(crate) fn refresh(&mut self, peer: PeerId, family: Family) {
+        self.adj_outs.refresh(peer, family);
+    }
+
+    /// End-of-RIB, held back until now, may go out to everybody.
+    pub(crate) fn release_end_of_rib(&mut self) {
+        self.adj_outs.wake_for_end_of_rib();
+    }
+
+    /// A peer that has something new to be sent.
+    pub(crate) fn poll_woken(&mut self) -> Option<PeerId> {
+        self.adj_outs.poll_woken()
+    }
+
+    /// Writes up to about `octets_max` octets of UPDATEs for the peer.
+    pub(crate) fn transmit(
+        &mut self,
+        peer: PeerId,
+        may_end: bool,
+        out: &mut Vec<u8>,
+        octets_max: usize,
+    ) -> Sent {
+        let (sent, gone) = self
+            .adj_outs
+            .transmit(peer, &mut self.table, may_end, out, octets_max);
+        for id in gone {
+            self.adj_outs.forget(id);
+        }
+        sent
+    }
+
+    pub(crate) fn poll_change(&mut self) -> Option<IpNet> {
+        let id = self.changes.pop_front()?;
+        let entry = self.table.entry_mut(id);
+        entry.change_queued = false;
+        let prefix = entry.prefix;
+        self.release(id);
+        Some(prefix)
+    }
+
+    pub(crate) fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
+    pub(crate) fn adj_in(&self, peer: PeerId) -> Option<&AdjIn> {
+        self.adj_ins.of(peer)
+    }
+
+    /// How many announcements stand at the peer.
+    pub(crate) fn standing(&self, peer: PeerId) -> usize {
+        self.adj_outs
+            .standing(peer)
+            .map_or(0, |standing| standing.len())
+    }
+
+    fn remove_path_of(&mut self, source: Source, id: PrefixId) {
+        let entry = self.table.entry(id);
+        let Some(index) = entry.paths.iter().position(|path| path.source == source) else {
+            return;
+        };
+        let before = self.chosen(id);
+        let path = self.table.entry_mut(id).paths.remove(index);
+        if let Source::Peer(peer) = source {
+            self.adj_ins.note_removed(peer, id);
+            self.adj_ins.note_verdict(peer, Some(path.verdict), None);
+        }
+        self.reselect(id, &before);
+        self.release(id);
+    }
+
+    /// Phase 2 for one prefix, and what follows when the choice is not what it was before.
+    fn reselect(&mut self, id: PrefixId, before: &Chosen) {
+        let chosen = {
+            let candidates = self.adj_ins.candidates(&self.table.entry(id).paths);
+            decision::select(&candidates, self.multipath_max).chosen
+        };
+        self.table.entry_mut(id).choose(&chosen);
+        if self.chosen(id) == *before {
+            return;
+        }
+        let entry = self.table.entry_mut(id);
+        if !entry.change_queued {
+            entry.change_queued = true;
+            self.changes.push_back(id);
+        }
+        let mut inputs = Inputs {
+            table: &self.table,
+            adj_ins: &self.adj_ins,
+            interner: &mut self.interner,
+        };
+        self.adj_outs.update(id, &mut inputs);
+    }
+
+    fn chosen(&self, id: PrefixId) -> Chosen {
+        let chosen = self.table.entry(id).chosen().iter();
+        chosen
+            .map(|path| (path.source, path.attributes.clone()))
+            .collect()
+    }
+
+    fn release(&mut self, id: PrefixId) {
+        if self.table.release(id) {
+            self.adj_outs.forget(id);
+        }
+    }
+}
+
+/// Enough of the chosen paths to see whether they are others.
+type Chosen = SmallVec<[(Source, Interned); 2]>;
+
+

@@ -1,0 +1,591 @@
+//! Adj-RIBs-Out (RFC 4271 §3.2): what each peer should have, what it has, and how it gets the rest.
+//!
+//! *Desired* is one array for a [`Group`] of peers with equal terms. *Actual* is a set of prefixes for each
+//! [`Member`]: the announcements that stand there. *Pending* is what the group's log has after the member's
+//! cursor, and for a new member (or one whose terms changed, or that asked for a refresh) a walk of the
+//! desired. The log goes before the walk, so news are never behind the table, and what the walk says is
+//! always the newest.
+//!
+//! Nothing is sent here: a member's cursor moves when its connection has room, in [`AdjOuts::transmit`].
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use ipnet::IpNet;
+
+use super::AdjIns;
+use super::ids::{IdSet, PrefixId};
+use super::intern::{Interned, Interner};
+use super::log::{Change, Encoded, Log, Record, Sequence};
+use super::table::{Entry, Source, Table};
+use super::walk::Walk;
+use crate::disseminate::Terms;
+use crate::event::PeerId;
+use crate::wire::Family;
+
+/// All groups and members.
+#[derive(Debug)]
+pub(crate) struct AdjOuts {
+    groups: BTreeMap<GroupId, Group>,
+    members: HashMap<PeerId, Member, FixedState>,
+    next_group: GroupId,
+    /// Members that were at the end of their log and have something to read now.
+    woken: VecDeque<PeerId>,
+}
+
+type GroupId = u64;
+
+/// Peers with equal terms.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) terms: Terms,
+    /// By index of prefix.
+    pub(super) desired: Vec<Desired>,
+    log: Log,
+    members: usize,
+    /// Members that have read everything.
+    idle: Vec<PeerId>,
+    /// The last attributes that were made ready to go out, since the next prefix often has the same.
+    memo: Option<Memo>,
+    /// The order in which a walk goes, and the end of the log when it was made.
+    plan: Option<(Sequence, Arc<[PrefixId]>)>,
+}
+
+/// What the members of a group should have of a prefix.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Desired {
+    pub(super) attributes: Option<Interned>,
+    /// The peer that must not get it, because it sent it.
+    pub(super) from: Option<PeerId>,
+    /// The newest record about the prefix; dropped by the log when all have read it.
+    sequence: Sequence,
+}
+
+#[derive(Debug)]
+struct Memo {
+    source: Source,
+    family: Family,
+    from: Interned,
+    to: Option<Interned>,
+}
+
+/// One peer's place in its group.
+#[derive(Debug)]
+pub(super) struct Member {
+    group: GroupId,
+    cursor: Sequence,
+    /// The announcements that stand at the peer.
+    pub(super) standing: IdSet,
+    pub(super) walk: Option<Walk>,
+    /// Families whose End-of-RIB is not out.
+    end_of_rib: Vec<Family>,
+    idle: bool,
+}
+
+/// What `transmit` did.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(crate) updates: u64,
+    pub(crate) more: bool,
+}
+
+impl AdjOuts {
+    pub(crate) fn new() -> AdjOuts {
+        AdjOuts {
+            groups: BTreeMap::new(),
+            members: HashMap::with_hasher(FixedState::default()),
+            next_group: 0,
+            woken: VecDeque::new(),
+        }
+    }
+
+    /// The peer's session is up: it gets everything, and then End-of-RIB.
+    pub(super) fn join(&mut self, peer: PeerId, terms: Terms, rib: &mut Inputs<'_>) {
+        let end_of_rib = terms.codec.families.iter().rev().copied().collect();
+        let member = Member {
+            group: 0,
+            cursor: 0,
+            standing: IdSet::default(),
+            walk: None,
+            end_of_rib,
+            idle: false,
+        };
+        self.members.insert(peer, member);
+        self.enter(peer, terms, rib, Walk::initial);
+    }
+
+    /// The peer's session is down. Returns what stood there.
+    pub(super) fn leave(&mut self, peer: PeerId) -> IdSet {
+        self.exit(peer);
+        self.members
+            .remove(&peer)
+            .map(|member| member.standing)
+            .unwrap_or_default()
+    }
+
+    /// The peer's terms have changed, its session not.
+    pub(super) fn change_terms(&mut self, peer: PeerId, terms: Terms, rib: &mut Inputs<'_>) {
+        let same = |member: &Member| {
+            self.groups
+                .get(&member.group)
+                .is_some_and(|g| g.terms == terms)
+        };
+        if self.members.get(&peer).is_none_or(same) {
+            return;
+        }
+        self.exit(peer);
+        self.enter(peer, terms, rib, Walk::everything);
+    }
+
+    /// Route refresh (RFC 2918): the peer gets the family once more.
+    pub(super) fn refresh(&mut self, peer: PeerId, family: Family) {
+        let Some(member) = self.members.get_mut(&peer) else {
+            return;
+        };
+        let Some(group) = self.groups.get_mut(&member.group) else {
+            return;
+        };
+        let plan = group.plan();
+        member.walk = Some(match member.walk.take() {
+            // Somebody who asks while he is being told everything gets everything.
+            Some(_) => Walk::everything(plan),
+            None => Walk::refresh(plan, family),
+        });
+        self.wake(peer);
+    }
+
+    /// End-of-RIB, which was held back, may go out.
+    pub(super) fn wake_for_end_of_rib(&mut self) {
+        let mut waiting: Vec<PeerId> = self
+            .members
+            .iter()
+            .filter(|(_, m)| !m.end_of_rib.is_empty())
+            .map(|(&peer, _)| peer)
+            .collect();
+        waiting.sort();
+        for peer in waiting {
+            self.wake(peer);
+        }
+    }
+
+    /// The best path of the prefix, or what may be said of it, has changed.
+    pub(super) fn update(&mut self, id: PrefixId, rib: &mut Inputs<'_>) {
+        for group in self.groups.values_mut() {
+            let (attributes, from) = group.evaluate(rib.table.entry(id), rib.adj_ins, rib.interner);
+            if !group.set(id, &rib.table.entry(id).prefix, attributes, from) {
+                continue;
+            }
+            for peer in group.idle.drain(..) {
+                if let Some(member) = self.members.get_mut(&peer) {
+                    member.idle = false;
+                    self.woken.push_back(peer);
+                }
+            }
+        }
+    }
+
+    /// The table has released the id.
+    pub(super) fn forget(&mut self, id: PrefixId) {
+        for group in self.groups.values_mut() {
+            if let Some(desired) = group.desired.get_mut(id.index()) {
+                group.log.supersede(desired.sequence);
+                *desired = Desired::default();
+            }
+        }
+    }
+
+    /// A member that has something to read.
+    pub(crate) fn poll_woken(&mut self) -> Option<PeerId> {
+        self.woken.pop_front()
+    }
+
+    pub(crate) fn standing(&self, peer: PeerId) -> Option<&IdSet> {
+        self.members.get(&peer).map(|member| &member.standing)
+    }
+
+    /// Moves the peer's cursor until about `octets_max` octets are in `out`. End-of-RIB is held back
+    /// unless `may_end`.
+    pub(super) fn transmit(
+        &mut self,
+        peer: PeerId,
+        table: &mut Table,
+        may_end: bool,
+        out: &mut Vec<u8>,
+        octets_max: usize,
+    ) -> (Sent, Vec<PrefixId>) {
+        let mut pen = Pen {
+            table,
+            out,
+            sent: Sent::default(),
+            gone: Vec::new(),
+        };
+        let Some(member) = self.members.get_mut(&peer) else {
+            return (pen.sent, pen.gone);
+        };
+        let Some(group) = self.groups.get_mut(&member.group) else {
+            return (pen.sent, pen.gone);
+        };
+        let end = pen.out.len().saturating_add(octets_max);
+        loop {
+            if pen.out.len() >= end {
+                pen.sent.more = true;
+                break;
+            }
+            if let Some(sequence) = group.log.next_from(member.cursor) {
+                group.read(peer, member, sequence, &mut pen);
+                member.cursor = sequence + 1;
+                group.log.passed(sequence);
+            } else if let Some(mut walk) = member.walk.take() {
+                if !walk.step(peer, member, group, &mut pen) {
+                    member.walk = Some(walk);
+                }
+            } else if may_end && let Some(family) = member.end_of_rib.pop() {
+                group.terms.codec.encode_end_of_rib(family, pen.out);
+                pen.sent.updates += 1;
+            } else {
+                member.cursor = group.log.end();
+                if !member.idle {
+                    member.idle = true;
+                    group.idle.push(peer);
+                }
+                break;
+            }
+        }
+        (pen.sent, pen.gone)
+    }
+
+    fn enter(
+        &mut self,
+        peer: PeerId,
+        terms: Terms,
+        rib: &mut Inputs<'_>,
+        walk: impl FnOnce(Arc<[PrefixId]>) -> Walk,
+    ) {
+        let known = self
+            .groups
+            .iter()
+            .find(|(_, group)| group.terms == terms)
+            .map(|(&id, _)| id);
+        let id = known.unwrap_or_else(|| {
+            self.next_group += 1;
+            self.groups.insert(self.next_group, Group::new(terms, rib));
+            self.next_group
+        });
+        let (Some(group), Some(member)) = (self.groups.get_mut(&id), self.members.get_mut(&peer))
+        else {
+            return;
+        };
+        group.members += 1;
+        member.group = id;
+        member.walk = Some(walk(group.plan()));
+        member.cursor = group.log.end();
+        member.idle = false;
+        self.woken.push_back(peer);
+    }
+
+    fn exit(&mut self, peer: PeerId) {
+        let Some(member) = self.members.get(&peer) else {
+            return;
+        };
+        let Some(group) = self.groups.get_mut(&member.group) else {
+            return;
+        };
+        group.log.left(member.cursor);
+        group.idle.retain(|&idle| idle != peer);
+        group.members -= 1;
+        if group.members == 0 {
+            self.groups.remove(&member.group);
+        }
+    }
+
+    fn wake(&mut self, peer: PeerId) {
+        let Some(member) = self.members.get_mut(&peer) else {
+            return;
+        };
+        if member.idle
+            && let Some(group) = self.groups.get_mut(&member.group)
+        {
+            member.idle = false;
+            group.idle.retain(|&idle| idle != peer);
+        }
+        self.woken.push_back(peer);
+    }
+}
+
+impl Group {
+    fn new(terms: Terms, rib: &mut Inputs<'_>) -> Group {
+        let mut group = Group {
+            log: Log::new(
+                terms
+                    .codec
+                    .message_octets_max
+                    .saturating_sub(RECORD_OCTETS_SPARE),
+            ),
+            terms,
+            desired: Vec::new(),
+            members: 0,
+            idle: Vec::new(),
+            memo: None,
+            plan: None,
+        };
+        for (id, entry) in rib.table.iter() {
+            let (attributes, from) = group.evaluate(entry, rib.adj_ins, rib.interner);
+            if attributes.is_some() {
+                *group.desired_mut(id) = Desired {
+                    attributes,
+                    from,
+                    sequence: 0,
+                };
+            }
+        }
+        group
+    }
+
+    /// Phase 3 for one prefix: what the members should have of it.
+    fn evaluate(
+        &mut self,
+        entry: &Entry,
+        adj_ins: &AdjIns,
+        interner: &mut Interner,
+    ) -> (Option<Interned>, Option<PeerId>) {
+        let Some(best) = entry.best() else {
+            return (None, None);
+        };
+        let (sender, from) = match best.source {
+            Source::Local => (None, None),
+            Source::Peer(peer) => (adj_ins.facts(peer), Some(peer)),
+        };
+        if !self.terms.permit(&entry.prefix, &best.attributes, sender) {
+            return (None, None);
+        }
+        let family = Family::of(&entry.prefix);
+        let fits = |memo: &&Memo| {
+            memo.source == best.source && memo.family == family && memo.from == best.attributes
+        };
+        let attributes = match self.memo.as_ref().filter(fits) {
+            Some(memo) => memo.to.clone(),
+            None => {
+                let out = self.terms.outgoing(family, &best.attributes, sender);
+                let to = out.map(|out| interner.intern(out));
+                let from = best.attributes.clone();
+                self.memo = Some(Memo {
+                    source: best.source,
+                    family,
+                    from,
+                    to: to.clone(),
+                });
+                to
+            }
+        };
+        let from = from.filter(|_| attributes.is_some());
+        (attributes, from)
+    }
+
+    /// Notes what is desired of a prefix now; false when that is what was desired before.
+    fn set(
+        &mut self,
+        id: PrefixId,
+        prefix: &IpNet,
+        attributes: Option<Interned>,
+        from: Option<PeerId>,
+    ) -> bool {
+        let readers = self.members;
+        let old = self.desired_mut(id);
+        if old.attributes == attributes && old.from == from {
+            return false;
+        }
+        let superseded = old.sequence;
+        let change = match &attributes {
+            Some(attributes) => Change::Announce {
+                attributes: attributes.clone(),
+                family: Family::of(prefix),
+                from,
+            },
+            None => Change::Withdraw,
+        };
+        self.log.supersede(superseded);
+        let sequence = self.log.push(id, octets(prefix), change, readers);
+        *self.desired_mut(id) = Desired {
+            attributes,
+            from,
+            sequence,
+        };
+        if self.log.is_bloated() {
+            let desired = &self.desired;
+            self.log
+                .compact(|id, sequence| desired[id.index()].sequence == sequence);
+        }
+        true
+    }
+
+    /// One member reads one record.
+    fn read(&mut self, peer: PeerId, member: &mut Member, sequence: Sequence, pen: &mut Pen<'_>) {
+        let desired = &self.desired;
+        self.log
+            .prepare(sequence, |id| desired[id.index()].sequence == sequence);
+        let Some(record) = self.log.record(sequence) else {
+            return;
+        };
+        match &record.change {
+            Change::Announce { from, .. } if *from == Some(peer) => {
+                let standing = member.standing_of(&record.ids);
+                pen.withdraw(&self.terms, member, &standing);
+            }
+            Change::Announce { .. } => {
+                pen.copy(
+                    self.log
+                        .encoded(sequence, |record| encode(&self.terms, pen.table, record)),
+                );
+                if let Some(record) = self.log.record(sequence) {
+                    pen.note_announced(member, &record.ids);
+                }
+            }
+            Change::Withdraw => {
+                let standing = member.standing_of(&record.ids);
+                if standing.len() < record.ids.len() {
+                    pen.withdraw(&self.terms, member, &standing);
+                } else {
+                    pen.copy(
+                        self.log
+                            .encoded(sequence, |record| encode(&self.terms, pen.table, record)),
+                    );
+                    pen.note_withdrawn(member, &standing);
+                }
+            }
+        }
+    }
+
+    /// All that is desired, ordered so that equal attributes are together: a walk packs them well.
+    fn plan(&mut self) -> Arc<[PrefixId]> {
+        // From here on a change is in a record at or after `end`.
+        self.log.close_all();
+        let end = self.log.end();
+        if let Some((made_at, plan)) = &self.plan
+            && *made_at == end
+        {
+            return plan.clone();
+        }
+        let key = |(index, desired): (usize, &Desired)| {
+            let serial = desired.attributes.as_ref()?.serial();
+            Some((serial, PrefixId(index as u32)))
+        };
+        let mut keys: Vec<(u64, PrefixId)> =
+            self.desired.iter().enumerate().filter_map(key).collect();
+        keys.sort_unstable();
+        let plan: Arc<[PrefixId]> = keys.into_iter().map(|(_, id)| id).collect();
+        self.plan = Some((end, plan.clone()));
+        plan
+    }
+
+    fn desired_mut(&mut self, id: PrefixId) -> &mut Desired {
+        if id.index() >= self.desired.len() {
+            self.desired.resize(id.index() + 1, Desired::default());
+        }
+        &mut self.desired[id.index()]
+    }
+}
+
+impl Member {
+    fn standing_of(&self, ids: &[PrefixId]) -> Vec<PrefixId> {
+        ids.iter()
+            .copied()
+            .filter(|&id| self.standing.contains(id))
+            .collect()
+    }
+}
+
+/// What a change of the tables is made from.
+#[derive(Debug)]
+pub(super) struct Inputs<'a> {
+    pub(super) table: &'a Table,
+    pub(super) adj_ins: &'a AdjIns,
+    pub(super) interner: &'a mut Interner,
+}
+
+/// Writes UPDATEs for one member, and notes what stands there.
+#[derive(Debug)]
+pub(super) struct Pen<'a> {
+    pub(super) table: &'a mut Table,
+    pub(super) out: &'a mut Vec<u8>,
+    sent: Sent,
+    /// Prefixes that the table has released, since this member was the last to know them.
+    gone: Vec<PrefixId>,
+}
+
+impl Pen<'_> {
+    pub(super) fn announce(
+        &mut self,
+        terms: &Terms,
+        member: &mut Member,
+        attributes: &Interned,
+        ids: &[PrefixId],
+    ) {
+        let prefixes: Vec<IpNet> = ids.iter().map(|&id| self.table.entry(id).prefix).collect();
+        self.sent.updates += terms.codec.encode_announce(attributes, &prefixes, self.out) as u64;
+        self.note_announced(member, ids);
+    }
+
+    pub(super) fn withdraw(&mut self, terms: &Terms, member: &mut Member, ids: &[PrefixId]) {
+        if ids.is_empty() {
+            return;
+        }
+        let prefixes: Vec<IpNet> = ids.iter().map(|&id| self.table.entry(id).prefix).collect();
+        self.sent.updates += terms.codec.encode_withdraw(&prefixes, self.out) as u64;
+        self.note_withdrawn(member, ids);
+    }
+
+    fn copy(&mut self, encoded: Option<Encoded>) {
+        if let Some(encoded) = encoded {
+            self.out.extend_from_slice(&encoded.bytes);
+            self.sent.updates += encoded.updates;
+        }
+    }
+
+    fn note_announced(&mut self, member: &mut Member, ids: &[PrefixId]) {
+        for &id in ids {
+            if member.standing.insert(id) {
+                self.table.entry_mut(id).standing += 1;
+            }
+        }
+    }
+
+    fn note_withdrawn(&mut self, member: &mut Member, ids: &[PrefixId]) {
+        for &id in ids {
+            if member.standing.remove(id) {
+                self.table.entry_mut(id).standing -= 1;
+                if self.table.release(id) {
+                    self.gone.push(id);
+                }
+            }
+        }
+    }
+}
+
+fn encode(terms: &Terms, table: &Table, record: &Record) -> Encoded {
+    let prefixes: Vec<IpNet> = record
+        .ids
+        .iter()
+        .map(|&id| table.entry(id).prefix)
+        .collect();
+    let mut out = Vec::new();
+    let updates = match &record.change {
+        Change::Announce { attributes, .. } => {
+            terms.codec.encode_announce(attributes, &prefixes, &mut out)
+        }
+        Change::Withdraw => terms.codec.encode_withdraw(&prefixes, &mut out),
+    };
+    Encoded {
+        bytes: out.into(),
+        updates: updates as u64,
+    }
+}
+
+/// The length of a prefix on the wire (RFC 4271 §4.3).
+pub(super) fn octets(prefix: &IpNet) -> usize {
+    1 + usize::from(prefix.prefix_len()).div_ceil(8)
+}
+
+/// What a record leaves of a message for header and attributes, so that it usually is one UPDATE.
+const RECORD_OCTETS_SPARE: usize = 256;

@@ -1,0 +1,134 @@
+//! Attributes, kept once: equal attributes are one allocation, compared by pointer.
+
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::ops::Deref;
+use std::sync::Arc;
+
+use foldhash::quality::FixedState;
+use hashbrown::HashTable;
+
+use crate::wire::Attributes;
+
+/// Attributes from an [`Interner`]. Equal to another of the same interner exactly when both are one
+/// allocation.
+#[derive(Debug, Clone)]
+pub(crate) struct Interned(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// Order of first appearance. What reaches the wire is ordered by it, since addresses differ from
+    /// run to run.
+    serial: u64,
+    attributes: Attributes,
+}
+
+impl Interned {
+    pub(crate) fn serial(&self) -> u64 {
+        self.0.serial
+    }
+}
+
+impl Deref for Interned {
+    type Target = Attributes;
+
+    fn deref(&self) -> &Attributes {
+        &self.0.attributes
+    }
+}
+
+impl PartialEq for Interned {
+    fn eq(&self, other: &Interned) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Interned {}
+
+impl Hash for Interned {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.serial.hash(state);
+    }
+}
+
+/// All attributes that somebody uses, and for a while those that nobody uses any more.
+#[derive(Debug)]
+pub(crate) struct Interner {
+    table: HashTable<Interned>,
+    hasher: FixedState,
+    next_serial: u64,
+    sweep_at: usize,
+}
+
+impl Interner {
+    pub(crate) fn new(seed: u64) -> Interner {
+        Interner {
+            table: HashTable::new(),
+            hasher: FixedState::with_seed(seed),
+            next_serial: 0,
+            sweep_at: SWEEP_MIN,
+        }
+    }
+
+    pub(crate) fn intern(&mut self, attributes: Attributes) -> Interned {
+        let hash = self.hasher.hash_one(&attributes);
+        if let Some(known) = self.table.find(hash, |known| **known == attributes) {
+            return known.clone();
+        }
+        if self.table.len() >= self.sweep_at {
+            self.sweep();
+        }
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        let interned = Interned(Arc::new(Shared { serial, attributes }));
+        let hasher = &self.hasher;
+        self.table
+            .insert_unique(hash, interned.clone(), |known| hasher.hash_one(&**known));
+        interned
+    }
+
+    /// Forgets what nobody uses. Doing it at each doubling costs a constant per `intern`, and nobody
+    /// has to say when he drops attributes.
+    fn sweep(&mut self) {
+        self.table.retain(|known| Arc::strong_count(&known.0) > 1);
+        self.sweep_at = (self.table.len() * 2).max(SWEEP_MIN);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+}
+
+const SWEEP_MIN: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_med(med: u32) -> Attributes {
+        Attributes {
+            med: Some(med),
+            ..Attributes::default()
+        }
+    }
+
+    #[test]
+    fn equal_attributes_are_one_allocation() {
+        let mut interner = Interner::new(0);
+        let (one, two) = (interner.intern(with_med(1)), interner.intern(with_med(2)));
+        assert_eq!(interner.intern(with_med(1)), one);
+        assert_ne!(one, two);
+        assert_eq!(interner.len(), 2);
+    }
+
+    #[test]
+    fn what_nobody_uses_is_forgotten_and_what_is_used_is_kept() {
+        let mut interner = Interner::new(0);
+        let kept = interner.intern(with_med(u32::MAX));
+        for med in 0..100_000 {
+            interner.intern(with_med(med));
+        }
+        assert!(interner.len() <= 2 * SWEEP_MIN, "{} kept", interner.len());
+        assert_eq!(interner.intern(with_med(u32::MAX)), kept);
+    }
+}

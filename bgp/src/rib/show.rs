@@ -1,0 +1,88 @@
+//! The RIBs for people and programs.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::Rib;
+use super::table::{Entry, Source};
+use crate::decision;
+use crate::event::PeerId;
+use crate::view::{PathView, RouteView};
+use crate::wire::Community;
+
+impl Rib {
+    pub(crate) fn route(&self, prefix: &IpNet) -> Option<RouteView> {
+        let entry = self.table.entry(self.table.find(prefix)?);
+        (!entry.paths.is_empty()).then(|| self.show(entry))
+    }
+
+    /// In order of prefix.
+    pub(crate) fn routes(&self) -> Vec<RouteView> {
+        let entries = self.table.iter().map(|(_, entry)| entry);
+        let mut known: Vec<&Entry> = entries.filter(|entry| !entry.paths.is_empty()).collect();
+        known.sort_by_key(|entry| entry.prefix);
+        known.into_iter().map(|entry| self.show(entry)).collect()
+    }
+
+    /// Next hops of the chosen paths; none for a local path.
+    pub(crate) fn next_hops(&self, prefix: &IpNet) -> Vec<IpAddr> {
+        let Some(id) = self.table.find(prefix) else {
+            return Vec::new();
+        };
+        let chosen = self.table.entry(id).chosen().iter();
+        let learned = chosen.filter(|path| path.source != Source::Local);
+        learned
+            .filter_map(|path| path.attributes.next_hop)
+            .collect()
+    }
+
+    /// In order of prefix.
+    pub(crate) fn advertised(&self, peer: PeerId) -> Vec<IpNet> {
+        let Some(standing) = self.adj_outs.standing(peer) else {
+            return Vec::new();
+        };
+        let mut prefixes: Vec<IpNet> = standing
+            .iter()
+            .map(|id| self.table.entry(id).prefix)
+            .collect();
+        prefixes.sort();
+        prefixes
+    }
+
+    fn show(&self, entry: &Entry) -> RouteView {
+        let candidates = self.adj_ins.candidates(&entry.paths);
+        let selection = decision::select(&candidates, self.multipath_max);
+        let show = |(index, path): (usize, &super::Path)| {
+            let attributes = &path.attributes;
+            let peer = match path.source {
+                Source::Local => None,
+                Source::Peer(peer) => self.adj_ins.facts(peer).map(|facts| facts.address),
+            };
+            let lost = selection.lost.get(index).copied().flatten();
+            PathView {
+                peer,
+                next_hop: attributes.next_hop,
+                best: selection.chosen.first() == Some(&index),
+                multipath: selection.chosen.contains(&index),
+                stale: path.stale,
+                lost_because: lost.map(|reason| reason.to_string()),
+                local_pref: decision::local_pref(attributes),
+                as_path: attributes.as_path.to_string(),
+                origin: decision::origin_name(attributes.origin).to_owned(),
+                med: attributes.med,
+                communities: attributes
+                    .communities
+                    .iter()
+                    .map(|&c| Community(c).to_string())
+                    .collect(),
+                originator_id: attributes.originator_id,
+                cluster_list: attributes.cluster_list.clone(),
+            }
+        };
+        RouteView {
+            prefix: entry.prefix,
+            paths: entry.paths.iter().enumerate().map(show).collect(),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! A member is told what is desired from the beginning, a message at a time.
+
+use std::sync::Arc;
+
+use super::adj_out::{Group, Member, Pen, octets};
+use super::ids::PrefixId;
+use crate::event::PeerId;
+use crate::wire::Family;
+
+/// How far a member has come.
+#[derive(Debug)]
+pub(super) struct Walk {
+    /// All prefixes that were desired when the walk began. What came later is in the log.
+    plan: Arc<[PrefixId]>,
+    at: usize,
+    /// Announce also what stands there already.
+    again: bool,
+    /// Only this family.
+    only: Option<Family>,
+    /// First withdraw what stands there and is not desired.
+    sweep: bool,
+}
+
+impl Walk {
+    /// For a new session, where nothing stands but what the log has brought meanwhile.
+    pub(super) fn initial(plan: Arc<[PrefixId]>) -> Walk {
+        Walk {
+            plan,
+            at: 0,
+            again: false,
+            only: None,
+            sweep: false,
+        }
+    }
+
+    /// For a session that may have anything.
+    pub(super) fn everything(plan: Arc<[PrefixId]>) -> Walk {
+        Walk {
+            plan,
+            at: 0,
+            again: true,
+            only: None,
+            sweep: true,
+        }
+    }
+
+    /// For a peer that has asked (RFC 2918 §4).
+    pub(super) fn refresh(plan: Arc<[PrefixId]>, family: Family) -> Walk {
+        Walk {
+            plan,
+            at: 0,
+            again: true,
+            only: Some(family),
+            sweep: false,
+        }
+    }
+
+    /// Writes the next prefixes that have equal attributes; true when the walk is over. The member has
+    /// read its log to the end.
+    pub(super) fn step(
+        &mut self,
+        peer: PeerId,
+        member: &mut Member,
+        group: &Group,
+        pen: &mut Pen<'_>,
+    ) -> bool {
+        if std::mem::take(&mut self.sweep) {
+            let undesired = |&id: &PrefixId| !group.desires(id, peer);
+            let gone: Vec<PrefixId> = member.standing.iter().filter(undesired).collect();
+            pen.withdraw(&group.terms, member, &gone);
+            return false;
+        }
+        let mut run: Vec<PrefixId> = Vec::new();
+        let mut attributes = None;
+        let mut left = group.terms.codec.message_octets_max;
+        while let Some(&id) = self.plan.get(self.at) {
+            if group.desires(id, peer) && (self.again || !member.standing.contains(id)) {
+                let prefix = &pen.table.entry(id).prefix;
+                let family = Family::of(prefix);
+                if self.only.is_none_or(|only| only == family) {
+                    let mine = group.desired[id.index()]
+                        .attributes
+                        .as_ref()
+                        .map(|a| (a, family));
+                    let fits = attributes.is_none() || attributes == mine;
+                    if !fits || left < octets(prefix) {
+                        break;
+                    }
+                    attributes = mine;
+                    left -= octets(prefix);
+                    run.push(id);
+                }
+            }
+            self.at += 1;
+        }
+        if let Some((attributes, _)) = attributes {
+            pen.announce(&group.terms, member, attributes, &run);
+        }
+        self.at >= self.plan.len()
+    }
+}
+
+impl Group {
+    /// Whether the peer should have something of the prefix.
+    fn desires(&self, id: PrefixId, peer: PeerId) -> bool {
+        self.desired
+            .get(id.index())
+            .is_some_and(|desired| desired.attributes.is_some() && desired.from != Some(peer))
+    }
+}

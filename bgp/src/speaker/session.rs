@@ -1,0 +1,485 @@
+//! Connections come and go: connecting, accepting, collisions, sessions up and down.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::Speaker;
+use crate::collision::{self, Initiator};
+use crate::config::PeerConfig;
+use crate::connection::{Connection, End, Input, Outcome, State};
+use crate::event::{Action, ConnectionId, Event, PeerId};
+use crate::peer::{Peer, Phase};
+use crate::rib::PeerFacts;
+use crate::time::Time;
+use crate::wire::Notification;
+use crate::wire::iana::{cease, error_code};
+
+impl Speaker {
+    /// Does what a connection's step asks for.
+    pub(super) fn act(
+        &mut self,
+        now: Time,
+        peer: PeerId,
+        connection: ConnectionId,
+        outcome: Outcome,
+    ) {
+        match outcome {
+            Outcome::Nothing => {}
+            Outcome::Opened => {
+                // What is not there yet need not come: nothing was said on it, so the peer has not
+                // chosen it.
+                self.give_up(peer);
+                self.resolve_collision(now, peer, connection);
+            }
+            Outcome::Up => self.session_up(now, peer, connection),
+            Outcome::Update(update) => self.update(peer, update),
+            Outcome::Refresh(family) => self.rib.refresh(peer, family),
+            Outcome::Ended(end) => {
+                self.actions.push_back(Action::Close { connection });
+                self.connection_ended(now, peer, connection, end);
+            }
+        }
+    }
+
+    pub(super) fn connection_mut(
+        &mut self,
+        peer: PeerId,
+        id: ConnectionId,
+    ) -> Option<&mut Connection> {
+        self.peers.get_mut(&peer)?.connection_mut(id)
+    }
+
+    /// Takes an incoming connection, or says why not.
+    pub(super) fn accept(
+        &mut self,
+        now: Time,
+        peer: Option<PeerId>,
+        local: SocketAddr,
+        remote: IpAddr,
+    ) -> Result<ConnectionId, String> {
+        if self.stopped {
+            return Err(format!("{remote}: this speaker is shutting down"));
+        }
+        let id = peer.ok_or_else(|| format!("{remote} is not a configured peer"))?;
+        let peer = self
+            .peers
+            .get(&id)
+            .ok_or_else(|| format!("{remote} is not a configured peer"))?;
+        if let Phase::Idle { until } = peer.phase {
+            let left = until.since(now).as_secs_f32();
+            let error = peer.last_error.as_deref().unwrap_or("an error");
+            return Err(format!(
+                "peer {remote}: held idle for {left:.1} s after: {error}"
+            ));
+        }
+        // Somebody who connects anew has given up what he began before.
+        let begun = |c: &&Box<Connection>| {
+            c.initiator == Initiator::Remote && c.state() < State::Established
+        };
+        let older: Vec<ConnectionId> = peer
+            .connections
+            .iter()
+            .filter(begun)
+            .map(|c| c.id)
+            .collect();
+        for older in older {
+            self.stop(
+                now,
+                id,
+                older,
+                Some(collided()),
+                "the peer has connected again",
+            );
+        }
+        let connection = self.next_connection(id);
+        self.start(now, id, connection, Initiator::Remote, local);
+        self.settle(now, id);
+        Ok(connection)
+    }
+
+    pub(super) fn connected(
+        &mut self,
+        now: Time,
+        id: PeerId,
+        connection: ConnectionId,
+        local: SocketAddr,
+    ) {
+        if self.is_awaited(id, connection) {
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.phase = Phase::Active { retry: None };
+            }
+            self.start(now, id, connection, Initiator::Local, local);
+        }
+    }
+
+    pub(super) fn connect_failed(
+        &mut self,
+        now: Time,
+        id: PeerId,
+        connection: ConnectionId,
+        reason: &str,
+    ) {
+        if !self.is_awaited(id, connection) {
+            return;
+        }
+        self.connections.remove(&connection);
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        peer.phase = Phase::Active { retry: None };
+        peer.last_error = Some(reason.to_owned());
+        peer.plan_retry(now, None, None, &mut self.rng);
+        let (remote, reason) = (peer.config.remote_address, reason.to_owned());
+        self.events.push_back(Event::ConnectionFailed {
+            peer: Some(id),
+            remote,
+            reason,
+        });
+    }
+
+    /// The driver says that the connection is gone.
+    pub(super) fn lose(&mut self, now: Time, id: PeerId, connection: ConnectionId, reason: &str) {
+        self.connect_failed(now, id, connection, reason);
+        if let Some(alive) = self.connection_mut(id, connection)
+            && let Outcome::Ended(end) = alive.step(now, Input::Lost(reason.to_owned()))
+        {
+            alive.transmit.clear();
+            self.connection_ended(now, id, connection, end);
+        }
+    }
+
+    pub(super) fn phase_timeout(&mut self, now: Time, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        match peer.phase {
+            Phase::Idle { .. } if peer.config.passive => peer.phase = Phase::Active { retry: None },
+            Phase::Active { .. } if !peer.connections.is_empty() => {
+                // It has come to us meanwhile.
+                peer.phase = Phase::Active { retry: None };
+            }
+            Phase::Idle { .. } | Phase::Active { .. } => self.connect(now, id),
+            Phase::Connect { connection, .. } => {
+                self.give_up(id);
+                self.events.push_back(Event::ConnectionFailed {
+                    peer: Some(id),
+                    remote: self.peers[&id].config.remote_address,
+                    reason: format!("no answer to connection {}", connection.0),
+                });
+                self.connect(now, id);
+            }
+            Phase::Stopped => {}
+        }
+    }
+
+    /// Ends all that is between us and the peer: with a Cease, or without a word.
+    pub(super) fn stop_peer(&mut self, now: Time, id: PeerId, word: Option<(u8, &str)>) {
+        self.give_up(id);
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        peer.phase = Phase::Stopped;
+        let connections: Vec<ConnectionId> = peer.connections.iter().map(|c| c.id).collect();
+        for connection in connections {
+            let (notification, reason) = match word {
+                Some((subcode, reason)) => (Some(self.farewell(id, connection, subcode)), reason),
+                None => (None, "closed for a restart"),
+            };
+            self.stop(now, id, connection, notification, reason);
+        }
+    }
+
+    /// The operator has changed his mind about a peer.
+    pub(super) fn change_peer(&mut self, now: Time, id: PeerId, config: PeerConfig) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let old = std::mem::replace(&mut peer.config, config);
+        if old == peer.config {
+            return;
+        }
+        if keeps_session(&old, &peer.config) {
+            self.apply_policies(id);
+            return;
+        }
+        let stopped = peer.phase == Phase::Stopped;
+        let word = (cease::OTHER_CONFIGURATION_CHANGE, "configuration changed");
+        self.stop_peer(now, id, Some(word));
+        // Its paths were judged and kept by rules that no longer hold.
+        self.drop_stale(id);
+        self.rib.drop_paths(id);
+        if let Some(peer) = self.peers.get_mut(&id)
+            && !stopped
+        {
+            peer.phase = Phase::start(now, &peer.config);
+        }
+    }
+
+    /// RFC 4271 §6.8, now that we know who is on the other end of `new`.
+    fn resolve_collision(&mut self, now: Time, id: PeerId, new: ConnectionId) {
+        let Some(peer) = self.peers.get(&id) else {
+            return;
+        };
+        let others: Vec<ConnectionId> = peer
+            .connections
+            .iter()
+            .map(|c| c.id)
+            .filter(|&c| c != new)
+            .collect();
+        for other in others {
+            let Some(peer) = self.peers.get_mut(&id) else {
+                return;
+            };
+            let (Some(new_one), Some(other_one)) = (peer.connection(new), peer.connection(other))
+            else {
+                return;
+            };
+            match self.config.collide(now, peer, new_one, other_one) {
+                Collision::KeepNew => {
+                    self.stop(now, id, other, Some(collided()), "connection collision");
+                }
+                Collision::KeepOther => {
+                    self.stop(now, id, new, Some(collided()), "connection collision");
+                    // If the other end of what we keep is gone, this brings it to light.
+                    if let Some(kept) = self.connection_mut(id, other)
+                        && kept.state() == State::Established
+                    {
+                        kept.probe();
+                    }
+                }
+                Collision::Restarted => self.stop(now, id, other, None, "the peer has restarted"),
+            }
+        }
+    }
+
+    fn session_up(&mut self, now: Time, id: PeerId, connection: ConnectionId) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        peer.phase = Phase::Active { retry: None };
+        peer.ended_families.clear();
+        let Some(session) = peer.connection(connection) else {
+            return;
+        };
+        let (Some(agreed), Some(terms)) = (session.negotiated(), peer.terms(&self.config, session))
+        else {
+            return;
+        };
+        let facts = PeerFacts {
+            address: peer.config.remote_address,
+            router_id: agreed.remote_router_id,
+            kind: peer.kind(),
+        };
+        let importer = peer.importer(&self.config, session);
+        peer.importer = Some(importer);
+        self.rib.open(id, facts, terms);
+        self.resume(now, id);
+        self.events.push_back(Event::Up { peer: id, at: now });
+    }
+
+    /// A connection has ended; the driver knows.
+    fn connection_ended(&mut self, now: Time, id: PeerId, connection: ConnectionId, end: End) {
+        self.connections.remove(&connection);
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let Some(mut connection) = peer.remove_connection(connection) else {
+            return;
+        };
+        let session = connection.established_at;
+        if !connection.transmit.is_empty() {
+            self.last_words
+                .insert(connection.id, std::mem::take(&mut connection.transmit));
+            if !connection.announced_ready {
+                self.ready.push_back(connection.id);
+            }
+            // A driver that never asks shall not make us keep them for ever.
+            if self.last_words.len() > LAST_WORDS_MAX {
+                self.last_words.pop_first();
+            }
+        }
+        if session.is_some() || peer.established().is_none() {
+            peer.last_error = Some(end.reason.clone());
+            peer.plan_retry(now, Some(&end), session, &mut self.rng);
+        }
+        if session.is_some() {
+            self.session_down(now, id, &connection, end);
+        } else {
+            let remote = peer.config.remote_address;
+            self.events.push_back(Event::ConnectionFailed {
+                peer: Some(id),
+                remote,
+                reason: end.reason,
+            });
+        }
+    }
+
+    fn connect(&mut self, now: Time, id: PeerId) {
+        let connection = self.next_connection(id);
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let patience = peer.config.connect_retry.max(CONNECT_TIME_MIN);
+        peer.phase = Phase::Connect {
+            connection,
+            deadline: now + self.rng.jitter(patience),
+        };
+        self.actions.push_back(Action::Connect {
+            connection,
+            peer: id,
+            remote: peer.remote(),
+            local: peer.config.local_address,
+        });
+    }
+
+    /// No longer wants the TCP connection that is on its way.
+    fn give_up(&mut self, id: PeerId) {
+        if let Some(peer) = self.peers.get_mut(&id)
+            && let Phase::Connect { connection, .. } = peer.phase
+        {
+            peer.phase = Phase::Active { retry: None };
+            self.connections.remove(&connection);
+            self.actions.push_back(Action::Close { connection });
+        }
+    }
+
+    fn is_awaited(&self, id: PeerId, connection: ConnectionId) -> bool {
+        let awaits = |peer: &Peer| matches!(peer.phase, Phase::Connect { connection: c, .. } if c == connection);
+        self.peers.get(&id).is_some_and(awaits)
+    }
+
+    fn next_connection(&mut self, peer: PeerId) -> ConnectionId {
+        let connection = ConnectionId(self.connections_made);
+        self.connections_made += 1;
+        self.connections.insert(connection, peer);
+        connection
+    }
+
+    fn start(
+        &mut self,
+        now: Time,
+        id: PeerId,
+        connection: ConnectionId,
+        by: Initiator,
+        local: SocketAddr,
+    ) {
+        let rng = self.rng.fork();
+        if let Some(peer) = self.peers.get_mut(&id) {
+            let offer = peer.offer(&self.config);
+            peer.connections.push(Box::new(Connection::new(
+                now, connection, by, local, offer, rng,
+            )));
+        }
+    }
+
+    fn stop(
+        &mut self,
+        now: Time,
+        id: PeerId,
+        connection: ConnectionId,
+        notification: Option<Notification>,
+        reason: &str,
+    ) {
+        self.feed(
+            now,
+            id,
+            connection,
+            Input::Stop(notification, reason.to_owned()),
+        );
+    }
+
+    /// A Cease that is meant: where NOTIFICATIONs would be graceful, a Hard Reset (RFC 8538 §3.1).
+    fn farewell(&self, id: PeerId, connection: ConnectionId, subcode: u8) -> Notification {
+        let connection = self
+            .peers
+            .get(&id)
+            .and_then(|peer| peer.connection(connection));
+        let agreed = connection.and_then(Connection::negotiated);
+        if agreed.is_some_and(|agreed| agreed.notifications_are_graceful()) {
+            Notification::new(
+                error_code::CEASE,
+                cease::HARD_RESET,
+                &[error_code::CEASE, subcode],
+            )
+        } else {
+            Notification::new(error_code::CEASE, subcode, &[])
+        }
+    }
+}
+
+/// What becomes of two connections with one peer.
+enum Collision {
+    KeepNew,
+    KeepOther,
+    /// The other one's session is over, although TCP has not noticed.
+    Restarted,
+}
+
+impl crate::config::SpeakerConfig {
+    /// `new` has just had its OPEN.
+    ///
+    /// RFC 4271 §6.8 as written compares only when the other is in OpenConfirm too. We know the peer's
+    /// identifier by now, so we do it also when the other is in OpenSent, as the RFC allows, and when it
+    /// has been Established for no more than a moment (CollisionDetectEstablishedState): whichever OPEN
+    /// comes first, both ends close the same connection.
+    ///
+    /// RFC 4724 §5 lets a new connection replace an established one as soon as TCP is there. We wait for
+    /// its OPEN, so that nobody can end a session by connecting.
+    fn collide(&self, now: Time, peer: &Peer, new: &Connection, other: &Connection) -> Collision {
+        if let (Some(since), Some(agreed)) = (other.established_at, other.negotiated())
+            && let Some(opened) = new.negotiated()
+        {
+            let is_young = now.since(since) < COLLISION_WINDOW;
+            let has_restarted = opened
+                .graceful_restart
+                .as_ref()
+                .is_some_and(|graceful| graceful.restarted);
+            match agreed.graceful_restart {
+                Some(_) if has_restarted || !is_young => return Collision::Restarted,
+                None if !is_young => return Collision::KeepOther,
+                _ => {}
+            }
+        }
+        if new.initiator == other.initiator {
+            return Collision::KeepNew;
+        }
+        let remote = new
+            .negotiated()
+            .map_or(self.router_id, |agreed| agreed.remote_router_id);
+        let (local_asn, remote_asn) = (peer.config.local_asn, peer.config.remote_asn);
+        if collision::winner((self.router_id, local_asn), (remote, remote_asn)) == new.initiator {
+            Collision::KeepNew
+        } else {
+            Collision::KeepOther
+        }
+    }
+}
+
+fn collided() -> Notification {
+    Notification::new(
+        error_code::CEASE,
+        cease::CONNECTION_COLLISION_RESOLUTION,
+        &[],
+    )
+}
+
+/// Only what is not said in OPEN, and not on which socket, may change under a session.
+fn keeps_session(old: &PeerConfig, new: &PeerConfig) -> bool {
+    let as_new = PeerConfig {
+        name: new.name.clone(),
+        connect_retry: new.connect_retry,
+        next_hop: new.next_hop,
+        next_hop_self_v4: new.next_hop_self_v4,
+        next_hop_self_v6: new.next_hop_self_v6,
+        import: new.import.clone(),
+        export: new.export.clone(),
+        ..old.clone()
+    };
+    as_new == *new
+}
+
+/// How long after Established an OPEN may still be part of the same rush to connect.
+const COLLISION_WINDOW: Duration = Duration::from_secs(5);
+/// Least time that TCP gets.
+const CONNECT_TIME_MIN: Duration = Duration::from_secs(1);
+const LAST_WORDS_MAX: usize = 4096;

@@ -1,0 +1,5 @@
+//! Whole speakers, two or more.
+
+use crate::testing::*;
+
+mod session;

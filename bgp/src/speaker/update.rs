@@ -1,0 +1,110 @@
+//! Paths come and go: what an UPDATE does to the RIBs, and what a change of policy does.
+
+use super::Speaker;
+use crate::event::{Event, PeerId};
+use crate::import::{Importer, Verdict};
+use crate::rib::{Rib, Source};
+use crate::wire::{Attributes, Family, Update};
+
+use ipnet::IpNet;
+
+impl Speaker {
+    pub(super) fn update(&mut self, id: PeerId, mut update: Update) {
+        for error in update.errors.drain(..) {
+            self.events.push_back(Event::UpdateError {
+                peer: id,
+                detail: error.to_string(),
+            });
+        }
+        let Some(peer) = self.peers.get(&id) else {
+            return;
+        };
+        let (Some(agreed), Some(importer)) = (peer.negotiated(), &peer.importer) else {
+            return;
+        };
+        let families = agreed.families();
+        let mut phase1 = Phase1 {
+            peer: id,
+            importer,
+            families,
+            rib: &mut self.rib,
+        };
+
+        phase1.withdraw(&update.withdrawn);
+        let attributes = std::mem::take(&mut update.attributes);
+        if let Some(mp) = update.mp_announced.take() {
+            let next_hop = Some(mp.next_hop);
+            phase1.announce(
+                Attributes {
+                    next_hop,
+                    ..attributes.clone()
+                },
+                &mp.prefixes,
+            );
+        }
+        phase1.announce(attributes, &update.announced);
+
+        if let Some(family) = update.end_of_rib.filter(|family| families.contains(family)) {
+            self.end_of_rib(id, family);
+        }
+    }
+
+    /// Policies, next hops or our own addresses are others than before; the session goes on.
+    pub(super) fn apply_policies(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let Some(session) = peer.established() else {
+            return;
+        };
+        let (importer, terms) = (
+            peer.importer(&self.config, session),
+            peer.terms(&self.config, session),
+        );
+        self.rib.rejudge(id, |prefix, attributes| {
+            importer.judge(
+                importer.judge_attributes(attributes),
+                attributes.next_hop,
+                prefix,
+            )
+        });
+        peer.importer = Some(importer);
+        if let Some(terms) = terms {
+            self.rib.change_terms(id, terms);
+        }
+    }
+}
+
+/// One UPDATE's way into the table.
+struct Phase1<'a> {
+    peer: PeerId,
+    importer: &'a Importer,
+    families: &'a [Family],
+    rib: &'a mut Rib,
+}
+
+impl Phase1<'_> {
+    fn withdraw(&mut self, prefixes: &[IpNet]) {
+        for prefix in prefixes {
+            self.rib.remove_path(Source::Peer(self.peer), prefix);
+        }
+    }
+
+    fn announce(&mut self, attributes: Attributes, prefixes: &[IpNet]) {
+        if prefixes.is_empty() {
+            return;
+        }
+        let of_attributes = self.importer.judge_attributes(&attributes);
+        let attributes = self.rib.intern(attributes);
+        for prefix in prefixes {
+            // What was not agreed on was not sent (RFC 4760 §8).
+            if self.families.contains(&Family::of(prefix)) {
+                let verdict: Verdict =
+                    self.importer
+                        .judge(of_attributes, attributes.next_hop, prefix);
+                self.rib
+                    .set_path(Source::Peer(self.peer), *prefix, &attributes, verdict);
+            }
+        }
+    }
+}
