@@ -1,10 +1,40 @@
 //! Makes the kernel equal to a desired set of routes, neighbours and tunnels.
 //!
 //! [`Fib`] is the type to start from. It does not know where routes come from.
+//!
+//! ```text
+//!   any number of Fib handles            1 thread "caracal-fib", single-threaded runtime
+//!   ┌────────────┐   commands   ┌──────────────────────────────────────────────┐
+//!   │ apply      ├─────────────►│ Worker: desired · actual · pending           │
+//!   │ settled    │              │   egress, resolve, gate, plan, delta: pure   │
+//!   │ routes     │◄─────────────┤   Kernel: netlink (3 sockets) or, in tests,  │
+//!   └────────────┘    status    │           a table in memory                  │
+//!                               └──────────────────────────────────────────────┘
+//! ```
+//!
+//! *Desired* follows from the wishes ([`Change`]) and from what the node's devices are like, and from nothing else.
+//! *Actual* is what the kernel acknowledged or reported. *Pending* is their difference, by prefix: only the newest
+//! wish of a prefix is ever written. A route that the kernel refuses, or that waits for a device, is tried again and
+//! holds nobody back.
+//!
+//! Every route we write carries our protocol number ([`Config::protocol`]), so that the next start recognises it.
+//! A route with this signature that nobody desires is deleted only as the [`Gate`] says.
 
-mod handle;
+mod delta;
 pub mod egress;
+mod gate;
+mod handle;
+mod kernel;
 pub mod model;
+mod netlink;
+mod plan;
+mod resolve;
+mod sysctl;
+mod worker;
+mod world;
 
-pub use handle::{interfaces, Fib, FibError, Interface};
-pub use model::{Change, Config, Encapsulation, Endpoint, FibStatus, Gate, Mode, Route, RouteStatus, Tunnels, Vtep, VxlanDevice};
+pub use handle::{Fib, FibError, Interface, interfaces};
+pub use model::{
+    Change, Config, Encapsulation, Endpoint, FibStatus, Gate, IpipDevice, Mode, Route, RouteStatus,
+    Tunnels, Vtep, VxlanDevice,
+};

@@ -1,0 +1,433 @@
+//! Desired, actual, pending: what is wished for, what is there, and the difference. Generic, no I/O, no clock.
+//!
+//! ```text
+//!      desired            actual
+//!   ┌───────────┬───────┬───────────┐
+//!   │ to set    │ equal │ to delete │   pending = both outer parts, less what may not be deleted
+//!   └───────────┴───────┴───────────┘
+//! ```
+//!
+//! Each key has at most one pending action, made from the newest wish. Pending keys stand in queues by rank;
+//! a key that failed leaves the queue until its back-off is over, so that it holds nobody back.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::hash::Hash;
+use std::time::{Duration, Instant};
+
+/// What has to be done to one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Action<V> {
+    /// Write this value.
+    Set {
+        /// The value.
+        value: V,
+        /// What is there was ours at some time of this run: it may be replaced, whatever it is now.
+        owned: bool,
+    },
+    /// Delete this value, which is there.
+    Delete(V),
+}
+
+/// How a key stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Desired and there.
+    Installed,
+    /// To be set or deleted.
+    Pending,
+    /// As pending, and the last attempt failed.
+    Failed,
+    /// There, desired by nobody, and protected.
+    Stale,
+}
+
+/// Numbers of keys.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub desired: usize,
+    pub actual: usize,
+    pub pending: usize,
+    pub failed: usize,
+    pub stale: usize,
+}
+
+/// The order in which actions are taken: the lower rank first. Below [`RANKS`].
+pub(crate) type Rank<K, V> = fn(&K, &Action<V>) -> usize;
+
+#[derive(Debug)]
+pub(crate) struct Delta<K, V> {
+    slots: HashMap<K, Slot<V>, foldhash::fast::RandomState>,
+    rank: Rank<K, V>,
+    /// Keys by rank. An entry whose slot says another queue, or none, is out of date and is skipped.
+    queues: [VecDeque<K>; RANKS],
+    retries: BTreeSet<(Instant, K)>,
+    counts: Counts,
+}
+
+#[derive(Debug)]
+struct Slot<V> {
+    desired: Option<V>,
+    actual: Option<V>,
+    owned: bool,
+    /// It was desired in this run, and its wish was taken back: no need to ask whether it may be deleted.
+    withdrawn: bool,
+    /// The gate lets it go.
+    permitted: bool,
+    queued: Option<usize>,
+    failure: Option<Failure>,
+}
+
+#[derive(Debug)]
+struct Failure {
+    attempts: u32,
+    retry: Instant,
+    reason: String,
+}
+
+impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
+    pub(crate) fn new(rank: Rank<K, V>) -> Delta<K, V> {
+        Delta {
+            slots: HashMap::default(),
+            rank,
+            queues: Default::default(),
+            retries: BTreeSet::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Desires this value. A failure of another value is forgotten, of the same one not.
+    pub(crate) fn set(&mut self, key: K, value: V) {
+        self.change(key, |slot| {
+            slot.withdrawn = false;
+            if slot.desired.as_ref() != Some(&value) {
+                slot.desired = Some(value);
+                slot.failure = None;
+            }
+        });
+    }
+
+    /// Desires nothing. `at_once`: what is there may go without asking the gate.
+    pub(crate) fn unset(&mut self, key: K, at_once: bool) {
+        if !self.slots.contains_key(&key) {
+            return;
+        }
+        self.change(key, |slot| {
+            if slot.desired.take().is_some() {
+                slot.failure = None;
+            }
+            slot.withdrawn |= at_once;
+        });
+    }
+
+    /// Says what is there, from an event or a read.
+    pub(crate) fn report(&mut self, key: K, value: Option<V>) {
+        if value.is_none() && !self.slots.contains_key(&key) {
+            return;
+        }
+        self.change(key, |slot| {
+            slot.owned |= value.is_some();
+            slot.actual = value;
+        });
+    }
+
+    /// Says all that is there. Returns the keys for which something else was believed.
+    pub(crate) fn report_all(&mut self, mut all: HashMap<K, V>) -> Vec<K> {
+        let wrong: Vec<K> = self
+            .slots
+            .iter()
+            .filter(|(key, slot)| slot.actual.is_some() && slot.actual.as_ref() != all.get(key))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in &wrong {
+            let value = all.remove(key);
+            self.report(*key, value);
+        }
+        for (key, value) in all {
+            if self.actual(&key) != Some(&value) {
+                self.report(key, Some(value));
+            }
+        }
+        wrong
+    }
+
+    /// Asks the gate about everything that nobody desires.
+    pub(crate) fn permit_all(&mut self, may_delete: impl Fn(&K, &V) -> bool) {
+        let verdicts: Vec<(K, bool)> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| slot.desired.is_none())
+            .filter_map(|(key, slot)| {
+                let verdict = may_delete(key, slot.actual.as_ref()?);
+                (verdict != slot.permitted).then_some((*key, verdict))
+            })
+            .collect();
+        for (key, verdict) in verdicts {
+            self.change(key, |slot| slot.permitted = verdict);
+        }
+    }
+
+    /// The gate's word about one key.
+    pub(crate) fn permit(&mut self, key: K, verdict: bool) {
+        if self.slots.contains_key(&key) {
+            self.change(key, |slot| slot.permitted = verdict);
+        }
+    }
+
+    /// The next actions, by rank, at most `limit`. Each one has to be answered by [`Delta::done`],
+    /// [`Delta::failed`] or [`Delta::requeue`].
+    pub(crate) fn take(&mut self, limit: usize, now: Instant) -> Vec<(K, Action<V>)> {
+        while let Some(&(when, key)) = self.retries.first() {
+            if when > now {
+                break;
+            }
+            self.retries.pop_first();
+            self.enqueue(key);
+        }
+        let mut taken = Vec::new();
+        for rank in 0..RANKS {
+            while taken.len() < limit {
+                let Some(key) = self.queues[rank].pop_front() else {
+                    break;
+                };
+                let Some(slot) = self.slots.get_mut(&key) else {
+                    continue;
+                };
+                if slot.queued != Some(rank) {
+                    continue;
+                }
+                slot.queued = None;
+                if let Some(action) = slot.action() {
+                    taken.push((key, action));
+                }
+            }
+        }
+        taken
+    }
+
+    /// The action was carried out.
+    pub(crate) fn done(&mut self, key: K, action: Action<V>) {
+        self.change(key, |slot| {
+            slot.failure = None;
+            match action {
+                Action::Set { value, .. } => {
+                    slot.actual = Some(value);
+                    slot.owned = true;
+                }
+                Action::Delete(_) => {
+                    slot.actual = None;
+                    slot.owned = false;
+                }
+            }
+        });
+    }
+
+    /// The action failed; it is tried again later. Returns whether this is the first failure in a row.
+    pub(crate) fn failed(&mut self, key: K, now: Instant, reason: String) -> bool {
+        let mut first = false;
+        let mut retry = now;
+        self.change(key, |slot| {
+            let attempts = slot.failure.as_ref().map_or(0, |f| f.attempts) + 1;
+            first = attempts == 1;
+            retry = now + backoff(attempts);
+            slot.failure = Some(Failure {
+                attempts,
+                retry,
+                reason,
+            });
+        });
+        self.retries.insert((retry, key));
+        first
+    }
+
+    /// It is not known what became of the action: it is taken again.
+    pub(crate) fn requeue(&mut self, key: K) {
+        self.enqueue(key);
+    }
+
+    /// Tries failed keys again now, of those whose desired value is meant.
+    pub(crate) fn retry(&mut self, now: Instant, meant: impl Fn(&K, &V) -> bool) {
+        let keys: Vec<(Instant, K)> = self
+            .retries
+            .iter()
+            .filter(|(when, _)| *when > now)
+            .filter(|(_, key)| self.desired(key).is_some_and(|v| meant(key, v)))
+            .copied()
+            .collect();
+        for entry in keys {
+            self.retries.remove(&entry);
+            self.enqueue(entry.1);
+        }
+    }
+
+    /// When the next failed key is to be tried again.
+    pub(crate) fn next_retry(&self) -> Option<Instant> {
+        self.retries.first().map(|(when, _)| *when)
+    }
+
+    /// A key that failed, and why.
+    pub(crate) fn first_failed(&self) -> Option<(&K, &str)> {
+        let (_, key) = self.retries.first()?;
+        Some((key, self.reason(key)?))
+    }
+
+    /// Something can be taken now.
+    pub(crate) fn has_due(&self) -> bool {
+        self.queues.iter().any(|queue| !queue.is_empty())
+    }
+
+    pub(crate) fn desired(&self, key: &K) -> Option<&V> {
+        self.slots.get(key)?.desired.as_ref()
+    }
+
+    pub(crate) fn actual(&self, key: &K) -> Option<&V> {
+        self.slots.get(key)?.actual.as_ref()
+    }
+
+    /// Desired, and the kernel has it so.
+    pub(crate) fn installed(&self, key: &K) -> bool {
+        self.slots
+            .get(key)
+            .is_some_and(|slot| slot.state() == Some(State::Installed))
+    }
+
+    pub(crate) fn reason(&self, key: &K) -> Option<&str> {
+        Some(self.slots.get(key)?.failure.as_ref()?.reason.as_str())
+    }
+
+    /// Every key with its state, the value that is meant (desired, else actual) and why it failed.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, State, &V, Option<&str>)> {
+        self.slots.iter().filter_map(|(key, slot)| {
+            let value = slot.desired.as_ref().or(slot.actual.as_ref())?;
+            let reason = slot.failure.as_ref().map(|f| f.reason.as_str());
+            Some((key, slot.state()?, value, reason))
+        })
+    }
+
+    /// Everything that is there.
+    pub(crate) fn all_actual(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.slots
+            .iter()
+            .filter_map(|(key, slot)| Some((key, slot.actual.as_ref()?)))
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The only way to change a slot: keeps counts and queues right, drops empty slots.
+    fn change(&mut self, key: K, change: impl FnOnce(&mut Slot<V>)) {
+        let slot = self.slots.entry(key).or_insert_with(Slot::empty);
+        self.counts.subtract(slot);
+        let failed_before = slot.failure.as_ref().map(|f| f.retry);
+        change(slot);
+        if slot.desired.is_some() {
+            slot.permitted = false;
+        }
+        if slot.action().is_none() {
+            slot.failure = None;
+        }
+        self.counts.add(slot);
+        let failed_now = slot.failure.as_ref().map(|f| f.retry);
+        let empty = slot.desired.is_none() && slot.actual.is_none();
+        if let Some(retry) = failed_before.filter(|_| failed_before != failed_now) {
+            self.retries.remove(&(retry, key));
+        }
+        if empty {
+            self.slots.remove(&key);
+        } else if failed_now.is_none() {
+            self.enqueue(key);
+        }
+    }
+
+    fn enqueue(&mut self, key: K) {
+        let Some(slot) = self.slots.get_mut(&key) else {
+            return;
+        };
+        let rank = slot.action().map(|action| (self.rank)(&key, &action));
+        if slot.queued != rank {
+            slot.queued = rank;
+            if let Some(rank) = rank {
+                self.queues[rank].push_back(key);
+            }
+        }
+    }
+}
+
+impl<V: Clone + Eq> Slot<V> {
+    fn empty() -> Slot<V> {
+        Slot {
+            desired: None,
+            actual: None,
+            owned: false,
+            withdrawn: false,
+            permitted: false,
+            queued: None,
+            failure: None,
+        }
+    }
+
+    fn action(&self) -> Option<Action<V>> {
+        match (&self.desired, &self.actual) {
+            (Some(desired), actual) if actual.as_ref() != Some(desired) => Some(Action::Set {
+                value: desired.clone(),
+                owned: self.owned,
+            }),
+            (None, Some(actual)) if self.withdrawn || self.permitted => {
+                Some(Action::Delete(actual.clone()))
+            }
+            _ => None,
+        }
+    }
+
+    fn state(&self) -> Option<State> {
+        match (&self.desired, &self.actual) {
+            (None, None) => None,
+            _ if self.failure.is_some() => Some(State::Failed),
+            _ if self.action().is_some() => Some(State::Pending),
+            (Some(_), _) => Some(State::Installed),
+            (None, _) => Some(State::Stale),
+        }
+    }
+}
+
+impl Counts {
+    fn add<V: Clone + Eq>(&mut self, slot: &Slot<V>) {
+        self.desired += usize::from(slot.desired.is_some());
+        self.actual += usize::from(slot.actual.is_some());
+        match slot.state() {
+            Some(State::Pending) => self.pending += 1,
+            Some(State::Failed) => {
+                self.pending += 1;
+                self.failed += 1;
+            }
+            Some(State::Stale) => self.stale += 1,
+            Some(State::Installed) | None => {}
+        }
+    }
+
+    fn subtract<V: Clone + Eq>(&mut self, slot: &Slot<V>) {
+        self.desired -= usize::from(slot.desired.is_some());
+        self.actual -= usize::from(slot.actual.is_some());
+        match slot.state() {
+            Some(State::Pending) => self.pending -= 1,
+            Some(State::Failed) => {
+                self.pending -= 1;
+                self.failed -= 1;
+            }
+            Some(State::Stale) => self.stale -= 1,
+            Some(State::Installed) | None => {}
+        }
+    }
+}
+
+fn backoff(attempts: u32) -> Duration {
+    (BACKOFF_MIN * 2u32.saturating_pow(attempts.saturating_sub(1).min(16))).min(BACKOFF_MAX)
+}
+
+/// How many ranks there are.
+pub(crate) const RANKS: usize = 6;
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(30);

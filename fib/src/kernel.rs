@@ -1,0 +1,316 @@
+//! The kernel as this crate sees it: routes, devices and neighbours as plain values, and the one trait behind which
+//! there is either netlink ([`crate::netlink`]) or, in tests, a table in memory.
+
+#[cfg(test)]
+pub(crate) mod fake;
+
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use smallvec::SmallVec;
+
+/// What tells one route of the main table from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Key {
+    pub prefix: IpNet,
+    /// As the kernel shows it: IPv6 has no metric 0.
+    pub metric: u32,
+}
+
+/// What a route does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Spec {
+    pub protocol: u8,
+    pub kind: Kind,
+    /// RT_SCOPE_LINK for IPv4 routes without a gateway; always 0 in IPv6.
+    pub scope: u8,
+    /// In ascending order. Empty unless unicast.
+    pub hops: SmallVec<[Hop; 1]>,
+    /// It has attributes that we never write: preferred source, metrics, a nexthop object.
+    pub foreign_attributes: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Unicast,
+    Blackhole,
+    /// Anything else, by its number (RTN_*).
+    Other(u8),
+}
+
+/// One way out of a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Hop {
+    pub via: Option<IpAddr>,
+    /// Index.
+    pub device: u32,
+    pub onlink: bool,
+    /// Of 1 to 256, less one (rtnh_hops).
+    pub weight: u8,
+}
+
+/// A network device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub index: u32,
+    pub name: String,
+    pub up: bool,
+    /// Octets.
+    pub mtu: u32,
+    pub mac: Option<[u8; 6]>,
+    pub kind: LinkKind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LinkKind {
+    Ordinary,
+    Loopback,
+    /// Any tunnel but VXLAN.
+    Tunnel,
+    Vxlan(VxlanLink),
+}
+
+/// What cannot be changed of a VXLAN device once it is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct VxlanLink {
+    pub vni: u32,
+    pub port: u16,
+    pub local: Option<IpAddr>,
+    pub learning: bool,
+}
+
+/// A permanent neighbour or forwarding entry, by device index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum NeighbourKey {
+    /// ARP or NDP.
+    Address(u32, IpAddr),
+    /// Forwarding database of a VXLAN device.
+    Mac(u32, [u8; 6]),
+}
+
+/// What a neighbour is reached by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NeighbourValue {
+    Mac([u8; 6]),
+    /// Outer destination.
+    Remote(IpAddr),
+}
+
+/// Everything, read at about one moment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Snapshot {
+    pub links: Vec<Link>,
+    /// By device index.
+    pub addresses: Vec<(u32, IpNet)>,
+    /// Of the main table.
+    pub routes: Vec<(Key, Spec)>,
+    pub neighbours: Vec<(NeighbourKey, NeighbourValue)>,
+}
+
+/// Something happened that was not our own route write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Event {
+    Link(Link),
+    LinkGone(u32),
+    Address(u32, IpNet),
+    AddressGone(u32, IpNet),
+    /// A route was added, or has replaced another of the same key.
+    Route {
+        key: Key,
+        spec: Spec,
+        replaced: bool,
+        /// Netlink port of the writer, most often its process id; 0: the kernel itself.
+        by: u32,
+    },
+    RouteGone {
+        key: Key,
+        spec: Spec,
+        by: u32,
+    },
+    Neighbour(NeighbourKey, NeighbourValue),
+    NeighbourGone(NeighbourKey),
+    /// Events were lost.
+    Overrun,
+}
+
+/// One route message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Write {
+    Set {
+        key: Key,
+        spec: Spec,
+        /// Whatever has the key is replaced; else the write fails when there is something.
+        replace: bool,
+    },
+    Delete {
+        key: Key,
+        spec: Spec,
+    },
+}
+
+/// A change that is not a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum DeviceChange {
+    /// Makes `tunl0`, by which the kernel loads the module if it has one.
+    AddIpip(String),
+    AddVxlan {
+        name: String,
+        link: VxlanLink,
+        mac: [u8; 6],
+        mtu: u32,
+    },
+    DeleteLink(u32),
+    SetUp(u32, bool),
+    SetMtu(u32, u32),
+    AddAddress(u32, IpNet),
+    DeleteAddress(u32, IpNet),
+    SetNeighbour(NeighbourKey, NeighbourValue),
+    DeleteNeighbour(NeighbourKey, NeighbourValue),
+}
+
+/// The kernel said no.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// Positive errno; 0 when there was no answer.
+    pub errno: i32,
+    /// With the kernel's own words when it gave some.
+    pub reason: String,
+}
+
+/// A batch whose answers did not all arrive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum WriteError {
+    /// The kernel dropped answers for want of room (ENOBUFS).
+    Overrun,
+    /// The socket failed.
+    Failed(String),
+}
+
+/// How the kernel would reach an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Resolution {
+    /// Who wrote the route that was found.
+    pub protocol: u8,
+    /// It leads to ourselves, or nowhere.
+    pub kind: Kind,
+    pub hops: SmallVec<[Hop; 1]>,
+}
+
+/// What is asked of a kernel.
+pub(crate) trait Kernel {
+    /// Reads everything.
+    async fn read(&mut self) -> Result<Snapshot, Refusal>;
+
+    /// Writes a batch. The outcomes are in the order of the batch.
+    fn write(&mut self, batch: &[Write]) -> Result<Vec<Result<(), Refusal>>, WriteError>;
+
+    /// Asks for the route to an address.
+    async fn resolve(&mut self, to: IpAddr) -> Result<Resolution, Refusal>;
+
+    /// Changes something that is not a route.
+    async fn change(&mut self, change: &DeviceChange) -> Result<(), Refusal>;
+}
+
+impl Spec {
+    /// A route of ours through these hops.
+    pub(crate) fn unicast(protocol: u8, prefix: &IpNet, mut hops: SmallVec<[Hop; 1]>) -> Spec {
+        hops.sort_unstable();
+        hops.dedup();
+        // The kernel keeps weights of multipath routes only.
+        if let [one] = hops.as_mut_slice() {
+            one.weight = 0;
+        }
+        let linked = hops.iter().all(|hop| hop.via.is_none());
+        Spec {
+            protocol,
+            kind: Kind::Unicast,
+            scope: if linked && prefix.addr().is_ipv4() {
+                SCOPE_LINK
+            } else {
+                0
+            },
+            hops,
+            foreign_attributes: false,
+        }
+    }
+
+    /// A blackhole of ours.
+    pub(crate) fn blackhole(protocol: u8) -> Spec {
+        Spec {
+            protocol,
+            kind: Kind::Blackhole,
+            scope: 0,
+            hops: SmallVec::new(),
+            foreign_attributes: false,
+        }
+    }
+
+    /// It leaves through this device, at least in part.
+    pub(crate) fn uses(&self, device: u32) -> bool {
+        self.hops.iter().any(|hop| hop.device == device)
+    }
+
+    /// As `ip route` would print it.
+    pub(crate) fn describe<'a>(&self, name: impl Fn(u32) -> Option<&'a str>) -> String {
+        match self.kind {
+            Kind::Blackhole => return "blackhole".into(),
+            Kind::Other(number) => return format!("type {number}"),
+            Kind::Unicast => {}
+        }
+        let hop = |hop: &Hop| {
+            let mut text = String::new();
+            if let Some(via) = hop.via {
+                text.push_str(&format!("via {via} "));
+            }
+            match name(hop.device) {
+                Some(name) => text.push_str(&format!("dev {name}")),
+                None => text.push_str(&format!("dev if{}", hop.device)),
+            }
+            if hop.onlink {
+                text.push_str(" onlink");
+            }
+            text
+        };
+        match self.hops.as_slice() {
+            [one] if self.scope == SCOPE_LINK => format!("{} scope link", hop(one)),
+            [one] => hop(one),
+            many => many
+                .iter()
+                .map(|h| format!("nexthop {}", hop(h)))
+                .collect::<Vec<_>>()
+                .join(" "),
+        }
+    }
+}
+
+impl Key {
+    /// The key under which the kernel keeps a route with this metric.
+    pub(crate) fn new(prefix: IpNet, metric: u32) -> Key {
+        let metric = match prefix {
+            IpNet::V6(_) if metric == 0 => METRIC_DEFAULT_V6,
+            _ => metric,
+        };
+        Key { prefix, metric }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WriteError::Overrun => f.write_str("the kernel dropped answers"),
+            WriteError::Failed(reason) => f.write_str(reason),
+        }
+    }
+}
+
+/// RT_SCOPE_LINK.
+pub(crate) const SCOPE_LINK: u8 = 253;
+/// IP6_RT_PRIO_USER: what the kernel makes of no metric.
+const METRIC_DEFAULT_V6: u32 = 1024;

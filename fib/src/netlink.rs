@@ -1,0 +1,205 @@
+//! The real kernel. No policy here.
+//!
+//! ```text
+//!   writer      1 blocking socket   routes out, in batches           netlink-sys
+//!   requests    1 connection        reads, devices, neighbours       rtnetlink
+//!   events      1 connection        what others did                  rtnetlink, multicast
+//! ```
+//!
+//! Requests and events have sockets of their own: on one socket a notification could be taken for an answer.
+//! All three belong to the network namespace of the thread that opens them.
+
+mod convert;
+mod devices;
+mod encode;
+mod events;
+mod socket;
+mod writer;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt, TryStreamExt};
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::route::{RouteAttribute, RouteFlags, RouteHeader, RouteMessage};
+use tokio::sync::mpsc;
+
+use crate::handle::{FibError, Interface};
+use crate::kernel::{
+    DeviceChange, Event, Kernel, Refusal, Resolution, Snapshot, Write, WriteError,
+};
+use writer::Writer;
+
+/// Netlink in one network namespace.
+#[derive(Debug)]
+pub(crate) struct Netlink {
+    writer: Writer,
+    handle: rtnetlink::Handle,
+}
+
+impl Netlink {
+    /// Opens all sockets. Events are subscribed to first, so that nothing is missed between a read and the first event.
+    /// Must be called within a tokio runtime; ends with it.
+    pub(crate) fn open() -> io::Result<(Netlink, mpsc::UnboundedReceiver<Event>)> {
+        let writer = Writer::open()?;
+        let events = events::subscribe(writer.port())?;
+        let (connection, handle, _) = rtnetlink::new_connection_with_strict_check()?;
+        tokio::spawn(connection);
+        Ok((Netlink { writer, handle }, events))
+    }
+
+    async fn routes(
+        &self,
+        family: AddressFamily,
+    ) -> Result<Vec<(crate::kernel::Key, crate::kernel::Spec)>, Refusal> {
+        let mut request = RouteMessage::default();
+        request.header = RouteHeader {
+            address_family: family,
+            table: RouteHeader::RT_TABLE_MAIN,
+            ..RouteHeader::default()
+        };
+        let dump = self.handle.route().get(request).execute();
+        Ok(self
+            .collect(dump)
+            .await?
+            .iter()
+            .filter_map(convert::route)
+            .collect())
+    }
+
+    async fn neighbours(
+        &self,
+        family: AddressFamily,
+    ) -> Result<Vec<(crate::kernel::NeighbourKey, crate::kernel::NeighbourValue)>, Refusal> {
+        let request = self.handle.neighbours().get().set_address_family(family);
+        Ok(self
+            .collect(request.execute())
+            .await?
+            .iter()
+            .filter_map(convert::neighbour)
+            .collect())
+    }
+
+    async fn collect<T>(
+        &self,
+        answers: impl Stream<Item = Result<T, rtnetlink::Error>>,
+    ) -> Result<Vec<T>, Refusal> {
+        answered(answers.try_collect(), DUMP_TIMEOUT).await
+    }
+}
+
+impl Kernel for Netlink {
+    async fn read(&mut self) -> Result<Snapshot, Refusal> {
+        let links = self
+            .collect(self.handle.link().get().execute())
+            .await?
+            .iter()
+            .filter_map(convert::link)
+            .collect();
+        let addresses = self
+            .collect(self.handle.address().get().execute())
+            .await?
+            .iter()
+            .filter_map(convert::address)
+            .collect();
+        let mut routes = self.routes(AddressFamily::Inet).await?;
+        routes.extend(self.routes(AddressFamily::Inet6).await?);
+        let mut neighbours = self.neighbours(AddressFamily::Inet).await?;
+        neighbours.extend(self.neighbours(AddressFamily::Inet6).await?);
+        neighbours.extend(self.neighbours(AddressFamily::Bridge).await?);
+        Ok(Snapshot {
+            links,
+            addresses,
+            routes,
+            neighbours,
+        })
+    }
+
+    fn write(&mut self, batch: &[Write]) -> Result<Vec<Result<(), Refusal>>, WriteError> {
+        self.writer.write(batch)
+    }
+
+    async fn resolve(&mut self, to: IpAddr) -> Result<Resolution, Refusal> {
+        let mut request = RouteMessage::default();
+        request.header.address_family = match to {
+            IpAddr::V4(_) => AddressFamily::Inet,
+            IpAddr::V6(_) => AddressFamily::Inet6,
+        };
+        request.header.destination_prefix_length = if to.is_ipv4() { 32 } else { 128 };
+        // The entry of the table, not the outcome for one packet: all next hops, and who wrote it.
+        request.header.flags = RouteFlags::FibMatch;
+        request
+            .attributes
+            .push(RouteAttribute::Destination(to.into()));
+        let mut answers = Box::pin(self.handle.route().get(request).execute());
+        let first = async { answers.next().await.transpose() };
+        let answer = answered(first, REQUEST_TIMEOUT).await?;
+        let found = answer.as_ref().and_then(convert::lookup);
+        found.ok_or_else(|| Refusal {
+            errno: libc::ENETUNREACH,
+            reason: format!("no route to {to}"),
+        })
+    }
+
+    async fn change(&mut self, change: &DeviceChange) -> Result<(), Refusal> {
+        answered(devices::change(&self.handle, change), REQUEST_TIMEOUT).await
+    }
+}
+
+/// The devices of the current network namespace, with their addresses.
+pub(crate) async fn interfaces() -> Result<Vec<Interface>, FibError> {
+    let failed = |reason: String| FibError::Netlink(reason);
+    let (connection, handle, _) =
+        rtnetlink::new_connection_with_strict_check().map_err(|e| failed(e.to_string()))?;
+    let connection = tokio::spawn(connection);
+    let links = answered(handle.link().get().execute().try_collect(), DUMP_TIMEOUT).await;
+    let addresses = answered(handle.address().get().execute().try_collect(), DUMP_TIMEOUT).await;
+    connection.abort();
+    let links: Vec<_> = links.map_err(|e| failed(e.reason))?;
+    let addresses: Vec<_> = addresses.map_err(|e| failed(e.reason))?;
+    let mut by_device: HashMap<u32, Vec<ipnet::IpNet>> = HashMap::new();
+    for (device, address) in addresses.iter().filter_map(convert::address) {
+        by_device.entry(device).or_default().push(address);
+    }
+    Ok(links
+        .iter()
+        .filter_map(convert::link)
+        .map(|link| Interface {
+            addresses: by_device.remove(&link.index).unwrap_or_default(),
+            name: link.name,
+            up: link.up,
+            mtu: link.mtu,
+        })
+        .collect())
+}
+
+/// A request whose answer does not decode never completes, so each one has a time limit.
+async fn answered<T>(
+    request: impl Future<Output = Result<T, rtnetlink::Error>>,
+    limit: Duration,
+) -> Result<T, Refusal> {
+    match tokio::time::timeout(limit, request).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(rtnetlink::Error::NetlinkError(message))) => {
+            let errno = -message.raw_code();
+            Err(Refusal {
+                errno,
+                reason: io::Error::from_raw_os_error(errno).to_string(),
+            })
+        }
+        Ok(Err(other)) => Err(Refusal {
+            errno: 0,
+            reason: other.to_string(),
+        }),
+        Err(_) => Err(Refusal {
+            errno: 0,
+            reason: format!("no answer from the kernel in {limit:?}"),
+        }),
+    }
+}
+
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+const DUMP_TIMEOUT: Duration = Duration::from_secs(30);

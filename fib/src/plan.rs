@@ -1,0 +1,54 @@
+//! In which order routes are written. Pure.
+//!
+//! What a workload waits for comes first, and a pod's `/32` before the blackhole that covers it; deletions are last, so
+//! that there is no moment without a route between the old way and the new one.
+
+#[cfg(test)]
+mod tests;
+
+use crate::delta::{Action, RANKS};
+use crate::kernel::{Key, Kind, NeighbourKey, NeighbourValue, Spec, Write};
+
+/// The place of a route action in the queue.
+pub(crate) fn route(_: &Key, action: &Action<Spec>) -> usize {
+    match action {
+        Action::Set { value, .. } if is_workload(value) => 0,
+        Action::Set { value, .. } if value.kind == Kind::Unicast => 1,
+        Action::Set { .. } => 2,
+        Action::Delete(value) if is_workload(value) => 3,
+        Action::Delete(value) if value.kind == Kind::Unicast => 4,
+        Action::Delete(_) => LAST,
+    }
+}
+
+/// The same for neighbours: set, then delete.
+pub(crate) fn neighbour(_: &NeighbourKey, action: &Action<NeighbourValue>) -> usize {
+    match action {
+        Action::Set { .. } => 0,
+        Action::Delete(_) => LAST,
+    }
+}
+
+/// The message that carries out an action. `taken_over`: a route of Calico's has the key now.
+///
+/// A key that was never ours is taken with NLM_F_EXCL, so that a route of someone else is not overwritten.
+pub(crate) fn write(key: Key, action: &Action<Spec>, taken_over: bool) -> Write {
+    match action {
+        Action::Set { value, owned } => Write::Set {
+            key,
+            spec: value.clone(),
+            replace: *owned || taken_over,
+        },
+        Action::Delete(value) => Write::Delete {
+            key,
+            spec: value.clone(),
+        },
+    }
+}
+
+/// Straight to a device, with no gateway.
+pub(crate) fn is_workload(spec: &Spec) -> bool {
+    spec.kind == Kind::Unicast && spec.hops.iter().all(|hop| hop.via.is_none())
+}
+
+const LAST: usize = RANKS - 1;

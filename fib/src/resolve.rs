@@ -1,0 +1,193 @@
+//! From a wish to the route that the kernel shall have: next hops get devices, gateways and tunnels. Pure.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use smallvec::SmallVec;
+
+use crate::egress::{self, Subnet, Way};
+use crate::kernel::{Hop, Kind, Refusal, Resolution, Spec};
+use crate::model::{Encapsulation, Route, Vtep};
+use crate::world::World;
+
+/// The names of our devices.
+pub(crate) const IPIP_DEVICE: &str = "tunl0";
+pub(crate) const VXLAN_DEVICE: &str = "vxlan.calico";
+pub(crate) const VXLAN_V6_DEVICE: &str = "vxlan-v6.calico";
+
+/// Everything a way depends on.
+#[derive(Debug)]
+pub(crate) struct Surroundings<'a> {
+    pub protocol: u8,
+    pub world: &'a World,
+    pub subnets: &'a [Subnet],
+    pub vteps: &'a HashMap<IpAddr, Vtep>,
+    pub gateways: &'a HashMap<IpAddr, Result<Resolution, Refusal>>,
+}
+
+/// Why there is no way yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    NoDevice(String),
+    DeviceDown(String),
+    NoVtep(IpAddr),
+    NoNextHop,
+    /// The kernel has not been asked yet.
+    Unasked(IpAddr),
+    Unreachable(IpAddr, String),
+    /// The next hop is one of our own addresses, or dropped.
+    NotUnicast(IpAddr),
+    /// The way to the next hop would be a route that we wrote ourselves.
+    Circular(IpAddr),
+    IpipToIpv6(IpAddr),
+}
+
+impl Surroundings<'_> {
+    /// The route to a local workload.
+    pub(crate) fn workload(&self, prefix: &IpNet, device: &str) -> Result<Spec, Waiting> {
+        let device = self.ready(device)?;
+        let hop = Hop {
+            via: None,
+            device,
+            onlink: false,
+            weight: 0,
+        };
+        Ok(Spec::unicast(
+            self.protocol,
+            prefix,
+            SmallVec::from_slice(&[hop]),
+        ))
+    }
+
+    /// Any other route. Of several next hops those count that have a way; when none has, the first says why.
+    pub(crate) fn route(&self, prefix: &IpNet, route: &Route) -> Result<Spec, Waiting> {
+        let (next_hops, encapsulation) = match route {
+            Route::Blackhole => return Ok(Spec::blackhole(self.protocol)),
+            Route::Remote {
+                next_hops,
+                encapsulation,
+            } => (next_hops, *encapsulation),
+        };
+        let mut hops = SmallVec::new();
+        let mut waiting = None;
+        for next_hop in next_hops {
+            match self.hops(prefix, *next_hop, encapsulation) {
+                Ok(found) => hops.extend(found),
+                // Not half a route first, and the whole a moment later.
+                Err(reason @ Waiting::Unasked(_)) => return Err(reason),
+                Err(reason) => waiting = waiting.or(Some(reason)),
+            }
+        }
+        if hops.is_empty() {
+            return Err(waiting.unwrap_or(Waiting::NoNextHop));
+        }
+        Ok(Spec::unicast(self.protocol, prefix, hops))
+    }
+
+    fn hops(
+        &self,
+        prefix: &IpNet,
+        next_hop: IpAddr,
+        encapsulation: Encapsulation,
+    ) -> Result<SmallVec<[Hop; 1]>, Waiting> {
+        let hop = |via: IpAddr, device: u32, onlink: bool| {
+            SmallVec::from_slice(&[Hop {
+                via: Some(via),
+                device,
+                onlink,
+                weight: 0,
+            }])
+        };
+        match egress::way(encapsulation, next_hop, self.subnets) {
+            Way::Direct { device } => Ok(hop(next_hop, device, false)),
+            Way::Ipip => Ok(hop(next_hop, self.ready(IPIP_DEVICE)?, true)),
+            Way::Vxlan => {
+                let name = match prefix {
+                    IpNet::V4(_) => VXLAN_DEVICE,
+                    IpNet::V6(_) => VXLAN_V6_DEVICE,
+                };
+                let device = self.ready(name)?;
+                let vtep = self.vteps.get(&next_hop);
+                let vtep = vtep.ok_or(Waiting::NoVtep(next_hop))?;
+                Ok(hop(vtep.address, device, true))
+            }
+            Way::Gateway => self.gateway(next_hop),
+            Way::Impossible => Err(Waiting::IpipToIpv6(next_hop)),
+        }
+    }
+
+    /// A next hop behind a gateway is reached as the kernel reaches it.
+    fn gateway(&self, next_hop: IpAddr) -> Result<SmallVec<[Hop; 1]>, Waiting> {
+        let resolution = match self.gateways.get(&next_hop) {
+            None => return Err(Waiting::Unasked(next_hop)),
+            Some(Err(refusal)) => {
+                return Err(Waiting::Unreachable(next_hop, refusal.reason.clone()));
+            }
+            Some(Ok(resolution)) => resolution,
+        };
+        if resolution.protocol == self.protocol {
+            return Err(Waiting::Circular(next_hop));
+        }
+        if resolution.kind != Kind::Unicast || resolution.hops.is_empty() {
+            return Err(Waiting::NotUnicast(next_hop));
+        }
+        Ok(resolution
+            .hops
+            .iter()
+            .map(|hop| Hop {
+                via: Some(hop.via.unwrap_or(next_hop)),
+                ..*hop
+            })
+            .collect())
+    }
+
+    fn ready(&self, name: &str) -> Result<u32, Waiting> {
+        match self.world.named(name) {
+            None => Err(Waiting::NoDevice(name.into())),
+            Some(link) if !link.up => Err(Waiting::DeviceDown(name.into())),
+            Some(link) => Ok(link.index),
+        }
+    }
+}
+
+impl Waiting {
+    /// The kernel has to be asked for the way to this address first.
+    pub(crate) fn unasked(&self) -> Option<IpAddr> {
+        match self {
+            Waiting::Unasked(address) => Some(*address),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Waiting::NoDevice(name) => write!(f, "there is no device {name}"),
+            Waiting::DeviceDown(name) => write!(f, "device {name} is down"),
+            Waiting::NoVtep(node) => write!(f, "node {node} has no VXLAN tunnel address"),
+            Waiting::NoNextHop => write!(f, "no next hop"),
+            Waiting::Unasked(next_hop) => write!(f, "looking for the way to {next_hop}"),
+            Waiting::Unreachable(next_hop, reason) => {
+                write!(f, "next hop {next_hop} is unreachable: {reason}")
+            }
+            Waiting::NotUnicast(next_hop) => write!(
+                f,
+                "next hop {next_hop} is an address of this node, or the kernel drops what goes there"
+            ),
+            Waiting::Circular(next_hop) => write!(
+                f,
+                "the way to next hop {next_hop} is itself a route learned from a peer"
+            ),
+            Waiting::IpipToIpv6(next_hop) => write!(
+                f,
+                "next hop {next_hop}: IPIP carries IPv4 between IPv4 addresses only"
+            ),
+        }
+    }
+}

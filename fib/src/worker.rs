@@ -1,0 +1,341 @@
+//! The one loop: takes wishes and events, brings the kernel nearer to what is desired, a bounded piece a turn.
+//!
+//! ```text
+//!   commands ─┐                     ┌─► tunnels     devices, addresses, MTU
+//!             ├─► wishes ─► dirty ──┼─► endpoints   sysctls, neighbours
+//!   events ───┘   world             └─► resolve ─► desired ┐
+//!                                         kernel ─► actual ┴─► pending ─► batch of at most 256
+//! ```
+//!
+//! A turn writes at most one batch; wishes are read between turns, and a workload's route stands first in the next
+//! batch, so it never waits for more than one batch of other routes.
+
+mod endpoints;
+mod events;
+mod gateways;
+mod resync;
+mod routes;
+mod status;
+#[cfg(test)]
+mod tests;
+mod tunnels;
+mod wishes;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::delta::Delta;
+use crate::egress::Subnet;
+use crate::handle::FibError;
+use crate::kernel::{Event, Kernel, Key, NeighbourKey, NeighbourValue, Refusal, Spec};
+use crate::model::{Change, Config, FibStatus, RouteStatus};
+use crate::plan;
+use crate::resolve::{Surroundings, Waiting};
+use crate::sysctl::Sysctls;
+use crate::world::World;
+use endpoints::Endpoints;
+use gateways::Gateways;
+use tunnels::TunnelState;
+use wishes::Wishes;
+
+/// What a handle asks of the worker.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Apply(Vec<Change>),
+    Settled {
+        device: String,
+        patience: Duration,
+        reply: oneshot::Sender<Result<(), FibError>>,
+    },
+    Routes(oneshot::Sender<Vec<RouteStatus>>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Worker<K> {
+    kernel: K,
+    config: Config,
+    wishes: Wishes,
+    world: World,
+    routes: Delta<Key, Spec>,
+    /// Routes that Calico left, only ever deleted.
+    leftovers: Delta<Key, Spec>,
+    /// Of local workloads.
+    neighbours: Delta<NeighbourKey, NeighbourValue>,
+    /// Of remote VTEPs: there may be thousands, and no pod waits for them.
+    vtep_neighbours: Delta<NeighbourKey, NeighbourValue>,
+    /// Desired, but there is no way yet.
+    waiting: HashMap<IpNet, Waiting>,
+    /// Who has a key that we want and must not take, by protocol number.
+    holders: HashMap<Key, u8>,
+    endpoints: Endpoints,
+    gateways: Gateways,
+    tunnels: TunnelState,
+    sysctls: Sysctls,
+    subnets: Vec<Subnet>,
+    dirty: Dirty,
+    timing: Timing,
+    waiters: Vec<Waiter>,
+    readers: Vec<oneshot::Sender<Vec<RouteStatus>>>,
+    status: watch::Sender<FibStatus>,
+    counters: Counters,
+}
+
+/// What the next turn has to look at again.
+#[derive(Debug, Default)]
+struct Dirty {
+    prefixes: HashSet<IpNet>,
+    endpoints: BTreeSet<String>,
+    /// Links or addresses of the host or of tunnels.
+    surroundings: bool,
+    tunnels: bool,
+    vteps: bool,
+    gate: bool,
+    leftovers: bool,
+    resync: bool,
+    status: bool,
+}
+
+#[derive(Debug)]
+struct Timing {
+    /// Nothing is written before.
+    hold: Option<Instant>,
+    /// Whole read, if nothing happens.
+    verify: Instant,
+    published: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    device: String,
+    patience: Duration,
+    deadline: Instant,
+    reply: oneshot::Sender<Result<(), FibError>>,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    in_sync: bool,
+    writes: u64,
+    repairs: u64,
+    resyncs: u64,
+    overruns: u64,
+}
+
+/// What to do after a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// There is more to do.
+    Again,
+    /// Nothing before that time, unless something happens.
+    At(Instant),
+}
+
+impl<K: Kernel> Worker<K> {
+    /// Reads the kernel, and is ready for turns.
+    pub(crate) async fn start(
+        kernel: K,
+        config: Config,
+        now: Instant,
+    ) -> Result<(Worker<K>, watch::Receiver<FibStatus>), Refusal> {
+        let (status, receiver) = watch::channel(FibStatus::default());
+        let mut worker = Worker {
+            kernel,
+            wishes: Wishes::default(),
+            world: World::default(),
+            routes: Delta::new(plan::route),
+            leftovers: Delta::new(plan::route),
+            neighbours: Delta::new(plan::neighbour),
+            vtep_neighbours: Delta::new(plan::neighbour),
+            waiting: HashMap::new(),
+            holders: HashMap::new(),
+            endpoints: Endpoints::default(),
+            gateways: Gateways::default(),
+            tunnels: TunnelState::default(),
+            sysctls: Sysctls::new(config.sysctl_root.clone()),
+            subnets: Vec::new(),
+            dirty: Dirty::default(),
+            timing: Timing {
+                hold: None,
+                verify: now + config.verify_interval,
+                published: None,
+            },
+            waiters: Vec::new(),
+            readers: Vec::new(),
+            status,
+            counters: Counters::default(),
+            config,
+        };
+        worker.resync(now).await?;
+        worker.publish(now);
+        Ok((worker, receiver))
+    }
+
+    /// Works until the last handle is gone. The kernel stays as it is.
+    pub(crate) async fn run(
+        mut self,
+        mut commands: mpsc::UnboundedReceiver<Command>,
+        mut events: mpsc::UnboundedReceiver<Event>,
+    ) {
+        loop {
+            let next = self.turn(Instant::now()).await;
+            match next {
+                // The sockets are read by tasks of the same thread.
+                Next::Again => tokio::task::yield_now().await,
+                Next::At(when) => tokio::select! {
+                    biased;
+                    command = commands.recv() => match command {
+                        Some(command) => self.handle_command(command, Instant::now()),
+                        None => return,
+                    },
+                    Some(event) = events.recv() => self.handle_event(event, Instant::now()),
+                    () = tokio::time::sleep_until(when.into()) => {}
+                },
+            }
+            loop {
+                match commands.try_recv() {
+                    Ok(command) => self.handle_command(command, Instant::now()),
+                    Err(mpsc::error::TryRecvError::Empty) => break,
+                    Err(mpsc::error::TryRecvError::Disconnected) => return,
+                }
+            }
+            while let Ok(event) = events.try_recv() {
+                self.handle_event(event, Instant::now());
+            }
+        }
+    }
+
+    pub(crate) fn handle_command(&mut self, command: Command, now: Instant) {
+        match command {
+            Command::Apply(changes) => {
+                for change in changes {
+                    self.wish(change);
+                }
+                self.dirty.status = true;
+            }
+            Command::Settled {
+                device,
+                patience,
+                reply,
+            } => self.waiters.push(Waiter {
+                device,
+                patience,
+                deadline: now + patience,
+                reply,
+            }),
+            Command::Routes(reply) => self.readers.push(reply),
+        }
+    }
+
+    /// One bounded piece of work.
+    pub(crate) async fn turn(&mut self, now: Instant) -> Next {
+        if now >= self.timing.verify {
+            self.dirty.resync = true;
+        }
+        if self.timing.hold.is_some_and(|hold| hold <= now) {
+            self.timing.hold = None;
+        }
+        if std::mem::take(&mut self.dirty.resync)
+            && let Err(refusal) = self.resync(now).await
+        {
+            tracing::warn!(reason = %refusal, "cannot read the kernel's routes; trying again");
+            self.dirty.resync = true;
+            self.timing.hold = Some(now + HOLD);
+            return self.finish(now, false);
+        }
+        self.look_around();
+        self.tend_tunnels(now).await;
+        self.tend_endpoints(now).await;
+        self.tend_vteps();
+        self.ask_gateways(now).await;
+        self.resolve_dirty();
+        self.ask_gate();
+        let mut more = self.write_neighbours(now).await;
+        if self.timing.hold.is_none() {
+            more |= self.write_routes(now);
+        }
+        self.finish(now, more)
+    }
+
+    fn finish(&mut self, now: Instant, more: bool) -> Next {
+        self.answer_waiters(now);
+        let held = self.timing.hold.is_some();
+        let more = (more && !held)
+            || (self.dirty.resync && !held)
+            || self.dirty.any()
+            || !self.tunnels.changed_vteps.is_empty()
+            || self.gateways.has_due(now);
+        let recently = self
+            .timing
+            .published
+            .is_some_and(|at| now < at + PUBLISH_INTERVAL);
+        if !(more && recently) || !self.readers.is_empty() {
+            self.publish(now);
+        }
+        for reader in std::mem::take(&mut self.readers) {
+            // A reply that nobody waits for any more is no loss.
+            reader.send(self.route_statuses()).ok();
+        }
+        if more {
+            return Next::Again;
+        }
+        let deadlines = [
+            self.routes.next_retry(),
+            self.leftovers.next_retry(),
+            self.neighbours.next_retry(),
+            self.vtep_neighbours.next_retry(),
+            self.tunnels.next_retry(),
+            self.gateways.next_due(),
+            self.timing.hold,
+            self.waiters.iter().map(|waiter| waiter.deadline).min(),
+        ];
+        let next = deadlines.into_iter().flatten().min();
+        Next::At(next.map_or(self.timing.verify, |next| next.min(self.timing.verify)))
+    }
+
+    fn surroundings(&self) -> Surroundings<'_> {
+        Surroundings {
+            protocol: self.config.protocol,
+            world: &self.world,
+            subnets: &self.subnets,
+            vteps: &self.wishes.vteps,
+            gateways: self.gateways.known(),
+        }
+    }
+
+    fn key(&self, prefix: IpNet) -> Key {
+        Key::new(prefix, self.config.metric)
+    }
+
+    /// Prefixes whose route has one of these next hops are looked at again.
+    fn touch_next_hops(&mut self, changed: &HashSet<IpAddr>) {
+        if changed.is_empty() {
+            return;
+        }
+        for (prefix, route) in &self.wishes.routes {
+            if let crate::model::Route::Remote { next_hops, .. } = route
+                && next_hops.iter().any(|hop| changed.contains(hop))
+            {
+                self.dirty.prefixes.insert(*prefix);
+            }
+        }
+    }
+}
+
+impl Dirty {
+    fn any(&self) -> bool {
+        !self.prefixes.is_empty()
+            || !self.endpoints.is_empty()
+            || self.surroundings
+            || self.tunnels
+            || self.vteps
+            || self.gate
+    }
+}
+
+/// After a batch whose answers were lost, or a failed read.
+const HOLD: Duration = Duration::from_millis(200);
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(20);

@@ -1,0 +1,248 @@
+//! What others did: the world is brought up to date, and what is ours is put right.
+
+use std::time::Instant;
+
+use ipnet::IpNet;
+use tracing::{info, warn};
+
+use super::Worker;
+use crate::gate::{self, Foreign};
+use crate::kernel::{Event, Kernel, Key, Link, NeighbourKey, Spec};
+use crate::resolve::{IPIP_DEVICE, VXLAN_DEVICE, VXLAN_V6_DEVICE};
+use crate::world::is_host_device;
+
+impl<K: Kernel> Worker<K> {
+    pub(crate) fn handle_event(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::Link(link) => self.link_changed(link, now),
+            Event::LinkGone(index) => {
+                if let Some(link) = self.world.remove_link(index) {
+                    self.flushed(&link);
+                    self.touch_link(&link, now);
+                }
+            }
+            Event::Address(device, address) => {
+                if self.world.add_address(device, address) {
+                    self.touch_address(device, now);
+                }
+            }
+            Event::AddressGone(device, address) => {
+                if self.world.remove_address(device, address) {
+                    // With the last IPv4 address of a device its routes go, and the kernel does not say so.
+                    let hosts = self.world.link(device);
+                    let prefix = &self.config.device_prefix;
+                    self.dirty.resync |= hosts.is_some_and(|l| !l.name.starts_with(prefix));
+                    self.touch_address(device, now);
+                }
+            }
+            Event::Route {
+                key,
+                spec,
+                replaced,
+                by,
+            } => self.route_changed(key, spec, replaced, by, now),
+            Event::RouteGone { key, spec, by } => self.route_gone(key, &spec, by, now),
+            Event::Neighbour(key, value) => self.report_neighbour(key, Some(value)),
+            Event::NeighbourGone(key) => self.report_neighbour(key, None),
+            Event::Overrun => {
+                warn!("kernel events were lost; reading everything");
+                self.counters.overruns += 1;
+                self.dirty.resync = true;
+            }
+        }
+        self.dirty.status = true;
+    }
+
+    fn link_changed(&mut self, link: Link, now: Instant) {
+        let before = self.world.set_link(link.clone());
+        if before.as_ref() == Some(&link) {
+            return;
+        }
+        if let Some(before) = &before {
+            if before.up && !link.up {
+                self.flushed(&link);
+            }
+            if before.name != link.name {
+                info!(from = before.name, to = link.name, "device renamed");
+                self.touch_link(before, now);
+            }
+        }
+        if link.up {
+            let index = link.index;
+            self.routes.retry(now, |_, spec| spec.uses(index));
+        }
+        self.touch_link(&link, now);
+    }
+
+    /// The kernel drops routes and neighbours of a device that goes down, most of them without a word.
+    fn flushed(&mut self, link: &Link) {
+        let index = link.index;
+        let keys: Vec<Key> = match self.wishes.endpoints.get(&link.name) {
+            Some(endpoint) => {
+                let prefixes = endpoint.addresses.iter().map(|a| IpNet::from(*a));
+                prefixes
+                    .map(|prefix| self.key(prefix))
+                    .filter(|key| self.routes.actual(key).is_some_and(|s| s.uses(index)))
+                    .collect()
+            }
+            None => {
+                let uses = self.routes.all_actual().filter(|(_, s)| s.uses(index));
+                uses.map(|(key, _)| *key).collect()
+            }
+        };
+        for key in keys {
+            let whole = self
+                .routes
+                .actual(&key)
+                .is_some_and(|spec| spec.hops.iter().all(|hop| hop.device == index));
+            if whole {
+                self.routes.report(key, None);
+            } else {
+                // What is left of a multipath route, the kernel knows.
+                self.dirty.resync = true;
+            }
+        }
+        for neighbours in [&mut self.neighbours, &mut self.vtep_neighbours] {
+            let gone: Vec<NeighbourKey> = neighbours
+                .all_actual()
+                .map(|(key, _)| *key)
+                .filter(|key| neighbour_device(key) == index)
+                .collect();
+            for key in gone {
+                neighbours.report(key, None);
+            }
+        }
+    }
+
+    fn touch_link(&mut self, link: &Link, now: Instant) {
+        if self.wishes.endpoints.contains_key(&link.name) {
+            self.dirty.endpoints.insert(link.name.clone());
+            return;
+        }
+        if link.name.starts_with(&self.config.device_prefix) {
+            return;
+        }
+        self.dirty.surroundings = true;
+        self.dirty.tunnels = true;
+        self.dirty.vteps = true;
+        self.gateways.ask_all_again(now);
+    }
+
+    fn touch_address(&mut self, device: u32, now: Instant) {
+        let Some(link) = self.world.link(device) else {
+            return;
+        };
+        if is_host_device(link, &self.config.device_prefix) {
+            self.dirty.surroundings = true;
+            self.gateways.ask_all_again(now);
+        } else if [IPIP_DEVICE, VXLAN_DEVICE, VXLAN_V6_DEVICE].contains(&link.name.as_str()) {
+            self.dirty.tunnels = true;
+        } else if self.wishes.endpoints.contains_key(&link.name) {
+            self.dirty.endpoints.insert(link.name.clone());
+        }
+    }
+
+    fn route_changed(&mut self, key: Key, spec: Spec, replaced: bool, by: u32, now: Instant) {
+        if spec.protocol == self.config.protocol {
+            if self.routes.actual(&key) == Some(&spec) {
+                return;
+            }
+            self.note_repair(&key, by, "changed");
+            self.routes.report(key, Some(spec));
+            self.ask_gate_about(key);
+            return;
+        }
+        if replaced && self.routes.actual(&key).is_some() {
+            self.note_repair(&key, by, "replaced");
+            self.routes.report(key, None);
+        }
+        self.foreign_changed(&spec, now);
+        if gate::foreign(&spec, &self.world, &self.config.device_prefix) != Foreign::Untouchable {
+            self.leftovers.report(key, Some(spec));
+            self.dirty.leftovers = true;
+        }
+    }
+
+    fn route_gone(&mut self, key: Key, spec: &Spec, by: u32, now: Instant) {
+        if spec.protocol == self.config.protocol {
+            match self.routes.actual(&key) {
+                Some(actual) if actual == spec => {
+                    self.note_repair(&key, by, "deleted");
+                    self.routes.report(key, None);
+                }
+                // A part of a multipath route, or news that have been overtaken.
+                Some(_) => self.dirty.resync = true,
+                None => {}
+            }
+            return;
+        }
+        if self.leftovers.actual(&key) == Some(spec) {
+            self.leftovers.report(key, None);
+        }
+        if self.holders.remove(&key).is_some() {
+            self.routes.retry(now, |failed, _| *failed == key);
+        }
+        self.foreign_changed(spec, now);
+    }
+
+    /// Routes of the host decide where gateways are.
+    fn foreign_changed(&mut self, spec: &Spec, now: Instant) {
+        let on_workload = spec.hops.iter().all(|hop| {
+            self.world
+                .name(hop.device)
+                .is_some_and(|name| name.starts_with(&self.config.device_prefix))
+        });
+        if !on_workload {
+            self.gateways.ask_all_again(now);
+        }
+    }
+
+    fn note_repair(&mut self, key: &Key, by: u32, what: &str) {
+        if self.routes.desired(key).is_none() || self.routes.actual(key).is_none() {
+            return;
+        }
+        // The kernel itself, as at the loss of a link, has no port.
+        if by == 0 {
+            info!(prefix = %key.prefix, "the kernel dropped a route of ours; writing it again");
+            return;
+        }
+        self.counters.repairs += 1;
+        warn!(prefix = %key.prefix, by_port = by, "a route of ours was {what} by someone else; repairing");
+    }
+
+    fn report_neighbour(
+        &mut self,
+        key: NeighbourKey,
+        value: Option<crate::kernel::NeighbourValue>,
+    ) {
+        match self.neighbour_owner(&key) {
+            Some(Owner::Workload) => self.neighbours.report(key, value),
+            Some(Owner::Vtep) => self.vtep_neighbours.report(key, value),
+            None => {}
+        }
+    }
+
+    /// Whose table a neighbour belongs to, by its device.
+    pub(super) fn neighbour_owner(&self, key: &NeighbourKey) -> Option<Owner> {
+        let name = self.world.name(neighbour_device(key))?;
+        if name.starts_with(&self.config.device_prefix) {
+            matches!(key, NeighbourKey::Address(..)).then_some(Owner::Workload)
+        } else if [VXLAN_DEVICE, VXLAN_V6_DEVICE].contains(&name) {
+            Some(Owner::Vtep)
+        } else {
+            None
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    Workload,
+    Vtep,
+}
+
+fn neighbour_device(key: &NeighbourKey) -> u32 {
+    match key {
+        NeighbourKey::Address(device, _) | NeighbourKey::Mac(device, _) => *device,
+    }
+}

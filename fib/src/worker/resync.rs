@@ -1,0 +1,95 @@
+//! The whole read: at the start, after lost events, and now and then as a safety net. It is correct on its own;
+//! events only make it rare.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use tracing::{info, warn};
+
+use super::Worker;
+use super::events::Owner;
+use crate::gate::{self, Foreign};
+use crate::kernel::{Kernel, Key, Refusal, Snapshot, Spec};
+use crate::world::World;
+
+impl<K: Kernel> Worker<K> {
+    /// Reads the kernel, and believes it.
+    pub(super) async fn resync(&mut self, now: Instant) -> Result<(), Refusal> {
+        let snapshot = self.kernel.read().await?;
+        self.timing.verify = now + self.config.verify_interval;
+        self.take_over(snapshot);
+        self.gateways.ask_all_again(now);
+        if !self.counters.in_sync {
+            let counts = self.routes.counts();
+            info!(
+                ours = counts.actual,
+                leftovers = self.leftovers.counts().actual,
+                "read the kernel's routes"
+            );
+        }
+        self.counters.in_sync = true;
+        self.counters.resyncs += 1;
+        Ok(())
+    }
+
+    fn take_over(&mut self, snapshot: Snapshot) {
+        self.world = World::new(snapshot.links, snapshot.addresses);
+        self.sort_routes(snapshot.routes);
+        self.sort_neighbours(snapshot.neighbours);
+        self.dirty
+            .endpoints
+            .extend(self.wishes.endpoints.keys().cloned());
+        self.dirty.surroundings = true;
+        self.dirty.tunnels = true;
+        self.dirty.vteps = true;
+        self.dirty.gate = true;
+        self.dirty.leftovers = true;
+        self.dirty.status = true;
+    }
+
+    fn sort_routes(&mut self, routes: Vec<(Key, Spec)>) {
+        let mut ours = HashMap::new();
+        let mut leftovers = HashMap::new();
+        self.holders.clear();
+        for (key, spec) in routes {
+            if spec.protocol == self.config.protocol {
+                // Of two with one key, the first is the one that the kernel uses and would replace.
+                ours.entry(key).or_insert(spec);
+                continue;
+            }
+            match gate::foreign(&spec, &self.world, &self.config.device_prefix) {
+                Foreign::Leftover | Foreign::Replaceable => {
+                    leftovers.entry(key).or_insert(spec);
+                }
+                Foreign::Untouchable if self.routes.desired(&key).is_some() => {
+                    self.holders.insert(key, spec.protocol);
+                }
+                Foreign::Untouchable => {}
+            }
+        }
+        for key in self.routes.report_all(ours) {
+            if self.routes.desired(&key).is_some() {
+                self.counters.repairs += 1;
+                warn!(prefix = %key.prefix, "a route of ours is not as we left it; repairing");
+            }
+        }
+        self.leftovers.report_all(leftovers);
+    }
+
+    fn sort_neighbours(
+        &mut self,
+        neighbours: Vec<(crate::kernel::NeighbourKey, crate::kernel::NeighbourValue)>,
+    ) {
+        let mut workloads = HashMap::new();
+        let mut vteps = HashMap::new();
+        for (key, value) in neighbours {
+            match self.neighbour_owner(&key) {
+                Some(Owner::Workload) => workloads.insert(key, value),
+                Some(Owner::Vtep) => vteps.insert(key, value),
+                None => None,
+            };
+        }
+        self.neighbours.report_all(workloads);
+        self.vtep_neighbours.report_all(vteps);
+    }
+}

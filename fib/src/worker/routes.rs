@@ -1,0 +1,180 @@
+//! Routes: from dirty prefixes to desired, from pending to the kernel.
+
+use std::time::Instant;
+
+use ipnet::IpNet;
+use tracing::{info, warn};
+
+use super::{HOLD, Worker};
+use crate::delta::Action;
+use crate::gate::{self, Foreign};
+use crate::kernel::{Kernel, Key, Refusal, Spec, Write};
+use crate::plan;
+use crate::resolve::Waiting;
+
+impl<K: Kernel> Worker<K> {
+    /// Recomputes what is desired for each dirty prefix.
+    pub(super) fn resolve_dirty(&mut self) {
+        for prefix in std::mem::take(&mut self.dirty.prefixes) {
+            let key = self.key(prefix);
+            match self.resolve(&prefix) {
+                Some(Ok(spec)) => {
+                    self.waiting.remove(&prefix);
+                    self.routes.set(key, spec);
+                }
+                // What the kernel has stays, as if nobody desired it, until the gate lets it go.
+                Some(Err(waiting)) => {
+                    self.gateways.ask(waiting.unasked());
+                    self.waiting.insert(prefix, waiting);
+                    self.routes.unset(key, false);
+                    self.ask_gate_about(key);
+                }
+                None => {
+                    self.waiting.remove(&prefix);
+                    self.routes.unset(key, true);
+                }
+            }
+            self.dirty.status = true;
+        }
+    }
+
+    /// A local workload wins over anything else of the same prefix.
+    fn resolve(&self, prefix: &IpNet) -> Option<Result<Spec, Waiting>> {
+        let surroundings = self.surroundings();
+        if let Some(devices) = self.wishes.workloads.get(prefix) {
+            let ways = devices
+                .iter()
+                .map(|device| surroundings.workload(prefix, device));
+            let mut first_failure = None;
+            for way in ways {
+                match way {
+                    Ok(spec) => return Some(Ok(spec)),
+                    Err(waiting) => first_failure = first_failure.or(Some(waiting)),
+                }
+            }
+            return first_failure.map(Err);
+        }
+        let route = self.wishes.routes.get(prefix)?;
+        Some(surroundings.route(prefix, route))
+    }
+
+    /// Writes one batch. Returns whether there is more to write.
+    pub(super) fn write_routes(&mut self, now: Instant) -> bool {
+        let batch = self.routes.take(BATCH, now);
+        if batch.is_empty() {
+            return self.delete_leftovers(now);
+        }
+        let writes: Vec<Write> = batch
+            .iter()
+            .map(|(key, action)| plan::write(*key, action, self.leftovers.actual(key).is_some()))
+            .collect();
+        self.counters.writes += writes.len() as u64;
+        self.dirty.status = true;
+        match self.kernel.write(&writes) {
+            Ok(outcomes) => {
+                for (((key, action), write), outcome) in batch.into_iter().zip(writes).zip(outcomes)
+                {
+                    match outcome {
+                        Ok(()) => self.written(key, action),
+                        Err(refusal) if is_gone(&action, &refusal) => self.written(key, action),
+                        Err(refusal) => self.refused(key, &write, refusal, now),
+                    }
+                }
+            }
+            Err(error) => {
+                warn!(%error, routes = batch.len(), "a batch of routes has no answer; reading the kernel");
+                self.counters.overruns += u64::from(error == crate::kernel::WriteError::Overrun);
+                for (key, _) in batch {
+                    self.routes.requeue(key);
+                }
+                self.dirty.resync = true;
+                self.timing.hold = Some(now + HOLD);
+            }
+        }
+        true
+    }
+
+    fn written(&mut self, key: Key, action: Action<Spec>) {
+        if matches!(action, Action::Set { .. }) && self.leftovers.counts().actual > 0 {
+            self.leftovers.report(key, None);
+            self.dirty.leftovers = true;
+        }
+        self.holders.remove(&key);
+        self.routes.done(key, action);
+        self.look_at_retired_tunnels();
+    }
+
+    fn refused(&mut self, key: Key, write: &Write, refusal: Refusal, now: Instant) {
+        let taken =
+            refusal.errno == libc::EEXIST && matches!(write, Write::Set { replace: false, .. });
+        let reason = match self.holders.get(&key) {
+            Some(protocol) if taken => format!(
+                "another route has this prefix and metric: protocol {}",
+                gate::protocol_name(*protocol)
+            ),
+            _ => refusal.reason,
+        };
+        let first = self.routes.failed(key, now, reason.clone());
+        if first {
+            warn!(prefix = %key.prefix, reason, "route is refused; trying again");
+            // Something is there that we did not know.
+            self.dirty.resync |= taken;
+        }
+    }
+
+    /// Last of all, what Calico left and nobody needs any more.
+    fn delete_leftovers(&mut self, now: Instant) -> bool {
+        if std::mem::take(&mut self.dirty.leftovers) {
+            let open = self.wishes.gate == crate::model::Gate::Open;
+            let (routes, world, config) = (&self.routes, &self.world, &self.config);
+            self.leftovers.permit_all(|key, spec| {
+                let ours = Key::new(key.prefix, config.metric);
+                let replaced = ours != *key && routes.installed(&ours);
+                let leftover =
+                    gate::foreign(spec, world, &config.device_prefix) == Foreign::Leftover;
+                replaced || (open && leftover && routes.desired(&ours).is_none())
+            });
+        }
+        let batch = self.leftovers.take(BATCH, now);
+        if batch.is_empty() {
+            return false;
+        }
+        let writes: Vec<Write> = batch
+            .iter()
+            .map(|(key, action)| plan::write(*key, action, false))
+            .collect();
+        self.counters.writes += writes.len() as u64;
+        match self.kernel.write(&writes) {
+            Ok(outcomes) => {
+                for ((key, action), outcome) in batch.into_iter().zip(outcomes) {
+                    match outcome {
+                        Err(refusal) if !is_gone(&action, &refusal) => {
+                            self.leftovers.failed(key, now, refusal.reason);
+                        }
+                        _ => {
+                            info!(prefix = %key.prefix, "took over a route of Calico");
+                            self.leftovers.done(key, action);
+                        }
+                    }
+                }
+            }
+            Err(_) => {
+                for (key, _) in batch {
+                    self.leftovers.requeue(key);
+                }
+                self.dirty.resync = true;
+                self.timing.hold = Some(now + HOLD);
+            }
+        }
+        true
+    }
+}
+
+/// A deletion of what is not there, or of a device that is not there, is done.
+fn is_gone(action: &Action<Spec>, refusal: &Refusal) -> bool {
+    matches!(action, Action::Delete(_)) && [libc::ESRCH, libc::ENODEV].contains(&refusal.errno)
+}
+
+/// A workload's route waits for one batch at most; a batch of this size takes about a millisecond, and the
+/// errors to all of it fit into the smallest receive buffer.
+const BATCH: usize = 256;

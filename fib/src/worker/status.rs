@@ -1,0 +1,134 @@
+//! What can be seen from outside.
+
+use std::time::Instant;
+
+use super::Worker;
+use crate::delta::State;
+use crate::kernel::Kernel;
+use crate::model::{FibStatus, RouteStatus};
+
+impl<K: Kernel> Worker<K> {
+    /// Publishes the status, if it has changed.
+    pub(super) fn publish(&mut self, now: Instant) {
+        if !std::mem::take(&mut self.dirty.status) && self.timing.published.is_some() {
+            return;
+        }
+        self.timing.published = Some(now);
+        let status = self.current_status();
+        self.status.send_if_modified(|published| {
+            let changed = *published != status;
+            *published = status;
+            changed
+        });
+    }
+
+    fn current_status(&self) -> FibStatus {
+        let counts = self.routes.counts();
+        // A route that waits for its way is pending and not stale, whatever the kernel still has of it.
+        let held = self
+            .waiting
+            .keys()
+            .filter(|prefix| self.routes.actual(&self.key(**prefix)).is_some())
+            .count();
+        let neighbours = [self.neighbours.counts(), self.vtep_neighbours.counts()];
+        FibStatus {
+            in_sync: self.counters.in_sync,
+            desired: counts.desired + self.waiting.len(),
+            actual: counts.actual,
+            pending: counts.pending
+                + self.waiting.len()
+                + neighbours.iter().map(|n| n.pending).sum::<usize>(),
+            failed: counts.failed
+                + self.waiting.len()
+                + neighbours.iter().map(|n| n.failed).sum::<usize>(),
+            stale: counts.stale.saturating_sub(held),
+            writes: self.counters.writes,
+            repairs: self.counters.repairs,
+            resyncs: self.counters.resyncs,
+            overruns: self.counters.overruns,
+            host_mtu: self.world.host_mtu(&self.config.device_prefix),
+            conditions: self.conditions(),
+        }
+    }
+
+    /// Named conditions with a sentence each.
+    fn conditions(&self) -> Vec<(String, String)> {
+        let mut conditions = Vec::new();
+        if let Some(problem) = self.tunnels.ipip_problem() {
+            let waiting = self.waiting_for_device(crate::resolve::IPIP_DEVICE);
+            conditions.push((
+                "NoIpip".into(),
+                format!(
+                    "there is no IPIP tunnel: {problem}. {waiting} routes that need it wait; direct routes work. \
+                     See `ip link show tunl0` and `modprobe ipip`"
+                ),
+            ));
+        }
+        if let Some((device, problem)) = self.tunnels.vxlan_problem() {
+            let waiting = self.waiting_for_device(device);
+            conditions.push((
+                "NoVxlan".into(),
+                format!(
+                    "there is no VXLAN tunnel: {problem}. {waiting} routes that need it wait; direct routes work. \
+                     See `ip -d link show {device}`"
+                ),
+            ));
+        }
+        if let Some(sentence) = self.sysctls.condition() {
+            conditions.push(("SysctlReadOnly".into(), sentence));
+        }
+        if let Some((key, reason)) = self.routes.first_failed() {
+            conditions.push((
+                "RouteRefused".into(),
+                format!(
+                    "the kernel refuses {} routes, of them {}: {reason}",
+                    self.routes.counts().failed,
+                    key.prefix
+                ),
+            ));
+        }
+        conditions
+    }
+
+    fn waiting_for_device(&self, device: &str) -> usize {
+        self.waiting
+            .values()
+            .filter(|waiting| waiting.is_for(device))
+            .count()
+    }
+
+    /// All routes, in order of prefix.
+    pub(super) fn route_statuses(&self) -> Vec<RouteStatus> {
+        let name = |index| self.world.name(index);
+        let mut all: Vec<RouteStatus> = self
+            .routes
+            .iter()
+            .filter(|(key, ..)| !self.waiting.contains_key(&key.prefix))
+            .map(|(key, state, spec, reason)| RouteStatus {
+                prefix: key.prefix,
+                way: spec.describe(name),
+                state: match state {
+                    State::Installed => "installed",
+                    State::Pending => "pending",
+                    State::Failed => "failed",
+                    State::Stale => "stale",
+                }
+                .into(),
+                reason: reason.map(Into::into),
+            })
+            .collect();
+        all.extend(self.waiting.iter().map(|(prefix, waiting)| {
+            RouteStatus {
+                prefix: *prefix,
+                way: self
+                    .routes
+                    .actual(&self.key(*prefix))
+                    .map_or_else(|| "none".into(), |spec| spec.describe(name)),
+                state: "pending".into(),
+                reason: Some(waiting.to_string()),
+            }
+        }));
+        all.sort_by_key(|status| status.prefix);
+        all
+    }
+}

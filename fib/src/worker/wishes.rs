@@ -1,0 +1,117 @@
+//! What is desired, in the words of the caller.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::Worker;
+use crate::kernel::Kernel;
+use crate::model::{Change, Endpoint, Gate, Route, Tunnels, Vtep};
+
+#[derive(Debug)]
+pub(super) struct Wishes {
+    pub(super) routes: HashMap<IpNet, Route>,
+    pub(super) endpoints: BTreeMap<String, Endpoint>,
+    /// Devices that claim an address. More than one only while a workload moves from one device to another.
+    pub(super) workloads: HashMap<IpNet, BTreeSet<String>>,
+    /// `None` until somebody says: nothing is done to tunnel devices before.
+    pub(super) tunnels: Option<Tunnels>,
+    pub(super) vteps: HashMap<IpAddr, Vtep>,
+    pub(super) gate: Gate,
+}
+
+impl Default for Wishes {
+    fn default() -> Wishes {
+        Wishes {
+            routes: HashMap::new(),
+            endpoints: BTreeMap::new(),
+            workloads: HashMap::new(),
+            tunnels: None,
+            vteps: HashMap::new(),
+            gate: Gate::Closed,
+        }
+    }
+}
+
+impl<K: Kernel> Worker<K> {
+    /// Takes one change; an equal one costs nothing.
+    pub(super) fn wish(&mut self, change: Change) {
+        match change {
+            Change::SetRoute(prefix, route) => {
+                let prefix = prefix.trunc();
+                if self.wishes.routes.get(&prefix) != Some(&route) {
+                    self.enable_forwarding(&prefix.addr());
+                    self.wishes.routes.insert(prefix, route);
+                    self.dirty.prefixes.insert(prefix);
+                }
+            }
+            Change::RemoveRoute(prefix) => {
+                let prefix = prefix.trunc();
+                if self.wishes.routes.remove(&prefix).is_some() {
+                    self.dirty.prefixes.insert(prefix);
+                }
+            }
+            Change::SetEndpoint(device, endpoint) => {
+                if self.wishes.endpoints.get(&device) != Some(&endpoint) {
+                    self.remove_endpoint(&device);
+                    self.endpoints.forget(&device);
+                    for address in &endpoint.addresses {
+                        self.enable_forwarding(address);
+                        let holders = self.wishes.workloads.entry(IpNet::from(*address));
+                        holders.or_default().insert(device.clone());
+                    }
+                    self.wishes.endpoints.insert(device.clone(), endpoint);
+                    self.dirty.endpoints.insert(device);
+                }
+            }
+            Change::RemoveEndpoint(device) => {
+                self.remove_endpoint(&device);
+                self.endpoints.forget(&device);
+                self.sysctls.forget_device(&device);
+            }
+            Change::SetTunnels(tunnels) => {
+                if self.wishes.tunnels.as_ref() != Some(&tunnels) {
+                    self.wishes.tunnels = Some(tunnels);
+                    self.tunnels.reset();
+                    self.dirty.tunnels = true;
+                }
+            }
+            Change::SetVtep(node, vtep) => {
+                if self.wishes.vteps.get(&node) != Some(&vtep) {
+                    self.wishes.vteps.insert(node, vtep);
+                    self.tunnels.changed_vteps.insert(node);
+                }
+            }
+            Change::RemoveVtep(node) => {
+                if self.wishes.vteps.remove(&node).is_some() {
+                    self.tunnels.changed_vteps.insert(node);
+                }
+            }
+            Change::SetGate(gate) => {
+                if self.wishes.gate != gate {
+                    self.wishes.gate = gate;
+                    self.dirty.gate = true;
+                    self.dirty.leftovers = true;
+                }
+            }
+        }
+    }
+
+    fn remove_endpoint(&mut self, device: &str) {
+        let Some(endpoint) = self.wishes.endpoints.remove(device) else {
+            return;
+        };
+        for address in endpoint.addresses {
+            let prefix = IpNet::from(address);
+            if let Some(holders) = self.wishes.workloads.get_mut(&prefix) {
+                holders.remove(device);
+                if holders.is_empty() {
+                    self.wishes.workloads.remove(&prefix);
+                }
+            }
+            self.dirty.prefixes.insert(prefix);
+        }
+        self.dirty.endpoints.insert(device.into());
+    }
+}
