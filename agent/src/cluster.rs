@@ -36,8 +36,8 @@ pub(crate) struct Cluster {
 pub(crate) enum Touched {
     /// The plan must be made again.
     Plan,
-    /// A WorkloadEndpoint: look at the store.
-    Workload(Key),
+    /// A WorkloadEndpoint, of the node named if there still is one: look at the store.
+    Workload(Key, Option<String>),
     /// Nothing that matters to us.
     Nothing,
 }
@@ -76,7 +76,10 @@ impl Cluster {
             Kind::BGPPeer => take(&mut self.view.peers, name, object),
             Kind::BlockAffinity => take(&mut self.affinities, name, object),
             Kind::IPAMBlock => take(&mut self.blocks, name, object),
-            Kind::WorkloadEndpoint => return Touched::Workload(object.key.clone()),
+            Kind::WorkloadEndpoint => {
+                let node = object.spec.get("node").and_then(|node| node.as_str());
+                return Touched::Workload(object.key.clone(), node.map(str::to_owned));
+            }
             Kind::IPAMHandle | Kind::IPAMConfig => return Touched::Nothing,
         };
         match outcome {
@@ -95,7 +98,7 @@ impl Cluster {
             Kind::BGPPeer => drop(self.view.peers.remove(&key.name)),
             Kind::BlockAffinity => drop(self.affinities.remove(&key.name)),
             Kind::IPAMBlock => drop(self.blocks.remove(&key.name)),
-            Kind::WorkloadEndpoint => return Touched::Workload(key.clone()),
+            Kind::WorkloadEndpoint => return Touched::Workload(key.clone(), None),
             Kind::IPAMHandle | Kind::IPAMConfig => return Touched::Nothing,
         }
         Touched::Plan

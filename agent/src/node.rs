@@ -195,7 +195,12 @@ impl Node {
         while let Some(event) = next {
             match self.cluster.handle(event) {
                 Touched::Plan => self.plan_dirty = true,
-                Touched::Workload(key) => self.shared.workloads.handle_report(&key).await,
+                Touched::Workload(key, node) => {
+                    self.shared
+                        .workloads
+                        .handle_report(&key, node.as_deref())
+                        .await
+                }
                 Touched::Nothing => {}
             }
             next = self.watcher.events.try_recv().ok();

@@ -368,8 +368,16 @@ impl Workloads {
         Ok(reply)
     }
 
-    /// The datastore reports a WorkloadEndpoint of this node, or that it is gone.
-    pub(crate) async fn handle_report(&self, key: &Key) {
+    /// The datastore reports a WorkloadEndpoint of a node, or (`None`) that it is gone. Those of other nodes are many
+    /// and none of our business.
+    pub(crate) async fn handle_report(&self, key: &Key, node: Option<&str>) {
+        let ours = match node {
+            Some(node) => node == self.node,
+            None => self.state().known.values().any(|known| known.key == *key),
+        };
+        if !ours {
+            return;
+        }
         // What the store holds now counts, not what the report said then.
         let object = match self.store.get(key).await {
             Ok(object) => object,
