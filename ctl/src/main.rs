@@ -1,2 +1,176 @@
-//! Skeleton.
-fn main() {}
+//! caracalctl: looks at a node through its agent, and at the cluster's resources in their datastore.
+//!
+//! ```text
+//!   node, peers, routes, fib, endpoints, version ──▶ agent's socket      (node.rs, routes.rs)
+//!   get, apply, create, replace, delete, ipam    ──▶ datastore, no agent (resources.rs, ipam.rs)
+//! ```
+//!
+//! A command puts its whole output together ([`outcome`]) and it is written once ([`output`]). What a failure
+//! means to a script is in [`failure`].
+
+mod cli;
+mod columns;
+mod failure;
+mod ipam;
+mod manifests;
+mod node;
+mod outcome;
+mod output;
+mod resources;
+mod routes;
+mod store;
+mod table;
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use caracal_agent_api::{Client, Peer, Route, Status};
+use clap::Parser;
+use serde::Serialize;
+
+use crate::cli::{Cli, Command, IpamCommand, NodeCommand, VersionArgs};
+use crate::failure::{Failure, Sort};
+use crate::node::NodeStatus;
+use crate::outcome::Outcome;
+use crate::resources::Verb;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to standard output, which may be closed.
+            let _ = error.print();
+            return match error.exit_code() {
+                0 => ExitCode::SUCCESS,
+                _ => ExitCode::from(Sort::Usage as u8),
+            };
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let mut outcome = match runtime {
+        Ok(runtime) => runtime
+            .block_on(run(&cli))
+            .unwrap_or_else(|failure| Outcome {
+                failure: Some(failure),
+                ..Outcome::default()
+            }),
+        Err(error) => Outcome {
+            failure: Some(Failure::new(Sort::Failed, format!("cannot start: {error}"))),
+            ..Outcome::default()
+        },
+    };
+    if let Err(failure) = output::print(&outcome.text) {
+        outcome.fails(failure);
+    }
+    // Nobody reading standard error is no reason to change the exit code.
+    let mut err = std::io::stderr().lock();
+    for note in &outcome.notes {
+        let _ = writeln!(err, "caracalctl: note: {note}");
+    }
+    match outcome.failure {
+        None => ExitCode::SUCCESS,
+        Some(failure) => {
+            let _ = write!(err, "{failure}");
+            ExitCode::from(failure.sort as u8)
+        }
+    }
+}
+
+async fn run(cli: &Cli) -> Result<Outcome, Failure> {
+    let agent = Client::new(&cli.places.socket, PATIENCE);
+    let text = match &cli.command {
+        Command::Node(NodeCommand::Status(view)) => {
+            let report = NodeStatus {
+                status: agent.get("/v1/status").await?,
+                peers: agent.get("/v1/peers").await?,
+            };
+            output::report(&report, view.output, node::status)?
+        }
+        Command::Peers(view) => {
+            let peers: Vec<Peer> = agent.get("/v1/peers").await?;
+            output::report(&peers, view.output, node::peers)?
+        }
+        Command::Routes(args) => {
+            let mut found: Vec<Route> = agent.get("/v1/routes").await?;
+            if let Some(prefix) = &args.prefix {
+                found = routes::select(found, prefix)?;
+            }
+            output::report(&found, args.view.output, routes::routes)?
+        }
+        Command::Fib(view) => {
+            output::report(&agent.get("/v1/fib").await?, view.output, routes::fib)?
+        }
+        Command::Endpoints(view) => output::report(
+            &agent.get("/v1/endpoints").await?,
+            view.output,
+            routes::endpoints,
+        )?,
+        Command::Version(args) => return version(&agent, args).await,
+        Command::Ipam(IpamCommand::Show(args)) => {
+            return ipam::show(&store::open(&cli.places).await?, args).await;
+        }
+        Command::Get(args) => return resources::get(&store::open(&cli.places).await?, args).await,
+        Command::Apply(args) => {
+            let store = store::open(&cli.places).await?;
+            return resources::write(&store, Verb::Apply, &args.filename).await;
+        }
+        Command::Create(args) => {
+            let store = store::open(&cli.places).await?;
+            return resources::write(&store, Verb::Create, &args.filename).await;
+        }
+        Command::Replace(args) => {
+            let store = store::open(&cli.places).await?;
+            return resources::write(&store, Verb::Replace, &args.filename).await;
+        }
+        Command::Delete(args) => {
+            return resources::delete(&store::open(&cli.places).await?, args).await;
+        }
+    };
+    Ok(Outcome::text(text))
+}
+
+/// What `version` shows.
+#[derive(Debug, Serialize)]
+struct Versions {
+    client: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<String>,
+}
+
+async fn version(agent: &Client, args: &VersionArgs) -> Result<Outcome, Failure> {
+    let mut versions = Versions {
+        client: env!("CARGO_PKG_VERSION"),
+        agent: None,
+        node: None,
+    };
+    let mut failure = None;
+    if !args.client {
+        match agent.get::<Status>("/v1/status").await {
+            Ok(status) => {
+                versions.agent = Some(status.version);
+                versions.node = Some(status.node);
+            }
+            Err(error) => failure = Some(error.into()),
+        }
+    }
+    let text = output::report(&versions, args.view.output, |versions, _| {
+        let mut out = format!("Client version: {}\n", versions.client);
+        if let (Some(agent), Some(node)) = (&versions.agent, &versions.node) {
+            out.push_str(&format!("Agent version:  {agent} (node {node})\n"));
+        }
+        out
+    })?;
+    Ok(Outcome {
+        text,
+        notes: Vec::new(),
+        failure,
+    })
+}
+
+/// For a question that the agent answers out of memory.
+const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,0 +1,250 @@
+//! The command line. What stands here is what `--help` teaches.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Looks at a Caracal node and edits the cluster's resources.
+#[derive(Debug, Parser)]
+#[command(
+    name = "caracalctl",
+    version,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  caracalctl node status                      is this node well, and are its BGP sessions up?
+  caracalctl routes 10.233.1.0/26             every path to a prefix, and why the others lost
+  caracalctl fib                              what is in the kernel, and what is not, and why
+  caracalctl get ippools -o wide              resources in the datastore
+  caracalctl apply -f pools.yaml              create or change resources
+  caracalctl ipam show --ip=10.233.1.2        who has this address?
+
+Commands about the node ask its agent over a unix socket (root). Commands about resources open the
+datastore themselves and need no agent.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 agent or datastore unavailable."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) places: Places,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Where agent and datastore are.
+#[derive(Debug, Args)]
+pub(crate) struct Places {
+    /// The agent's socket
+    #[arg(long, global = true, env = "CARACAL_SOCKET", value_name = "PATH",
+          default_value = caracal_agent_api::SOCKET_DEFAULT)]
+    pub(crate) socket: PathBuf,
+    /// What sort of datastore it is
+    #[arg(
+        long,
+        global = true,
+        env = "CARACAL_DATASTORE_TYPE",
+        value_name = "TYPE",
+        default_value = "file"
+    )]
+    pub(crate) datastore_type: DatastoreType,
+    /// Where the datastore is: the folder of manifests for `file`. Also read from CARACAL_DATASTORE_PATH, as the
+    /// agent does [default: /var/lib/caracal/store]
+    #[arg(
+        long,
+        alias = "path",
+        global = true,
+        env = "CARACAL_DATASTORE",
+        value_name = "PATH"
+    )]
+    pub(crate) datastore: Option<PathBuf>,
+}
+
+/// The backends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DatastoreType {
+    /// A folder of YAML manifests
+    File,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// About this node
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// BGP peers of this node, with counters
+    Peers(View),
+    /// Routes that BGP knows (the Loc-RIB), best path first, with the reason why each other path lost
+    #[command(after_help = "\
+Marks: *> best, *= used beside the best, * candidate, S in place of * for a path kept from before its peer's restart.
+
+Examples:
+  caracalctl routes                    all
+  caracalctl routes 10.233.1.0/26      one prefix
+  caracalctl routes 10.233.1.7         the prefixes that contain an address, longest first
+  caracalctl routes -o wide            with communities, originator and clusters")]
+    Routes(RoutesArgs),
+    /// Routes that Caracal writes into the kernel, as `ip route` shows them, with state and reason
+    Fib(View),
+    /// Pods and other workloads on this node
+    Endpoints(View),
+    /// Addresses: pools, blocks, who has what
+    #[command(subcommand)]
+    Ipam(IpamCommand),
+    /// Show resources of a kind
+    #[command(after_help = "\
+Kinds: Node, IPPool, BGPConfiguration, BGPPeer, IPAMBlock, BlockAffinity, IPAMHandle, IPAMConfig, WorkloadEndpoint;
+case does not matter, plurals and short names work (pools, bgpconfig, wep).
+
+Examples:
+  caracalctl get nodes
+  caracalctl get ippool default-ipv4-ippool -o yaml
+  caracalctl get pools -o name")]
+    Get(GetArgs),
+    /// Create resources, or change them to what the manifests say
+    #[command(after_help = "\
+All documents are checked before the first is written. A file may hold several, separated by `---`.
+
+Examples:
+  caracalctl apply -f pools.yaml
+  caracalctl apply -f manifests/            every .yaml, .yml and .json file of a folder
+  caracalctl get ippools -o yaml | sed s/Never/Always/ | caracalctl apply -f -")]
+    Apply(Manifests),
+    /// Create resources; those that exist already are an error
+    Create(Manifests),
+    /// Change resources; those that do not exist are an error
+    Replace(Manifests),
+    /// Delete resources, by kind and name or by manifest
+    #[command(after_help = "\
+Examples:
+  caracalctl delete ippool old-pool
+  caracalctl delete -f pools.yaml --skip-not-exists")]
+    Delete(DeleteArgs),
+    /// Versions of this program and of the agent
+    Version(VersionArgs),
+}
+
+/// About this node.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeCommand {
+    /// Whether the node is well, why not, and its BGP sessions
+    Status(View),
+}
+
+/// About addresses.
+#[derive(Debug, Subcommand)]
+pub(crate) enum IpamCommand {
+    /// How full pools and blocks are, or who has an address
+    #[command(after_help = "\
+Examples:
+  caracalctl ipam show
+  caracalctl ipam show --show-blocks
+  caracalctl ipam show --ip=10.233.1.2")]
+    Show(IpamShow),
+}
+
+/// How to print.
+#[derive(Debug, Args)]
+pub(crate) struct View {
+    /// How to print
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub(crate) output: Format,
+}
+
+/// Formats of reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Table,
+    /// For people with wide screens
+    Wide,
+    /// For programs
+    Json,
+    /// For both
+    Yaml,
+}
+
+/// Formats of resources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GetFormat {
+    /// For people
+    Table,
+    /// For people with wide screens
+    Wide,
+    /// For programs
+    Json,
+    /// For both, and for `apply`
+    Yaml,
+    /// KIND/NAME, one a line
+    Name,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RoutesArgs {
+    /// A prefix, or an address
+    pub(crate) prefix: Option<String>,
+    #[command(flatten)]
+    pub(crate) view: View,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IpamShow {
+    /// Each block of each pool
+    #[arg(long)]
+    pub(crate) show_blocks: bool,
+    /// Who has this address
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "show_blocks")]
+    pub(crate) ip: Option<IpAddr>,
+    #[command(flatten)]
+    pub(crate) view: View,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GetArgs {
+    /// The kind
+    pub(crate) kind: String,
+    /// Names; none: all
+    pub(crate) names: Vec<String>,
+    /// Namespace, for kinds that have one; none: all when listing, `default` for a name
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
+    /// How to print
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub(crate) output: GetFormat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Manifests {
+    /// A file, a folder, or `-` for standard input; may be given several times
+    #[arg(short, long = "filename", value_name = "FILE", required = true)]
+    pub(crate) filename: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true)]
+pub(crate) struct DeleteArgs {
+    /// The kind
+    #[arg(required_unless_present = "filename", requires = "names")]
+    pub(crate) kind: Option<String>,
+    /// Names
+    pub(crate) names: Vec<String>,
+    /// What the manifests in a file or folder, or on standard input (`-`), name
+    #[arg(short, long = "filename", value_name = "FILE", conflicts_with = "kind")]
+    pub(crate) filename: Vec<PathBuf>,
+    /// Namespace, for kinds that have one
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
+    /// Absence is success
+    #[arg(long, visible_alias = "ignore-not-found")]
+    pub(crate) skip_not_exists: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VersionArgs {
+    /// Only of this program: no agent is asked
+    #[arg(long)]
+    pub(crate) client: bool,
+    #[command(flatten)]
+    pub(crate) view: View,
+}

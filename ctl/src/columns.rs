@@ -1,0 +1,163 @@
+//! Which columns a kind has in a table. Values are taken as they stand, so that an object which is not quite
+//! right can still be looked at.
+
+use caracal_datastore::{Kind, Object};
+use serde_json::Value;
+
+use crate::table::Table;
+
+/// Heading, and where the value is: a JSON pointer into `spec`, or a word for what is computed.
+type Column = (&'static str, &'static str);
+
+/// Objects of one kind for people.
+pub(crate) fn table(kind: Kind, objects: &[Object], wide: bool) -> String {
+    if objects.is_empty() {
+        return format!("No {kind} found.\n");
+    }
+    let columns = columns(kind, wide);
+    let mut table = Table::new(columns.iter().map(|(heading, _)| *heading));
+    for object in objects {
+        table.row(columns.iter().map(|(_, place)| cell(object, place)));
+    }
+    table.columns()
+}
+
+fn columns(kind: Kind, wide: bool) -> Vec<Column> {
+    let (mut columns, more): (Vec<Column>, &[Column]) = match kind {
+        Kind::Node => (
+            vec![
+                ("NAME", NAME),
+                ("ASN", "/bgp/asNumber"),
+                ("IPV4", "/bgp/ipv4Address"),
+                ("IPV6", "/bgp/ipv6Address"),
+            ],
+            &[
+                ("IPIP TUNNEL", "/bgp/ipv4IPIPTunnelAddr"),
+                ("VXLAN TUNNEL", "/ipv4VXLANTunnelAddr"),
+                ("CLUSTER ID", "/bgp/routeReflectorClusterID"),
+            ],
+        ),
+        Kind::IPPool => (
+            vec![
+                ("NAME", NAME),
+                ("CIDR", "/cidr"),
+                ("SELECTOR", "/nodeSelector"),
+            ],
+            &[
+                ("NAT", "/natOutgoing"),
+                ("IPIPMODE", "/ipipMode"),
+                ("VXLANMODE", "/vxlanMode"),
+                ("DISABLED", "/disabled"),
+                ("DISABLEBGPEXPORT", "/disableBGPExport"),
+            ],
+        ),
+        Kind::BGPConfiguration => (
+            vec![
+                ("NAME", NAME),
+                ("LOGSEVERITY", "/logSeverityScreen"),
+                ("MESHENABLED", "/nodeToNodeMeshEnabled"),
+                ("ASNUMBER", "/asNumber"),
+            ],
+            &[("LISTENPORT", "/listenPort")],
+        ),
+        Kind::BGPPeer => (
+            vec![
+                ("NAME", NAME),
+                ("PEERIP", "/peerIP"),
+                ("NODE", "/node"),
+                ("ASN", "/asNumber"),
+            ],
+            &[
+                ("NODESELECTOR", "/nodeSelector"),
+                ("PEERSELECTOR", "/peerSelector"),
+            ],
+        ),
+        Kind::IPAMBlock => (
+            vec![
+                ("NAME", NAME),
+                ("CIDR", "/cidr"),
+                ("AFFINITY", "/affinity"),
+                ("IN USE", ALLOCATED),
+            ],
+            &[("SEQUENCE", "/sequenceNumber")],
+        ),
+        Kind::BlockAffinity => (
+            vec![
+                ("NAME", NAME),
+                ("NODE", "/node"),
+                ("CIDR", "/cidr"),
+                ("STATE", "/state"),
+            ],
+            &[("DELETED", "/deleted")],
+        ),
+        Kind::IPAMHandle => (
+            vec![("NAME", NAME), ("BLOCKS", "/block")],
+            &[("HANDLE", "/handleID")],
+        ),
+        Kind::IPAMConfig => (
+            vec![
+                ("NAME", NAME),
+                ("STRICTAFFINITY", "/strictAffinity"),
+                ("AUTOALLOCATEBLOCKS", "/autoAllocateBlocks"),
+                ("MAXBLOCKSPERHOST", "/maxBlocksPerHost"),
+            ],
+            &[],
+        ),
+        Kind::WorkloadEndpoint => (
+            vec![
+                ("NAMESPACE", NAMESPACE),
+                ("WORKLOAD", "/pod"),
+                ("NODE", "/node"),
+                ("NETWORKS", "/ipNetworks"),
+                ("INTERFACE", "/interfaceName"),
+            ],
+            &[
+                ("NAME", NAME),
+                ("MAC", "/mac"),
+                ("CONTAINER", "/containerID"),
+            ],
+        ),
+    };
+    if wide {
+        columns.extend(more);
+    }
+    columns
+}
+
+fn cell(object: &Object, place: &str) -> String {
+    match place {
+        NAME => object.key.name.clone(),
+        NAMESPACE => object.key.namespace.clone().unwrap_or_default(),
+        ALLOCATED => allocated(&object.spec),
+        pointer => object.spec.pointer(pointer).map_or_else(String::new, text),
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(","),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(key, value)| format!("{key}={}", text(value)))
+            .collect::<Vec<_>>()
+            .join(","),
+        other => other.to_string(),
+    }
+}
+
+fn allocated(spec: &Value) -> String {
+    let Some(allocations) = spec["allocations"].as_array() else {
+        return String::new();
+    };
+    let used = allocations.iter().filter(|entry| !entry.is_null()).count();
+    format!("{used} of {}", allocations.len())
+}
+
+const NAME: &str = "name";
+const NAMESPACE: &str = "namespace";
+const ALLOCATED: &str = "allocated";
+
+#[cfg(test)]
+mod tests;

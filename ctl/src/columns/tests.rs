@@ -1,0 +1,81 @@
+//! Columns of each kind.
+
+use caracal_datastore::manifest;
+
+use super::*;
+
+fn objects(text: &str) -> Vec<Object> {
+    manifest::parse("test", text).into_objects().unwrap()
+}
+
+const POOLS: &str = "
+apiVersion: projectcalico.org/v3
+kind: IPPool
+metadata: {name: default}
+spec: {cidr: 10.233.0.0/16, ipipMode: CrossSubnet, natOutgoing: true, nodeSelector: all()}
+---
+apiVersion: projectcalico.org/v3
+kind: IPPool
+metadata: {name: six}
+spec: {cidr: 'fd00:1::/64', nodeSelector: rack == 'a'}
+";
+
+#[test]
+fn pools_look_as_calicoctl_shows_them() {
+    assert_eq!(
+        table(Kind::IPPool, &objects(POOLS), false),
+        "\
+NAME      CIDR            SELECTOR
+default   10.233.0.0/16   all()
+six       fd00:1::/64     rack == 'a'
+"
+    );
+    assert_eq!(
+        table(Kind::IPPool, &objects(POOLS), true),
+        "\
+NAME      CIDR            SELECTOR      NAT    IPIPMODE      VXLANMODE   DISABLED   DISABLEBGPEXPORT
+default   10.233.0.0/16   all()         true   CrossSubnet
+six       fd00:1::/64     rack == 'a'
+"
+    );
+}
+
+#[test]
+fn an_empty_kind_says_so() {
+    assert_eq!(table(Kind::BGPPeer, &[], false), "No BGPPeer found.\n");
+}
+
+#[test]
+fn every_kind_has_columns_and_wide_never_fewer() {
+    for kind in Kind::all() {
+        let (few, many) = (columns(*kind, false), columns(*kind, true));
+        assert_eq!(few[..], many[..few.len()], "{kind}");
+        assert!(
+            few.iter()
+                .any(|(_, place)| *place == NAME || *place == NAMESPACE),
+            "{kind}"
+        );
+    }
+}
+
+#[test]
+fn nodes_endpoints_and_blocks_show_what_is_inside() {
+    let text = "
+apiVersion: projectcalico.org/v3
+kind: Node
+metadata: {name: n1}
+spec: {bgp: {asNumber: 64512, ipv4Address: 172.31.0.1/24}}
+";
+    assert_eq!(
+        table(Kind::Node, &objects(text), false),
+        "NAME   ASN     IPV4            IPV6\nn1     64512   172.31.0.1/24\n"
+    );
+    let block = Object {
+        spec: serde_json::json!({"cidr": "10.0.0.0/30", "affinity": "host:n1", "allocations": [0, null, 0, null]}),
+        ..objects(text)[0].clone()
+    };
+    assert_eq!(
+        table(Kind::IPAMBlock, &[block], false),
+        "NAME   CIDR          AFFINITY   IN USE\nn1     10.0.0.0/30   host:n1    2 of 4\n"
+    );
+}

@@ -1,0 +1,181 @@
+//! `node status` and `peers`.
+
+use caracal_agent_api::{Peer, Status};
+use serde::Serialize;
+
+use crate::table::{Table, duration, or_dash};
+
+/// What `node status` shows.
+#[derive(Debug, Serialize)]
+pub(crate) struct NodeStatus {
+    /// The node.
+    pub(crate) status: Status,
+    /// Its peers.
+    pub(crate) peers: Vec<Peer>,
+}
+
+/// For people: how the node is, then the sessions as `calicoctl` shows them.
+pub(crate) fn status(report: &NodeStatus, wide: bool) -> String {
+    let mut out = heading(&report.status);
+    for (family, ipv4) in [("IPv4", true), ("IPv6", false)] {
+        let peers: Vec<&Peer> = report
+            .peers
+            .iter()
+            .filter(|peer| peer.address.is_ipv4() == ipv4)
+            .collect();
+        out.push_str(&format!("\n{family} BGP status\n"));
+        if peers.is_empty() {
+            out.push_str(&format!("No {family} peers found.\n"));
+        } else {
+            out.push_str(&sessions(&peers, wide));
+        }
+    }
+    out
+}
+
+fn heading(status: &Status) -> String {
+    let ready = if status.ready { "ready" } else { "not ready" };
+    let mut lines = vec![format!(
+        "Node {} is {ready}; agent {} has been up for {}.",
+        status.node,
+        status.version,
+        duration(status.uptime_seconds)
+    )];
+    for reason in &status.not_ready_because {
+        lines.push(format!("  not ready: {reason}"));
+    }
+    let addresses: Vec<String> = [status.ipv4, status.ipv6]
+        .iter()
+        .flatten()
+        .map(ToString::to_string)
+        .collect();
+    lines.push(format!(
+        "AS {}, router ID {}, address {}",
+        status.asn,
+        or_dash(status.router_id),
+        if addresses.is_empty() {
+            "-".to_owned()
+        } else {
+            addresses.join(" and ")
+        }
+    ));
+    lines.push(format!(
+        "Datastore {}; {} of {} peers established; {}, {}",
+        if status.datastore_in_sync {
+            "in sync"
+        } else {
+            "not in sync"
+        },
+        status.peers_established,
+        status.peers_configured,
+        counted(status.endpoints, "endpoint"),
+        counted(status.blocks.len(), "block"),
+    ));
+    if let Some(fib) = &status.fib {
+        lines.push(format!(
+            "Kernel: {} of {} routes; {} pending, {} failed, {} stale",
+            fib.actual, fib.desired, fib.pending, fib.failed, fib.stale
+        ));
+    }
+    for condition in &status.conditions {
+        lines.push(format!(
+            "Condition {}: {}",
+            condition.name, condition.message
+        ));
+    }
+    lines.join("\n") + "\n"
+}
+
+fn sessions(peers: &[&Peer], wide: bool) -> String {
+    let mut heading = vec!["PEER ADDRESS", "PEER TYPE", "STATE", "SINCE", "INFO"];
+    if wide {
+        heading.splice(1..1, ["NAME", "AS"]);
+    }
+    let mut table = Table::new(heading);
+    for peer in peers {
+        let mut cells = vec![
+            peer.address.to_string(),
+            peer.peer_type.clone(),
+            word_of(&peer.state).to_owned(),
+            duration(peer.state_seconds),
+            info(peer),
+        ];
+        if wide {
+            cells.splice(1..1, [peer.name.clone(), peer.remote_asn.to_string()]);
+        }
+        table.row(cells);
+    }
+    table.framed()
+}
+
+/// BIRD's word for the state, which readers of this table know.
+fn word_of(state: &str) -> &'static str {
+    match state {
+        "Established" => "up",
+        "Idle" => "down",
+        _ => "start",
+    }
+}
+
+fn info(peer: &Peer) -> String {
+    match &peer.last_error {
+        Some(error) if peer.state != "Established" => format!("{}: {error}", peer.state),
+        _ => peer.state.clone(),
+    }
+}
+
+/// `peers`, for people.
+pub(crate) fn peers(peers: &Vec<Peer>, wide: bool) -> String {
+    if peers.is_empty() {
+        return "No peers found.\n".to_owned();
+    }
+    let mut heading = vec![
+        "NAME", "ADDRESS", "AS", "STATE", "SINCE", "RECEIVED", "ACCEPTED", "SENT", "FLAPS",
+    ];
+    if wide {
+        heading.extend([
+            "STALE",
+            "ROUTER ID",
+            "HOLD",
+            "FAMILIES",
+            "MESSAGES IN",
+            "MESSAGES OUT",
+        ]);
+    }
+    heading.push("LAST ERROR");
+    let mut table = Table::new(heading);
+    for peer in peers {
+        let mut cells = vec![
+            peer.name.clone(),
+            peer.address.to_string(),
+            peer.remote_asn.to_string(),
+            peer.state.clone(),
+            duration(peer.state_seconds),
+            peer.prefixes_received.to_string(),
+            peer.prefixes_accepted.to_string(),
+            peer.prefixes_sent.to_string(),
+            peer.flaps.to_string(),
+        ];
+        if wide {
+            cells.extend([
+                peer.prefixes_stale.to_string(),
+                or_dash(peer.router_id),
+                or_dash(peer.hold_time_seconds.map(duration)),
+                peer.families.join(","),
+                peer.messages_received.to_string(),
+                peer.messages_sent.to_string(),
+            ]);
+        }
+        cells.push(peer.last_error.clone().unwrap_or_default());
+        table.row(cells);
+    }
+    table.columns()
+}
+
+fn counted(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
+
+#[cfg(test)]
+mod tests;

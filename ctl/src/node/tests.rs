@@ -1,0 +1,158 @@
+//! Golden reports of a node.
+
+use caracal_agent_api::{Condition, FibSummary};
+
+use super::*;
+
+fn peer(address: &str, peer_type: &str, state: &str, error: Option<&str>) -> Peer {
+    Peer {
+        name: format!("Mesh_{}", address.replace(['.', ':'], "_")),
+        peer_type: peer_type.to_owned(),
+        address: address.parse().unwrap(),
+        remote_asn: 64512,
+        local_asn: 64512,
+        state: state.to_owned(),
+        state_seconds: 3_725,
+        router_id: Some("172.31.0.2".parse().unwrap()),
+        hold_time_seconds: Some(90),
+        families: vec!["ipv4-unicast".to_owned(), "ipv6-unicast".to_owned()],
+        prefixes_received: 12,
+        prefixes_accepted: 11,
+        prefixes_stale: 0,
+        prefixes_sent: 3,
+        flaps: 1,
+        messages_received: 400,
+        messages_sent: 401,
+        last_error: error.map(str::to_owned),
+    }
+}
+
+fn healthy() -> Status {
+    Status {
+        node: "n1".to_owned(),
+        version: "0.1.0".to_owned(),
+        uptime_seconds: 7_380,
+        ipv4: Some("172.31.0.1/24".parse().unwrap()),
+        ipv6: None,
+        asn: 64512,
+        router_id: Some("172.31.0.1".parse().unwrap()),
+        ready: true,
+        not_ready_because: Vec::new(),
+        datastore_in_sync: true,
+        peers_established: 1,
+        peers_configured: 2,
+        blocks: vec!["10.233.1.0/26".parse().unwrap()],
+        endpoints: 2,
+        fib: Some(FibSummary {
+            desired: 5,
+            actual: 5,
+            ..FibSummary::default()
+        }),
+        conditions: Vec::new(),
+    }
+}
+
+fn report() -> NodeStatus {
+    NodeStatus {
+        status: healthy(),
+        peers: vec![
+            peer(
+                "172.31.0.2",
+                "node-to-node mesh",
+                "Established",
+                Some("hold timer expired"),
+            ),
+            peer(
+                "172.31.9.9",
+                "global",
+                "Connect",
+                Some("connection refused"),
+            ),
+        ],
+    }
+}
+
+#[test]
+fn a_healthy_node_is_told_as_calicoctl_tells_it() {
+    assert_eq!(
+        status(&report(), false),
+        "\
+Node n1 is ready; agent 0.1.0 has been up for 2h3m.
+AS 64512, router ID 172.31.0.1, address 172.31.0.1/24
+Datastore in sync; 1 of 2 peers established; 2 endpoints, 1 block
+Kernel: 5 of 5 routes; 0 pending, 0 failed, 0 stale
+
+IPv4 BGP status
++--------------+-------------------+-------+-------+-----------------------------+
+| PEER ADDRESS | PEER TYPE         | STATE | SINCE | INFO                        |
++--------------+-------------------+-------+-------+-----------------------------+
+| 172.31.0.2   | node-to-node mesh | up    | 1h2m  | Established                 |
+| 172.31.9.9   | global            | start | 1h2m  | Connect: connection refused |
++--------------+-------------------+-------+-------+-----------------------------+
+
+IPv6 BGP status
+No IPv6 peers found.
+"
+    );
+}
+
+#[test]
+fn a_node_in_trouble_says_why_before_anything_else() {
+    let mut report = report();
+    report.status.ready = false;
+    report.status.not_ready_because = vec!["2 routes are pending".to_owned()];
+    report.status.conditions = vec![Condition {
+        name: "NoIpip".to_owned(),
+        message: "the kernel has no ipip: 3 routes of pool default wait for tunl0".to_owned(),
+    }];
+    let text = status(&report, false);
+    assert!(
+        text.starts_with(
+            "Node n1 is not ready; agent 0.1.0 has been up for 2h3m.\n  not ready: 2 routes are pending\n"
+        ),
+        "{text}"
+    );
+    assert!(
+        text.contains(
+            "\nCondition NoIpip: the kernel has no ipip: 3 routes of pool default wait for tunl0\n"
+        ),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_reflector_has_no_kernel_to_tell_of() {
+    let mut report = report();
+    report.status.fib = None;
+    assert!(!status(&report, false).contains("Kernel"));
+}
+
+#[test]
+fn ipv6_peers_have_a_table_of_their_own() {
+    let mut report = report();
+    report.peers = vec![peer("fd00::2", "global", "Idle", None)];
+    let text = status(&report, true);
+    assert!(
+        text.contains("IPv4 BGP status\nNo IPv4 peers found.\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("| fd00::2      | Mesh_fd00__2 | 64512 | global    | down  | 1h2m  | Idle |"),
+        "{text}"
+    );
+}
+
+#[test]
+fn peers_have_counters() {
+    assert_eq!(
+        peers(&report().peers, false),
+        "\
+NAME              ADDRESS      AS      STATE         SINCE   RECEIVED   ACCEPTED   SENT   FLAPS   LAST ERROR
+Mesh_172_31_0_2   172.31.0.2   64512   Established   1h2m    12         11         3      1       hold timer expired
+Mesh_172_31_9_9   172.31.9.9   64512   Connect       1h2m    12         11         3      1       connection refused
+"
+    );
+    let wide = peers(&report().peers, true);
+    assert!(wide.contains("ipv4-unicast,ipv6-unicast"), "{wide}");
+    assert_eq!(peers(&Vec::new(), false), "No peers found.\n");
+}

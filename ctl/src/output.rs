@@ -1,0 +1,47 @@
+//! What a command prints: put together first, written once.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::cli::Format;
+use crate::failure::{Failure, Sort};
+
+/// A report in the format that was asked for; `people` makes the table, wide or not.
+pub(crate) fn report<T: Serialize>(
+    report: &T,
+    format: Format,
+    people: impl FnOnce(&T, bool) -> String,
+) -> Result<String, Failure> {
+    match format {
+        Format::Table => Ok(people(report, false)),
+        Format::Wide => Ok(people(report, true)),
+        Format::Json => json(report),
+        Format::Yaml => yaml(report),
+    }
+}
+
+/// Indented, for eyes as well as for programs.
+pub(crate) fn json<T: Serialize>(value: &T) -> Result<String, Failure> {
+    serde_json::to_string_pretty(value)
+        .map(|text| text + "\n")
+        .map_err(|error| Failure::new(Sort::Failed, format!("cannot print as JSON: {error}")))
+}
+
+/// As JSON, in YAML; words that an older reader of YAML takes for something else (`no`, `12:30`) are quoted.
+pub(crate) fn yaml<T: Serialize>(value: &T) -> Result<String, Failure> {
+    serde_saphyr::to_string(value)
+        .map_err(|error| Failure::new(Sort::Failed, format!("cannot print as YAML: {error}")))
+}
+
+/// Writes. A reader that has gone (`caracalctl routes | head`) has seen what it wanted.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(
+            Sort::Failed,
+            format!("cannot write to standard output: {error}"),
+        )),
+        _ => Ok(()),
+    }
+}

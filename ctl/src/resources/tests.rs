@@ -1,0 +1,239 @@
+//! The verbs, against a store in memory.
+
+use std::path::PathBuf;
+
+use caracal_datastore::MemoryDatastore;
+
+use super::*;
+use crate::failure::Failure;
+
+fn store() -> Arc<dyn Datastore> {
+    Arc::new(MemoryDatastore::new())
+}
+
+/// A file that lives as long as the value.
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    file
+}
+
+fn pool(name: &str, cidr: &str, more: &str) -> String {
+    format!(
+        "apiVersion: projectcalico.org/v3\nkind: IPPool\nmetadata: {{name: '{name}'}}\nspec: {{cidr: {cidr}{more}}}\n"
+    )
+}
+
+async fn run(store: &Arc<dyn Datastore>, verb: Verb, text: &str) -> Result<Outcome, Failure> {
+    let file = file(text);
+    write(store, verb, &[file.path().to_path_buf()]).await
+}
+
+async fn said(store: &Arc<dyn Datastore>, verb: Verb, text: &str) -> String {
+    let outcome = run(store, verb, text).await.unwrap();
+    assert!(outcome.failure.is_none(), "{outcome:?}");
+    outcome.text
+}
+
+#[tokio::test]
+async fn apply_says_what_became_of_each_object() {
+    let store = store();
+    let two = format!(
+        "{}---\n{}",
+        pool("a", "10.1.0.0/16", ""),
+        pool("b", "10.2.0.0/16", "")
+    );
+    assert_eq!(
+        said(&store, Verb::Apply, &two).await,
+        "IPPool a created\nIPPool b created\n"
+    );
+    assert_eq!(
+        said(&store, Verb::Apply, &two).await,
+        "IPPool a unchanged\nIPPool b unchanged\n"
+    );
+    let changed = pool("a", "10.1.0.0/16", ", ipipMode: Always");
+    assert_eq!(
+        said(&store, Verb::Apply, &changed).await,
+        "IPPool a configured\n"
+    );
+    let stored = store
+        .get(&Key::new(Kind::IPPool, "a"))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(stored.spec["ipipMode"], "Always");
+}
+
+#[tokio::test]
+async fn nothing_is_written_when_anything_is_wrong() {
+    let store = store();
+    let text = format!(
+        "{}---\n{}",
+        pool("good", "10.1.0.0/16", ""),
+        pool("bad", "10.2.0.1/16", "")
+    );
+    let failure = run(&store, Verb::Apply, &text).await.unwrap_err();
+    assert_eq!(failure.sort, Sort::Failed);
+    assert_eq!(failure.words.len(), 1);
+    assert!(
+        failure.words[0].contains("IPPool bad") && failure.words[0].contains("spec.cidr"),
+        "{failure}"
+    );
+    assert!(store.list(Kind::IPPool).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn pools_that_overlap_or_change_their_shape_are_refused() {
+    let store = store();
+    said(&store, Verb::Apply, &pool("a", "10.1.0.0/16", "")).await;
+    let refused = |text: String| {
+        let store = Arc::clone(&store);
+        async move { run(&store, Verb::Apply, &text).await.unwrap_err().words }
+    };
+    assert_eq!(
+        refused(pool("b", "10.1.2.0/24", "")).await,
+        ["IPPool b: spec.cidr: 10.1.2.0/24 overlaps 10.1.0.0/16 of IPPool a"]
+    );
+    assert_eq!(
+        refused(pool("a", "10.7.0.0/16", "")).await,
+        ["IPPool a: spec.cidr: 10.1.0.0/16 cannot become 10.7.0.0/16: make another pool"]
+    );
+    assert_eq!(
+        refused(pool("a", "10.1.0.0/16", ", blockSize: 28")).await,
+        ["IPPool a: spec.blockSize: 26 cannot become 28: make another pool"]
+    );
+    // The default said aloud is no change of shape.
+    said(
+        &store,
+        Verb::Apply,
+        &pool("a", "10.1.0.0/16", ", blockSize: 26"),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn create_and_replace_insist_on_what_is_there() {
+    let store = store();
+    let text = pool("a", "10.1.0.0/16", "");
+    let missing = run(&store, Verb::Replace, &text)
+        .await
+        .unwrap()
+        .failure
+        .unwrap();
+    assert_eq!(missing.sort, Sort::NotFound);
+    assert_eq!(missing.words, ["IPPool a does not exist"]);
+    assert_eq!(
+        said(&store, Verb::Create, &text).await,
+        "IPPool a created\n"
+    );
+    let exists = run(&store, Verb::Create, &text)
+        .await
+        .unwrap()
+        .failure
+        .unwrap();
+    assert_eq!(exists.sort, Sort::Failed);
+    assert_eq!(exists.words, ["IPPool a exists already"]);
+    assert_eq!(
+        said(
+            &store,
+            Verb::Replace,
+            &pool("a", "10.1.0.0/16", ", disabled: true")
+        )
+        .await,
+        "IPPool a configured\n"
+    );
+}
+
+#[tokio::test]
+async fn what_get_prints_apply_takes_back_unchanged() {
+    let store = store();
+    let text = format!(
+        "{}---\n{}",
+        pool("no", "10.1.0.0/16", ""),
+        pool("b", "10.2.0.0/16", "")
+    );
+    said(&store, Verb::Apply, &text).await;
+    let args = |output| GetArgs {
+        kind: "pools".to_owned(),
+        names: Vec::new(),
+        namespace: None,
+        output,
+    };
+    for format in [GetFormat::Yaml, GetFormat::Json] {
+        let printed = get(&store, &args(format)).await.unwrap().text;
+        assert_eq!(
+            said(&store, Verb::Apply, &printed).await,
+            "IPPool b unchanged\nIPPool no unchanged\n"
+        );
+    }
+    assert_eq!(
+        get(&store, &args(GetFormat::Name)).await.unwrap().text,
+        "IPPool/b\nIPPool/no\n"
+    );
+}
+
+#[tokio::test]
+async fn kinds_that_are_not_used_here_are_passed_over_aloud() {
+    let store = store();
+    let outcome = run(
+        &store,
+        Verb::Apply,
+        "apiVersion: projectcalico.org/v3\nkind: FelixConfiguration\nmetadata: {name: default}\nspec: {}\n",
+    )
+    .await
+    .unwrap();
+    assert_eq!(outcome.text, "");
+    assert!(
+        outcome.notes[0].ends_with(":1: FelixConfiguration is passed over: not used here"),
+        "{:?}",
+        outcome.notes
+    );
+}
+
+#[tokio::test]
+async fn what_is_missing_is_named_and_the_rest_is_done() {
+    let store = store();
+    said(&store, Verb::Apply, &pool("a", "10.1.0.0/16", "")).await;
+    let got = get(
+        &store,
+        &GetArgs {
+            kind: "IPPool".to_owned(),
+            names: vec!["a".to_owned(), "zz".to_owned()],
+            namespace: None,
+            output: GetFormat::Name,
+        },
+    )
+    .await
+    .unwrap();
+    assert_eq!(got.text, "IPPool/a\n");
+    assert_eq!(got.failure.unwrap().sort, Sort::NotFound);
+
+    let args = |skip_not_exists| DeleteArgs {
+        kind: Some("ippool".to_owned()),
+        names: vec!["zz".to_owned(), "a".to_owned()],
+        filename: Vec::new(),
+        namespace: None,
+        skip_not_exists,
+    };
+    let deleted = delete(&store, &args(false)).await.unwrap();
+    assert_eq!(deleted.text, "IPPool a deleted\n");
+    assert_eq!(deleted.failure.unwrap().words, ["IPPool zz does not exist"]);
+    assert!(delete(&store, &args(true)).await.unwrap().failure.is_none());
+}
+
+#[tokio::test]
+async fn a_folder_is_read_in_order_and_an_empty_one_is_an_error() {
+    let store = store();
+    let folder = tempfile::tempdir().unwrap();
+    let sources = [PathBuf::from(folder.path())];
+    let empty = write(&store, Verb::Apply, &sources).await.unwrap_err();
+    assert!(
+        empty.words[0].ends_with("has no .yaml, .yml or .json file"),
+        "{empty}"
+    );
+    std::fs::write(folder.path().join("2.yml"), pool("b", "10.2.0.0/16", "")).unwrap();
+    std::fs::write(folder.path().join("1.yaml"), pool("a", "10.1.0.0/16", "")).unwrap();
+    std::fs::write(folder.path().join("README.md"), "not this").unwrap();
+    let outcome = write(&store, Verb::Apply, &sources).await.unwrap();
+    assert_eq!(outcome.text, "IPPool a created\nIPPool b created\n");
+}

@@ -1,0 +1,178 @@
+//! caracalctl as a person or a script sees it: a process, its output and its exit code.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests are tests too"
+)]
+
+#[path = "../../../cni/tests/plugin/agent.rs"]
+mod agent;
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use agent::FakeAgent;
+use serde_json::{Value, json};
+
+/// Exit code, standard output, standard error.
+fn run(folder: &Path, args: &[&str]) -> (i32, String, String) {
+    run_with(folder, args, "")
+}
+
+fn run_with(folder: &Path, args: &[&str], input: &str) -> (i32, String, String) {
+    let mut child = command(folder)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It may end without reading.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    (
+        output.status.code().unwrap_or(-1),
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+fn command(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_caracalctl"));
+    command
+        .env_clear()
+        .env("CARACAL_SOCKET", folder.join("agent.sock"))
+        .env("CARACAL_DATASTORE", folder.join("store"));
+    command
+}
+
+/// An agent that answers with a small node.
+fn kind(path: &str, _body: &Value) -> (u16, Value) {
+    let reply = match path {
+        "/v1/status" => json!({
+            "node": "n1", "version": "0.1.0", "uptimeSeconds": 5, "ipv4": "172.31.0.1/24", "ipv6": null,
+            "asn": 64512, "routerId": "172.31.0.1", "ready": true, "notReadyBecause": [],
+            "datastoreInSync": true, "peersEstablished": 0, "peersConfigured": 0, "blocks": [],
+            "endpoints": 0, "fib": null, "conditions": [],
+        }),
+        "/v1/routes" => json!([{"prefix": "10.233.1.0/26", "paths": []}]),
+        "/v1/peers" | "/v1/fib" | "/v1/endpoints" => json!([]),
+        other => return (404, json!({"error": format!("{other}: no such request")})),
+    };
+    (200, reply)
+}
+
+#[test]
+fn commands_about_the_node_ask_the_agent() {
+    let folder = tempfile::tempdir().unwrap();
+    let agent = FakeAgent::start(folder.path(), kind);
+    for (args, line) in [
+        (
+            vec!["node", "status"],
+            "Node n1 is ready; agent 0.1.0 has been up for 5s.",
+        ),
+        (vec!["peers"], "No peers found."),
+        (vec!["fib"], "No routes."),
+        (vec!["endpoints"], "No endpoints."),
+        (vec!["version"], "Client version: 0.1.0"),
+    ] {
+        let (exit, stdout, stderr) = run(folder.path(), &args);
+        assert_eq!((exit, stderr.as_str()), (0, ""), "{args:?}");
+        assert_eq!(stdout.lines().next(), Some(line), "{args:?}");
+    }
+    let asked: Vec<String> = agent.asked().into_iter().map(|(path, _)| path).collect();
+    assert_eq!(
+        asked,
+        [
+            "/v1/status",
+            "/v1/peers",
+            "/v1/peers",
+            "/v1/fib",
+            "/v1/endpoints",
+            "/v1/status"
+        ]
+    );
+    let (_, stdout, _) = run(folder.path(), &["node", "status", "-o", "json"]);
+    let report: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(report["status"]["node"], "n1");
+    let (_, stdout, _) = run(folder.path(), &["version", "-o", "yaml"]);
+    assert_eq!(stdout, "client: \"0.1.0\"\nagent: \"0.1.0\"\nnode: n1\n");
+}
+
+#[test]
+fn exit_codes_mean_something() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("agent.sock").display().to_string();
+    // 4: nobody there, and which socket.
+    let (exit, stdout, stderr) = run(folder.path(), &["peers"]);
+    assert_eq!((exit, stdout.as_str()), (4, ""));
+    assert_eq!(
+        stderr,
+        format!("caracalctl: no agent on {socket}: No such file or directory (os error 2)\n")
+    );
+    let (exit, stdout, _) = run(folder.path(), &["version"]);
+    assert_eq!((exit, stdout.as_str()), (4, "Client version: 0.1.0\n"));
+    assert_eq!(run(folder.path(), &["version", "--client"]).0, 0);
+    let (exit, _, stderr) = run(folder.path(), &["get", "nodes"]);
+    assert_eq!(exit, 4);
+    assert!(
+        stderr.starts_with("caracalctl: datastore ") && stderr.contains("/store: "),
+        "{stderr}"
+    );
+    // 2: usage.
+    assert_eq!(run(folder.path(), &["frobnicate"]).0, 2);
+    assert_eq!(run(folder.path(), &[]).0, 2);
+    // 3: not found; 1: refused.
+    let _agent = FakeAgent::start(folder.path(), kind);
+    let (exit, _, stderr) = run(folder.path(), &["routes", "10.9.9.9"]);
+    assert_eq!(
+        (exit, stderr.as_str()),
+        (3, "caracalctl: no route to 10.9.9.9\n")
+    );
+    assert_eq!(run(folder.path(), &["routes", "n1"]).0, 2);
+}
+
+#[test]
+fn an_agent_that_cannot_now_is_unavailable_and_one_that_refuses_is_a_failure() {
+    for (status, code) in [(503, 4), (400, 1)] {
+        let folder = tempfile::tempdir().unwrap();
+        let _agent = FakeAgent::start(folder.path(), move |_, _| {
+            (status, json!({"error": "not now"}))
+        });
+        let (exit, _, stderr) = run(folder.path(), &["fib"]);
+        assert_eq!((exit, stderr.as_str()), (code, "caracalctl: not now\n"));
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let _agent = FakeAgent::start(folder.path(), kind);
+    for args in [vec!["node", "status"], vec!["--help"]] {
+        let mut child = command(folder.path())
+            .args(&args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{args:?}");
+    }
+}
+
+#[test]
+fn help_teaches_by_examples() {
+    let folder = tempfile::tempdir().unwrap();
+    for args in [
+        vec!["--help"],
+        vec!["apply", "--help"],
+        vec!["ipam", "show", "--help"],
+    ] {
+        let (exit, stdout, _) = run(folder.path(), &args);
+        assert_eq!(exit, 0);
+        assert!(stdout.contains("Examples:\n  caracalctl "), "{stdout}");
+    }
+}
