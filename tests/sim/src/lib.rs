@@ -1,1 +1,48 @@
-//! Skeleton.
+//! Many speakers in one process, virtual time and seeded faults.
+//!
+//! ```text
+//!   Plan::new(seed) ──► World: speakers, pipes, one heap of events ──► quiet ──► oracle::check
+//!    topology             time jumps from event to event                          what every Loc-RIB
+//!    faults, churn        bytes are delayed, held back, lost with their pipe      must be now
+//! ```
+//!
+//! A seed is a whole story: which speakers there are, which prefixes come and go, which connections break,
+//! who is cut off, who restarts and how. When the faults are over and some time has passed, only the present
+//! counts: what every speaker knows is a function of who originates what ([`oracle`]).
+//!
+//! The same seed gives the same story to the octet: [`Outcome::trace`] is a hash of all that was delivered.
+
+pub mod oracle;
+pub mod plan;
+mod rng;
+pub mod world;
+
+pub use plan::{Plan, Topology};
+pub use world::World;
+
+use std::time::Duration;
+
+/// What came of a story that ended well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// Hash of everything that was delivered, when and where.
+    pub trace: u64,
+    /// Sessions that came up, counted at both ends.
+    pub sessions: u64,
+    /// Sessions that came up and went down again.
+    pub flaps: u64,
+    /// Pieces of bytes delivered.
+    pub deliveries: u64,
+}
+
+/// Lives through a plan. `Err` says what is not as it should be, and names the seed.
+pub fn run(plan: &Plan) -> Result<Outcome, String> {
+    let mut world = World::new(plan);
+    world.run_until(plan.quiet_at + QUIET_TIME);
+    let seed = plan.seed;
+    oracle::check(&world).map_err(|wrong| format!("seed {seed} ({:?}): {wrong}", plan.topology))?;
+    Ok(world.outcome())
+}
+
+/// Long enough for hold timers, retries and restart times to run out one after the other.
+const QUIET_TIME: Duration = Duration::from_secs(90);

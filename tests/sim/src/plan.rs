@@ -1,0 +1,273 @@
+//! A story before it is lived: who is there, and what will happen to them.
+
+use std::time::Duration;
+
+use caracal_bgp::{LocalPath, Time};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use crate::rng::Rng;
+
+/// Who has a session with whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topology {
+    /// Everybody with everybody (iBGP).
+    Mesh {
+        /// How many.
+        speakers: usize,
+    },
+    /// Clients with each reflector, and the reflectors with one another (RFC 4456).
+    Reflectors {
+        /// The first so many speakers.
+        reflectors: usize,
+        /// All others.
+        clients: usize,
+    },
+}
+
+/// All that will happen.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Where everything comes from.
+    pub seed: u64,
+    /// Who is there.
+    pub topology: Topology,
+    /// What happens when, in order.
+    pub steps: Vec<(Time, Step)>,
+    /// From here on nothing is broken any more.
+    pub quiet_at: Time,
+}
+
+/// Something happens. Speakers are indices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// A prefix is there or has other attributes.
+    Originate(usize, IpNet, LocalPath),
+    /// A prefix is gone.
+    Withdraw(usize, IpNet),
+    /// A connection between the two, if there is one, is reset, and both are told.
+    Reset(usize, usize),
+    /// The same, but the second learns it only when it says something.
+    HalfOpen(usize, usize),
+    /// Nothing passes between `from` and the others until `until`.
+    Partition {
+        /// One side.
+        from: Vec<usize>,
+        /// When it heals.
+        until: Time,
+    },
+    /// Nothing leaves the speaker's sockets until then: its peers do not read.
+    Clog(usize, Time),
+    /// The process dies.
+    Kill(usize),
+    /// The process is back; `restarting`: with its forwarding state kept (RFC 4724).
+    Start {
+        /// Who.
+        speaker: usize,
+        /// As `SpeakerConfig::restarting`.
+        restarting: bool,
+    },
+    /// The process ends in peace, with or without NOTIFICATION.
+    ShutDown {
+        /// Who.
+        speaker: usize,
+        /// As the argument of `Speaker::shut_down`.
+        keep_forwarding: bool,
+    },
+}
+
+impl Topology {
+    /// How many speakers.
+    pub fn speakers(self) -> usize {
+        match self {
+            Topology::Mesh { speakers } => speakers,
+            Topology::Reflectors {
+                reflectors,
+                clients,
+            } => reflectors + clients,
+        }
+    }
+
+    /// Whether the two have a session.
+    pub fn are_peers(self, a: usize, b: usize) -> bool {
+        match self {
+            Topology::Mesh { .. } => a != b,
+            Topology::Reflectors { reflectors, .. } => a != b && a.min(b) < reflectors,
+        }
+    }
+
+    /// Whether `of` is a client of `speaker`.
+    pub fn is_client(self, speaker: usize, of: usize) -> bool {
+        match self {
+            Topology::Mesh { .. } => false,
+            Topology::Reflectors { reflectors, .. } => speaker < reflectors && of >= reflectors,
+        }
+    }
+}
+
+impl Plan {
+    /// The story of a seed: half a minute in which `events_percent` of the usual goes wrong.
+    pub fn new(seed: u64, topology: Topology) -> Plan {
+        let mut author = Author {
+            rng: Rng::new(seed ^ 0x0123_4567_89ab_cdef),
+            speakers: topology.speakers(),
+            steps: Vec::new(),
+        };
+        author.prefixes();
+        author.churn();
+        author.faults();
+        let mut steps = author.steps;
+        // Stable: what happens at the same instant happens in the order written.
+        steps.sort_by_key(|(at, _)| *at);
+        Plan {
+            seed,
+            topology,
+            steps,
+            quiet_at: at(FAULTS_END),
+        }
+    }
+}
+
+struct Author {
+    rng: Rng,
+    speakers: usize,
+    steps: Vec<(Time, Step)>,
+}
+
+impl Author {
+    /// Everybody's own, before anything else.
+    fn prefixes(&mut self) {
+        for speaker in 0..self.speakers {
+            for number in 0..self.rng.within(1..3) {
+                let path = self.path();
+                self.steps.push((
+                    Time::ZERO,
+                    Step::Originate(speaker, own_prefix(speaker, number), path),
+                ));
+            }
+        }
+    }
+
+    /// Prefixes come, go, change, and some of them are originated by several.
+    fn churn(&mut self) {
+        let changes = self.rng.within(10..60);
+        for _ in 0..changes {
+            let (when, speaker) = (self.time(), self.speaker());
+            let prefix = match self.rng.below(3) {
+                0 => shared_prefix(self.rng.below(4)),
+                _ => own_prefix(speaker, self.rng.below(4)),
+            };
+            let step = if self.rng.chance(40) {
+                Step::Withdraw(speaker, prefix)
+            } else {
+                Step::Originate(speaker, prefix, self.path())
+            };
+            self.steps.push((when, step));
+        }
+    }
+
+    fn faults(&mut self) {
+        let faults = self.rng.within(2..12);
+        for _ in 0..faults {
+            let (when, speaker) = (self.time(), self.speaker());
+            match self.rng.below(9) {
+                0..3 => self
+                    .steps
+                    .push((when, Step::Reset(speaker, self.rng.index(self.speakers)))),
+                3 => self
+                    .steps
+                    .push((when, Step::HalfOpen(speaker, self.rng.index(self.speakers)))),
+                4 => {
+                    let many = self.rng.chance(30);
+                    let size = if many { self.speakers / 2 } else { 1 };
+                    let from = (0..size).map(|_| self.speaker()).collect();
+                    let until = self.later(when, 100..45_000);
+                    self.steps.push((when, Step::Partition { from, until }));
+                }
+                5 => {
+                    let until = self.later(when, 100..20_000);
+                    self.steps.push((when, Step::Clog(speaker, until)));
+                }
+                _ => self.restart(when, speaker),
+            }
+        }
+    }
+
+    fn restart(&mut self, when: Time, speaker: usize) {
+        let restarting = self.rng.chance(70);
+        self.steps.push((
+            when,
+            match self.rng.below(4) {
+                0 => Step::ShutDown {
+                    speaker,
+                    keep_forwarding: restarting,
+                },
+                _ => Step::Kill(speaker),
+            },
+        ));
+        // Sometimes longer than its helpers wait.
+        let pause = if self.rng.chance(80) {
+            50..3_000
+        } else {
+            10_000..30_000
+        };
+        let back = self.later(when, pause);
+        self.steps.push((
+            back,
+            Step::Start {
+                speaker,
+                restarting,
+            },
+        ));
+    }
+
+    fn path(&mut self) -> LocalPath {
+        LocalPath {
+            local_pref: self
+                .rng
+                .chance(30)
+                .then(|| 100 + 100 * self.rng.below(2) as u32),
+            med: self.rng.chance(20).then(|| self.rng.below(2) as u32),
+            communities: if self.rng.chance(20) {
+                vec![self.rng.below(4) as u32]
+            } else {
+                Vec::new()
+            },
+        }
+    }
+
+    fn speaker(&mut self) -> usize {
+        self.rng.index(self.speakers)
+    }
+
+    /// Most of what happens, happens after the sessions are up, and some before.
+    fn time(&mut self) -> Time {
+        at(Duration::from_millis(
+            self.rng.within(0..FAULTS_BEGIN_MAX.as_millis() as u64),
+        ))
+    }
+
+    fn later(&mut self, than: Time, millis: std::ops::Range<u64>) -> Time {
+        let later = than + Duration::from_millis(self.rng.within(millis));
+        later.min(at(FAULTS_END))
+    }
+}
+
+fn at(since_start: Duration) -> Time {
+    Time::ZERO + since_start
+}
+
+fn own_prefix(speaker: usize, number: u64) -> IpNet {
+    let block = speaker as u32 * 4 + number as u32;
+    if number == 3 {
+        let bits = (0xfd00_0010_0233 << 80) | (u128::from(block) << 6);
+        return Ipv6Net::new_assert(bits.into(), 122).into();
+    }
+    Ipv4Net::new_assert((0x0ae9_0000 + block * 64).into(), 26).into()
+}
+
+fn shared_prefix(number: u64) -> IpNet {
+    Ipv4Net::new_assert((0xc633_6400 + number as u32).into(), 32).into()
+}
+
+const FAULTS_BEGIN_MAX: Duration = Duration::from_secs(30);
+const FAULTS_END: Duration = Duration::from_secs(40);

@@ -1,0 +1,100 @@
+//! A thousand seeds. `CARACAL_SIM_SEEDS` says how many, `CARACAL_SIM_FIRST_SEED` where to begin,
+//! `CARACAL_SIM_SPEAKERS` how many speakers a mesh has.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use caracal_sim::{Outcome, Plan, Topology, run};
+
+#[test]
+fn a_mesh_with_faults_ends_in_the_state_that_its_prefixes_say() {
+    run_all(|seed| {
+        Plan::new(
+            seed,
+            Topology::Mesh {
+                speakers: mesh_size(seed),
+            },
+        )
+    });
+}
+
+#[test]
+fn clients_of_two_reflectors_with_faults_end_in_the_state_that_their_prefixes_say() {
+    run_all(|seed| {
+        Plan::new(
+            seed,
+            Topology::Reflectors {
+                reflectors: 2,
+                clients: 20,
+            },
+        )
+    });
+}
+
+#[test]
+fn the_same_seed_is_the_same_story_to_the_octet() {
+    for seed in 0..5 {
+        let plan = Plan::new(seed, Topology::Mesh { speakers: 20 });
+        let (first, second) = (run(&plan).unwrap(), run(&plan).unwrap());
+        assert_eq!(first, second, "seed {seed}");
+        let other = run(&Plan::new(seed + 100, plan.topology)).unwrap();
+        assert_ne!(first.trace, other.trace);
+    }
+}
+
+fn run_all(plan_of: impl Fn(u64) -> Plan + Sync) {
+    let (first, count) = (
+        number("CARACAL_SIM_FIRST_SEED", 0),
+        number("CARACAL_SIM_SEEDS", 1000),
+    );
+    let next = AtomicU64::new(first);
+    let failures = Mutex::new(Vec::new());
+    let total = Mutex::new((0, 0, 0));
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + count {
+                        return;
+                    }
+                    match run(&plan_of(seed)) {
+                        Ok(Outcome {
+                            sessions,
+                            flaps,
+                            deliveries,
+                            ..
+                        }) => {
+                            let mut total = total.lock().unwrap();
+                            *total = (total.0 + sessions, total.1 + flaps, total.2 + deliveries);
+                        }
+                        Err(wrong) => failures.lock().unwrap().push(wrong),
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap();
+    let (sessions, flaps, deliveries) = total.into_inner().unwrap();
+    println!("{count} seeds: {sessions} sessions up, {flaps} down again, {deliveries} deliveries");
+    assert!(
+        failures.is_empty(),
+        "{} of {count} seeds fail, first: {}",
+        failures.len(),
+        failures[0]
+    );
+}
+
+fn mesh_size(_seed: u64) -> usize {
+    number("CARACAL_SIM_SPEAKERS", 100) as usize
+}
+
+fn number(variable: &str, default: u64) -> u64 {
+    match std::env::var(variable) {
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{variable} is no number: {text:?}")),
+        Err(_) => default,
+    }
+}
