@@ -89,16 +89,12 @@ impl Bird {
 
     /// Waits until all its BGP protocols are Established.
     pub fn wait_established(&mut self) -> Result<()> {
-        wait::until("BIRD's sessions", || {
-            self.daemon
-                .check_running()
-                .map_err(|error| error.to_string())?;
-            let text = self
-                .ask("show protocols")
-                .map_err(|error| error.to_string())?;
+        wait::until_or("BIRD's sessions", || {
+            self.daemon.check_running()?;
+            let text = self.ask("show protocols").unwrap_or_default();
             let lines: Vec<_> = text.lines().filter(|line| line.contains(" BGP ")).collect();
             let all = !lines.is_empty() && lines.iter().all(|line| line.contains("Established"));
-            if all { Ok(()) } else { Err(lines.join("; ")) }
+            Ok(if all { Ok(()) } else { Err(lines.join("; ")) })
         })
     }
 

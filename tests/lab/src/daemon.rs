@@ -43,6 +43,7 @@ impl Daemon {
         command
             .args(&self.args)
             .stdin(Stdio::null())
+            .env("RUST_BACKTRACE", "0")
             .stdout(log.try_clone()?)
             .stderr(log);
         self.child = Some(self.netns.spawn(&mut command)?);

@@ -154,49 +154,27 @@ impl Node {
 
     /// Waits until its agent says that its own work is done.
     pub fn wait_ready(&mut self) -> Result<Status> {
-        let name = self.site.name.clone();
-        wait::until(&format!("{name} to be ready"), || {
-            self.agent
-                .check_running()
-                .map_err(|error| error.to_string())?;
-            let status = self.status().map_err(|error| error.to_string())?;
-            if status.ready {
-                Ok(status)
-            } else {
-                Err(status.not_ready_because.join("; "))
-            }
+        let what = format!("{} to be ready", self.site.name);
+        wait::until_or(&what, || {
+            self.agent.check_running()?;
+            Ok(match self.status() {
+                Ok(status) if status.ready => Ok(status),
+                Ok(status) => Err(status.not_ready_because.join("; ")),
+                Err(error) => Err(error.to_string()),
+            })
         })
     }
 
     /// Waits until this many sessions, and no others, are Established.
     pub fn wait_established(&mut self, sessions: usize) -> Result<()> {
-        let name = self.site.name.clone();
-        wait::until(
-            &format!("{name} to have {sessions} sessions Established"),
-            || {
-                self.agent
-                    .check_running()
-                    .map_err(|error| error.to_string())?;
-                let peers = self.peers().map_err(|error| error.to_string())?;
-                let up = peers
-                    .iter()
-                    .filter(|peer| peer.state == "Established")
-                    .count();
-                let states = peers.iter().map(|peer| {
-                    format!(
-                        "{} {} {}",
-                        peer.name,
-                        peer.state,
-                        peer.last_error.as_deref().unwrap_or_default()
-                    )
-                });
-                if up == sessions && peers.len() == sessions {
-                    Ok(())
-                } else {
-                    Err(states.collect::<Vec<_>>().join("; "))
-                }
-            },
-        )
+        let what = format!("{} to have {sessions} sessions Established", self.site.name);
+        wait::until_or(&what, || {
+            self.agent.check_running()?;
+            Ok(self
+                .peers()
+                .map_err(|error| error.to_string())
+                .and_then(|peers| all_established(&peers, sessions)))
+        })
     }
 
     fn ask<Reply: DeserializeOwned>(&self, path: &str) -> Result<Reply, ClientError> {
@@ -210,6 +188,21 @@ impl Node {
             .map_err(absent)?;
         runtime.block_on(Client::new(self.socket(), Duration::from_secs(5)).get(path))
     }
+}
+
+fn all_established(peers: &[Peer], sessions: usize) -> Result<(), String> {
+    let up = peers
+        .iter()
+        .filter(|peer| peer.state == "Established")
+        .count();
+    if up == sessions && peers.len() == sessions {
+        return Ok(());
+    }
+    let describe = |peer: &Peer| {
+        let error = peer.last_error.as_deref().unwrap_or_default();
+        format!("{} {} {error}", peer.name, peer.state)
+    };
+    Err(peers.iter().map(describe).collect::<Vec<_>>().join("; "))
 }
 
 /// The prefix of a line of `ip route`: the first word that looks like one, with its length.

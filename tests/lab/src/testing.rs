@@ -52,7 +52,9 @@ fn run_outside(path: &str, programs: bool) -> Result<()> {
     let program = std::env::current_exe().context("where this test is")?;
     // libtest's name of a test has no crate in front.
     let name = path.split_once("::").map_or(path, |(_, name)| name);
-    let args: Vec<OsString> = [name, "--exact", "--nocapture", "--include-ignored"].map(Into::into).into();
+    let args: Vec<OsString> = [name, "--exact", "--nocapture", "--include-ignored"]
+        .map(Into::into)
+        .into();
     let (child, leash) = entrance.start(&program, &args, |command| {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
     })?;

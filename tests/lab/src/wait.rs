@@ -14,9 +14,14 @@ pub fn patience() -> Duration {
 
 /// Asks `probe` again and again until it has something, or [`patience`] is over; then the error carries its last reason.
 pub fn until<T>(what: &str, mut probe: impl FnMut() -> Result<T, String>) -> Result<T> {
+    until_or(what, || Ok(probe()))
+}
+
+/// As [`until`]; an outer error says that waiting is of no use any more.
+pub fn until_or<T>(what: &str, mut probe: impl FnMut() -> Result<Result<T, String>>) -> Result<T> {
     let (start, patience) = (Instant::now(), patience());
     loop {
-        let reason = match probe() {
+        let reason = match probe()? {
             Ok(value) => return Ok(value),
             Err(reason) => reason,
         };
