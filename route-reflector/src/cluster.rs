@@ -1,0 +1,110 @@
+//! The cluster's resources as the datastore's watch tells them. Nothing where the file alone decides.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use caracal_datastore::resources::Resource;
+use caracal_datastore::{
+    Datastore, FileDatastore, Key, Kind, Object, StoreError, Stored, WatchEvent, Watcher,
+};
+use caracal_peering::View;
+
+/// What a reflector has to know: four cluster-wide kinds, and nothing that grows with the pods.
+const WATCHED: [Kind; 4] = [
+    Kind::Node,
+    Kind::IPPool,
+    Kind::BGPConfiguration,
+    Kind::BGPPeer,
+];
+
+/// A watch and what it has told so far.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    watcher: Watcher,
+    pub(crate) in_sync: bool,
+    pub(crate) view: View,
+    /// Objects whose newest state makes no sense; their last good state stands.
+    invalid: BTreeMap<Key, String>,
+    unreadable: Vec<String>,
+}
+
+impl Cluster {
+    /// Opens a folder of manifests and watches it.
+    pub(crate) async fn open(folder: &Path) -> Result<Cluster, StoreError> {
+        let watcher = FileDatastore::open(folder).await?.watch(&WATCHED).await?;
+        Ok(Cluster {
+            watcher,
+            in_sync: false,
+            view: View::default(),
+            invalid: BTreeMap::new(),
+            unreadable: Vec::new(),
+        })
+    }
+
+    /// Takes in the next event and all that wait behind it. False: the datastore is closed.
+    pub(crate) async fn follow(&mut self) -> bool {
+        let Some(event) = self.watcher.events.recv().await else {
+            return false;
+        };
+        self.handle(event);
+        for _ in 0..PORTION {
+            let Ok(event) = self.watcher.events.try_recv() else {
+                break;
+            };
+            self.handle(event);
+        }
+        true
+    }
+
+    /// What cannot be read, one sentence each.
+    pub(crate) fn faults(&self) -> impl Iterator<Item = &String> {
+        self.unreadable.iter().chain(self.invalid.values())
+    }
+
+    fn handle(&mut self, event: WatchEvent) {
+        match event {
+            WatchEvent::Set(object) => self.set(&object),
+            WatchEvent::Deleted(key) => self.delete(&key),
+            WatchEvent::InSync => self.in_sync = true,
+            WatchEvent::Faults(faults) => {
+                self.unreadable = faults.iter().map(StoreError::to_string).collect()
+            }
+        }
+    }
+
+    fn set(&mut self, object: &Object) {
+        let outcome = match object.key.kind {
+            Kind::Node => take(&mut self.view.nodes, object),
+            Kind::IPPool => take(&mut self.view.pools, object),
+            Kind::BGPConfiguration => take(&mut self.view.configurations, object),
+            Kind::BGPPeer => take(&mut self.view.peers, object),
+            _ => Ok(()),
+        };
+        match outcome {
+            Ok(()) => self.invalid.remove(&object.key),
+            Err(fault) => self.invalid.insert(object.key.clone(), fault.to_string()),
+        };
+    }
+
+    fn delete(&mut self, key: &Key) {
+        self.invalid.remove(key);
+        match key.kind {
+            Kind::Node => drop(self.view.nodes.remove(&key.name)),
+            Kind::IPPool => drop(self.view.pools.remove(&key.name)),
+            Kind::BGPConfiguration => drop(self.view.configurations.remove(&key.name)),
+            Kind::BGPPeer => drop(self.view.peers.remove(&key.name)),
+            _ => {}
+        }
+    }
+}
+
+fn take<R: Resource>(
+    map: &mut BTreeMap<String, Stored<R>>,
+    object: &Object,
+) -> Result<(), StoreError> {
+    map.insert(object.key.name.clone(), Stored::from_object(object)?);
+    Ok(())
+}
+
+/// So many events at most before the peers are looked at again.
+const PORTION: usize = 10_000;

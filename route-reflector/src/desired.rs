@@ -1,0 +1,224 @@
+//! What the reflector shall be and whom it shall speak with: pure, from file or cluster.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use caracal_bgp::config::Policy;
+use caracal_bgp::wire::Family;
+use caracal_bgp::{NextHopMode, PeerConfig};
+use caracal_peering::{Defaults, View, identity_of, peers_of};
+
+use crate::config::{DynamicEntry, FromDatastore, Standalone};
+
+/// The whole of it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Desired {
+    pub(crate) own: Own,
+    pub(crate) peers: BTreeMap<IpAddr, DesiredPeer>,
+    pub(crate) dynamic: Vec<DynamicEntry>,
+    /// How a dynamic peer is configured, but for its address and AS number.
+    pub(crate) families: Vec<Family>,
+    pub(crate) hold_time: Duration,
+    /// What could not be followed, in words.
+    pub(crate) faults: Vec<String>,
+}
+
+/// What a running speaker cannot change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Own {
+    /// The node's name, or the router id.
+    pub(crate) name: String,
+    pub(crate) asn: u32,
+    pub(crate) router_id: Ipv4Addr,
+    pub(crate) cluster_id: Option<Ipv4Addr>,
+    pub(crate) listen: Vec<SocketAddr>,
+}
+
+/// A configured peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DesiredPeer {
+    pub(crate) config: PeerConfig,
+    /// For `caracalctl node status`.
+    pub(crate) kind: String,
+}
+
+impl Desired {
+    /// As the file says.
+    pub(crate) fn from_file(file: &Standalone, hold_time: Duration) -> Desired {
+        let own = file.own();
+        let peers = file.peers.iter().map(|entry| {
+            let session = Session {
+                address: entry.address,
+                asn: entry.asn,
+                port: entry.port,
+                client: entry.client,
+                passive: entry.passive,
+            };
+            let config = session.config(&own, &file.families, hold_time);
+            let kind = if entry.client { "client" } else { "peer" };
+            (
+                entry.address,
+                DesiredPeer {
+                    config,
+                    kind: kind.to_owned(),
+                },
+            )
+        });
+        Desired {
+            peers: peers.collect(),
+            own,
+            dynamic: file.dynamic_peers.clone(),
+            families: file.families.clone(),
+            hold_time,
+            faults: Vec::new(),
+        }
+    }
+
+    /// As the cluster says. `Err`: this node has no place in it (yet), and why.
+    pub(crate) fn from_view(
+        node: &FromDatastore,
+        view: &View,
+        hold_time: Duration,
+    ) -> Result<Desired, String> {
+        let defaults = Defaults {
+            hold_time,
+            ..Defaults::default()
+        };
+        let identity = identity_of(&node.nodename, view, &defaults, node.router_id.as_deref())?;
+        let (planned, mut faults) = peers_of(&node.nodename, view, &defaults);
+        if identity.cluster_id.is_none() {
+            faults.push(format!(
+                "node {} has no spec.bgp.routeReflectorClusterID, so it is no route reflector and has no clients",
+                node.nodename
+            ));
+        }
+        let mut peers = BTreeMap::new();
+        for peer in planned {
+            if let Some(secret) = peer.password_ref {
+                faults.push(format!(
+                    "peer {} is left out: it asks for a password (secret {}, key {}), and this version cannot sign sessions",
+                    peer.config.name, secret.name, secret.key
+                ));
+                continue;
+            }
+            peers.insert(
+                peer.config.remote_address,
+                DesiredPeer {
+                    config: peer.config,
+                    kind: peer.kind.to_string(),
+                },
+            );
+        }
+        let own = Own {
+            name: node.nodename.clone(),
+            asn: identity.asn,
+            router_id: identity.router_id,
+            cluster_id: identity.cluster_id,
+            listen: if node.listen.is_empty() {
+                identity.listen
+            } else {
+                node.listen.clone()
+            },
+        };
+        Ok(Desired {
+            own,
+            peers,
+            dynamic: Vec::new(),
+            families: Vec::new(),
+            hold_time,
+            faults,
+        })
+    }
+
+    /// The configuration of whoever connects from `address`, if a prefix says that it may. The longest decides.
+    pub(crate) fn dynamic_peer(&self, address: IpAddr) -> Option<PeerConfig> {
+        let entries = self
+            .dynamic
+            .iter()
+            .filter(|entry| entry.prefix.contains(&address));
+        let entry = entries.max_by_key(|entry| entry.prefix.prefix_len())?;
+        let session = Session {
+            address,
+            asn: entry.asn,
+            port: 179,
+            client: entry.client,
+            passive: true,
+        };
+        Some(session.config(&self.own, &self.families, self.hold_time))
+    }
+}
+
+impl Standalone {
+    /// What of it a running speaker cannot change.
+    pub(crate) fn own(&self) -> Own {
+        Own {
+            name: self.router_id.to_string(),
+            asn: self.asn,
+            router_id: self.router_id,
+            cluster_id: self.cluster_id,
+            listen: self.listen.clone(),
+        }
+    }
+
+    /// Becomes `new` in everything else.
+    pub(crate) fn take_peers_of(&mut self, new: Standalone) {
+        self.families = new.families;
+        self.peers = new.peers;
+        self.dynamic_peers = new.dynamic_peers;
+    }
+}
+
+/// What distinguishes one peer of a file from another.
+struct Session {
+    address: IpAddr,
+    asn: u32,
+    port: u16,
+    client: bool,
+    passive: bool,
+}
+
+impl Session {
+    fn config(&self, own: &Own, families: &[Family], hold_time: Duration) -> PeerConfig {
+        PeerConfig {
+            name: self.address.to_string(),
+            remote_address: self.address,
+            remote_port: self.port,
+            remote_asn: self.asn,
+            local_asn: own.asn,
+            local_address: own.source_for(self.address),
+            passive: self.passive,
+            families: families.to_vec(),
+            hold_time,
+            connect_retry: CONNECT_RETRY,
+            reflector_client: self.client,
+            next_hop: NextHopMode::Auto,
+            next_hop_self_v4: None,
+            next_hop_self_v6: None,
+            graceful_restart: Some(RESTART_TIME),
+            import: Policy::accept_all(),
+            export: Policy::accept_all(),
+        }
+    }
+}
+
+impl Own {
+    /// Peers know us by an address we listen on. With several, or none in particular, the kernel chooses.
+    fn source_for(&self, remote: IpAddr) -> Option<IpAddr> {
+        let mut own = self
+            .listen
+            .iter()
+            .map(SocketAddr::ip)
+            .filter(|own| own.is_ipv4() == remote.is_ipv4());
+        match (own.next(), own.next()) {
+            (Some(only), None) if !only.is_unspecified() => Some(only),
+            _ => None,
+        }
+    }
+}
+
+const CONNECT_RETRY: Duration = Duration::from_secs(5);
+const RESTART_TIME: Duration = Duration::from_secs(120);
+
+#[cfg(test)]
+mod tests;

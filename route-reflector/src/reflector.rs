@@ -1,0 +1,381 @@
+//! The one loop: news from file and datastore in, peers of the speaker out.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use caracal_agent_api::Condition;
+use caracal_bgp::{Speaker, SpeakerConfig, Time};
+use caracal_bgp_net::Shell;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use tracing::{info, warn};
+
+use crate::cluster::Cluster;
+use crate::config::{Config, Source};
+use crate::desired::{Desired, Own};
+use crate::dynamic::Roster;
+use crate::metrics::Metrics;
+use crate::server;
+use crate::shared::{Running, Shared, lock};
+
+/// Runs until a signal ends it, or until it cannot go on.
+pub(crate) async fn run(file: PathBuf, config: Config) -> anyhow::Result<()> {
+    let mut terminate = listen_for(SignalKind::terminate())?;
+    let mut interrupt = listen_for(SignalKind::interrupt())?;
+    let mut hangup = listen_for(SignalKind::hangup())?;
+    let mut reflector = Reflector::start(file, config).await?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => reflector.reload().await?,
+            stepped = reflector.step() => stepped?,
+        }
+    }
+    reflector.stop().await;
+    Ok(())
+}
+
+/// Everything but the signals.
+#[derive(Debug)]
+pub(crate) struct Reflector {
+    file: PathBuf,
+    /// The text of the file when it was last looked at.
+    text: Option<String>,
+    config: Config,
+    cluster: Option<Cluster>,
+    /// What of the newest file waits for a restart or is wrong.
+    file_conditions: Vec<Condition>,
+    restart: Restart,
+    tick: Interval,
+    shared: Arc<Shared>,
+}
+
+/// How far we are in being back (RFC 4724 §4.1): clients keep what they had from our predecessor until our
+/// End-of-RIB, so that must not come before we have heard from the other clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Restart {
+    /// Since then.
+    Running(Instant),
+    Over,
+}
+
+impl Reflector {
+    /// Opens everything that can fail, and starts the speaker as soon as it is known who it is.
+    pub(crate) async fn start(file: PathBuf, config: Config) -> anyhow::Result<Reflector> {
+        let shared = Arc::new(Shared::new(Metrics::new().context("metrics")?));
+        let socket = server::claim(&config.socket).await?;
+        let http = match config.http {
+            Some(address) => Some(server::listen(address).await?),
+            None => None,
+        };
+        let cluster = match &config.source {
+            Source::Datastore(node) => Some(Cluster::open(&node.path).await?),
+            Source::File(_) => None,
+        };
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut reflector = Reflector {
+            tick,
+            text: std::fs::read_to_string(&file).ok(),
+            file,
+            config,
+            cluster,
+            file_conditions: Vec::new(),
+            restart: Restart::Running(Instant::now()),
+            shared: shared.clone(),
+        };
+        reflector.converge().await?;
+        tokio::spawn(server::serve_socket(socket, shared.clone()));
+        if let Some(listener) = http {
+            tokio::spawn(server::serve_http(listener, shared));
+        }
+        Ok(reflector)
+    }
+
+    /// Waits for the next thing that happens, and follows it.
+    pub(crate) async fn step(&mut self) -> anyhow::Result<()> {
+        let is_news = tokio::select! {
+            _ = self.tick.tick() => false,
+            open = next_news(&mut self.cluster) => {
+                anyhow::ensure!(open, "the datastore's watch has ended");
+                true
+            }
+            () = stopped(&self.shared) => anyhow::bail!("the BGP speaker has stopped"),
+        };
+        if is_news {
+            self.converge().await
+        } else {
+            self.look_around().await
+        }
+    }
+
+    /// Makes the speaker's peers what file and cluster say now.
+    async fn converge(&mut self) -> anyhow::Result<()> {
+        let hold_time = Duration::from_secs(self.config.hold_time_seconds.into());
+        let desired = match (&self.config.source, &self.cluster) {
+            (Source::Datastore(node), Some(cluster)) => {
+                let in_sync = cluster.in_sync;
+                self.shared
+                    .update(|state| state.datastore_in_sync = in_sync);
+                if !in_sync {
+                    return Ok(());
+                }
+                Desired::from_view(node, &cluster.view, hold_time)
+            }
+            (Source::File(file), _) => {
+                self.shared.update(|state| state.datastore_in_sync = true);
+                Ok(Desired::from_file(file, hold_time))
+            }
+            (Source::Datastore(_), None) => Err("the datastore is not open".to_owned()),
+        };
+        let mut conditions = self.file_conditions.clone();
+        if let Some(cluster) = &self.cluster {
+            conditions.extend(
+                cluster
+                    .faults()
+                    .map(|fault| condition("InvalidResource", fault)),
+            );
+        }
+        let running = self.shared.state().running;
+        let mut waiting_for = None;
+        match (desired, running) {
+            (Ok(desired), None) => {
+                conditions.extend(
+                    desired
+                        .faults
+                        .iter()
+                        .map(|fault| condition("Unfollowed", fault)),
+                );
+                let running = begin(desired)?;
+                self.shared.update(|state| state.running = Some(running));
+            }
+            (Ok(desired), Some(running)) => {
+                conditions.extend(
+                    desired
+                        .faults
+                        .iter()
+                        .map(|fault| condition("Unfollowed", fault)),
+                );
+                conditions.extend(
+                    running
+                        .own
+                        .waits_for_restart(&desired.own)
+                        .map(|what| condition("RestartNeeded", &what)),
+                );
+                let roster = running.roster.clone();
+                let apply =
+                    move |speaker: &mut Speaker, now| lock(&roster).apply(desired, speaker, now);
+                running.shell.with(apply).await?;
+            }
+            (Err(why), None) => waiting_for = Some(why),
+            // The last good state stands.
+            (Err(why), Some(_)) => conditions.push(condition("InvalidResource", &why)),
+        }
+        for new in &conditions {
+            if !self.shared.state().conditions.contains(new) {
+                warn!(condition = %new.name, "{}", new.message);
+            }
+        }
+        self.shared.update(|state| {
+            state.waiting_for = waiting_for;
+            state.conditions = conditions;
+        });
+        Ok(())
+    }
+
+    /// Reads the file again. A file that is wrong changes nothing but the conditions.
+    async fn reload(&mut self) -> anyhow::Result<()> {
+        self.text = std::fs::read_to_string(&self.file).ok();
+        self.file_conditions.clear();
+        match Config::load(&self.file) {
+            Ok(new) => {
+                info!(file = %self.file.display(), "read the configuration again");
+                self.file_conditions.extend(
+                    self.config
+                        .waits_for_restart(&new)
+                        .map(|what| condition("RestartNeeded", what)),
+                );
+                self.config.hold_time_seconds = new.hold_time_seconds;
+                if let (Source::File(old), Source::File(new)) =
+                    (&mut self.config.source, new.source)
+                {
+                    self.file_conditions.extend(
+                        old.own()
+                            .waits_for_restart(&new.own())
+                            .map(|what| condition("RestartNeeded", &what)),
+                    );
+                    // The peers of another AS are not ours until then.
+                    if old.asn == new.asn {
+                        old.take_peers_of(new);
+                    }
+                }
+            }
+            Err(fault) => {
+                let words = format!("{fault}; the last good configuration stands");
+                self.file_conditions
+                    .push(condition("InvalidConfiguration", &words));
+            }
+        }
+        self.converge().await
+    }
+
+    /// What is looked at from time to time.
+    async fn look_around(&mut self) -> anyhow::Result<()> {
+        // By content, not by inotify: a ConfigMap changes by a symbolic link two folders up.
+        if std::fs::read_to_string(&self.file).ok() != self.text {
+            self.reload().await?;
+        }
+        let Some(running) = self.shared.state().running else {
+            return Ok(());
+        };
+        let roster = running.roster.clone();
+        running
+            .shell
+            .with(move |speaker, now| lock(&roster).expire(speaker, now))
+            .await?;
+        if let Restart::Running(since) = self.restart {
+            let long_enough = since.elapsed() >= COMING_BACK;
+            let roster = running.roster.clone();
+            let finish = move |speaker: &mut Speaker, now: Time| {
+                let over = lock(&roster).is_complete(&speaker.peers(now), long_enough);
+                if over {
+                    speaker.finish_restart(now);
+                }
+                over
+            };
+            if running.shell.with(finish).await? {
+                self.restart = Restart::Over;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the sessions so that peers keep our routes for their restart time: another reflector, or our
+    /// successor, takes over meanwhile.
+    async fn stop(self) {
+        if let Some(running) = self.shared.state().running {
+            running.shell.stop(true).await;
+        }
+        if let Err(error) = std::fs::remove_file(&self.config.socket) {
+            warn!(socket = %self.config.socket.display(), %error, "cannot remove the socket");
+        }
+        info!("stopped");
+    }
+}
+
+/// Starts the speaker with its peers, so that none of them is refused at first.
+fn begin(desired: Desired) -> anyhow::Result<Running> {
+    let own = desired.own.clone();
+    let config = SpeakerConfig {
+        asn: own.asn,
+        router_id: own.router_id,
+        cluster_id: own.cluster_id,
+        seed: RandomState::new().build_hasher().finish(),
+        restarting: true,
+        selection_deferral: SELECTION_DEFERRAL,
+        multipath_max: 1,
+    };
+    let mut speaker = Speaker::new(config, Time::ZERO);
+    let mut roster = Roster::new(desired.clone());
+    roster.apply(desired, &mut speaker, Time::ZERO);
+    let roster = Arc::new(Mutex::new(roster));
+    let admission = Box::new({
+        let roster = roster.clone();
+        move |speaker: &mut Speaker, now, remote| lock(&roster).admit(speaker, now, remote)
+    });
+    let shell = Shell::start_with(speaker, &own.listen, Some(admission))?;
+    info!(asn = own.asn, router_id = %own.router_id, listen = ?shell.listening(), "speaking BGP");
+    Ok(Running { own, shell, roster })
+}
+
+impl Own {
+    /// What `new` says and the running speaker cannot become.
+    fn waits_for_restart(&self, new: &Own) -> impl Iterator<Item = String> {
+        let id = |id: Option<std::net::Ipv4Addr>| {
+            id.map_or("the router id".to_owned(), |id| id.to_string())
+        };
+        [
+            (self.asn != new.asn)
+                .then(|| format!("AS number {}; it runs with {}", new.asn, self.asn)),
+            (self.router_id != new.router_id).then(|| {
+                format!(
+                    "router id {}; it runs with {}",
+                    new.router_id, self.router_id
+                )
+            }),
+            (self.cluster_id != new.cluster_id).then(|| {
+                format!(
+                    "cluster id {}; it runs with {}",
+                    id(new.cluster_id),
+                    id(self.cluster_id)
+                )
+            }),
+            (self.listen != new.listen)
+                .then(|| format!("listen {:?}; it runs with {:?}", new.listen, self.listen)),
+        ]
+        .into_iter()
+        .flatten()
+        .map(|what| format!("only a restart brings {what}"))
+    }
+}
+
+impl Config {
+    /// What of a new file is outside the speaker and needs a restart.
+    fn waits_for_restart(&self, new: &Config) -> impl Iterator<Item = &'static str> {
+        let other_source = match (&self.source, &new.source) {
+            (Source::File(_), Source::File(_)) => false,
+            (old, new) => old != new,
+        };
+        [
+            (
+                other_source,
+                "only a restart brings another datastore, nodename, routerId or listen",
+            ),
+            (
+                self.http != new.http,
+                "only a restart brings another http.listen",
+            ),
+            (
+                self.socket != new.socket,
+                "only a restart brings another socket",
+            ),
+            (self.log != new.log, "only a restart brings another log"),
+        ]
+        .into_iter()
+        .filter_map(|(differs, words)| differs.then_some(words))
+    }
+}
+
+async fn next_news(cluster: &mut Option<Cluster>) -> bool {
+    match cluster {
+        Some(cluster) => cluster.follow().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn stopped(shared: &Shared) {
+    match shared.state().running {
+        Some(running) => running.shell.stopped().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn listen_for(kind: SignalKind) -> anyhow::Result<Signal> {
+    signal(kind).context("cannot listen for signals")
+}
+
+fn condition(name: &str, message: &str) -> Condition {
+    Condition {
+        name: name.to_owned(),
+        message: message.to_owned(),
+    }
+}
+
+const TICK: Duration = Duration::from_secs(2);
+/// How long the clients of a prefix have to come back before we may say that we have everything.
+const COMING_BACK: Duration = Duration::from_secs(15);
+const SELECTION_DEFERRAL: Duration = Duration::from_secs(60);

@@ -1,0 +1,222 @@
+//! What the loop knows and the two faces show.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use caracal_agent_api::{Condition, Path, Peer, Route, Status};
+use caracal_bgp::view::{PathView, PeerView, RouteView};
+use caracal_bgp_net::Shell;
+
+use crate::desired::Own;
+use crate::dynamic::Roster;
+use crate::metrics::Metrics;
+
+/// Shared by the loop (which writes) and the servers (which read).
+#[derive(Debug)]
+pub(crate) struct Shared {
+    started: Instant,
+    state: Mutex<State>,
+    pub(crate) metrics: Metrics,
+}
+
+/// The loop's newest word.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct State {
+    /// The speaker, once there is one.
+    pub(crate) running: Option<Running>,
+    pub(crate) datastore_in_sync: bool,
+    /// Why there is no speaker yet, or what is not as it should be.
+    pub(crate) waiting_for: Option<String>,
+    pub(crate) conditions: Vec<Condition>,
+}
+
+/// A speaker at work.
+#[derive(Debug, Clone)]
+pub(crate) struct Running {
+    pub(crate) own: Own,
+    pub(crate) shell: Shell,
+    pub(crate) roster: Arc<Mutex<Roster>>,
+}
+
+impl Shared {
+    pub(crate) fn new(metrics: Metrics) -> Shared {
+        Shared {
+            started: Instant::now(),
+            state: Mutex::default(),
+            metrics,
+        }
+    }
+
+    /// A copy of the newest word.
+    pub(crate) fn state(&self) -> State {
+        lock(&self.state).clone()
+    }
+
+    /// Changes it.
+    pub(crate) fn update(&self, change: impl FnOnce(&mut State)) {
+        change(&mut lock(&self.state));
+    }
+
+    /// Why this process is not ready; nothing: it is. A peer that is away is no reason.
+    pub(crate) fn not_ready_because(&self) -> Vec<String> {
+        let state = self.state();
+        let mut reasons: Vec<String> = state.waiting_for.into_iter().collect();
+        if !state.datastore_in_sync {
+            reasons.push("the datastore has not delivered a complete set yet".to_owned());
+        }
+        if state.running.is_none() && reasons.is_empty() {
+            reasons.push("the speaker has not started yet".to_owned());
+        }
+        reasons
+    }
+
+    pub(crate) async fn peers(&self) -> Vec<Peer> {
+        let Some(running) = self.state().running else {
+            return Vec::new();
+        };
+        let views = running
+            .shell
+            .with(|speaker, now| speaker.peers(now))
+            .await
+            .unwrap_or_default();
+        let roster = lock(&running.roster);
+        views
+            .into_iter()
+            .map(|view| peer(roster.kind(view.address), view))
+            .collect()
+    }
+
+    pub(crate) async fn routes(&self) -> Vec<Route> {
+        let Some(running) = self.state().running else {
+            return Vec::new();
+        };
+        let views = running
+            .shell
+            .with(|speaker, _| speaker.routes())
+            .await
+            .unwrap_or_default();
+        views.into_iter().map(route).collect()
+    }
+
+    pub(crate) async fn status(&self) -> Status {
+        self.status_with(&self.peers().await)
+    }
+
+    /// The status, given the peers.
+    pub(crate) fn status_with(&self, peers: &[Peer]) -> Status {
+        let state = self.state();
+        let own = state.running.map(|running| running.own);
+        let not_ready_because = self.not_ready_because();
+        let established = peers
+            .iter()
+            .filter(|peer| peer.state == "Established")
+            .count();
+        let mut conditions = state.conditions;
+        let away =
+            |peer: &&Peer| peer.state != "Established" && !peer.peer_type.starts_with("dynamic");
+        conditions.extend(
+            peers
+                .iter()
+                .filter(away)
+                .take(DOWN_NAMED_MAX)
+                .map(peer_down),
+        );
+        Status {
+            node: own.as_ref().map(|own| own.name.clone()).unwrap_or_default(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            ipv4: None,
+            ipv6: None,
+            asn: own.as_ref().map_or(0, |own| own.asn),
+            router_id: own.map(|own| own.router_id),
+            ready: not_ready_because.is_empty(),
+            not_ready_because,
+            datastore_in_sync: state.datastore_in_sync,
+            peers_established: established,
+            peers_configured: peers.len(),
+            blocks: Vec::new(),
+            endpoints: 0,
+            fib: None,
+            conditions,
+        }
+    }
+
+    /// Connections refused so far.
+    pub(crate) fn refused_connections(&self) -> u64 {
+        self.state()
+            .running
+            .map_or(0, |running| running.shell.refused_connections())
+    }
+}
+
+/// A holder that panicked leaves data that is still whole: each change is one assignment.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn peer_down(peer: &Peer) -> Condition {
+    let why = peer
+        .last_error
+        .as_deref()
+        .map(|error| format!(": {error}"))
+        .unwrap_or_default();
+    let message = format!(
+        "peer {} is {} for {} s{why}",
+        peer.name, peer.state, peer.state_seconds
+    );
+    Condition {
+        name: "PeerDown".to_owned(),
+        message,
+    }
+}
+
+fn peer(kind: String, view: PeerView) -> Peer {
+    Peer {
+        name: view.name,
+        peer_type: kind,
+        address: view.address,
+        remote_asn: view.remote_asn,
+        local_asn: view.local_asn,
+        state: view.state,
+        state_seconds: view.state_seconds,
+        router_id: view.router_id,
+        hold_time_seconds: view.hold_time_seconds,
+        families: view.families,
+        prefixes_received: view.prefixes_received,
+        prefixes_accepted: view.prefixes_accepted,
+        prefixes_stale: view.prefixes_stale,
+        prefixes_sent: view.prefixes_sent,
+        flaps: view.flaps,
+        messages_received: view.messages_received,
+        messages_sent: view.messages_sent,
+        last_error: view.last_error,
+    }
+}
+
+fn route(view: RouteView) -> Route {
+    Route {
+        prefix: view.prefix,
+        paths: view.paths.into_iter().map(path).collect(),
+    }
+}
+
+fn path(view: PathView) -> Path {
+    Path {
+        peer: view.peer,
+        next_hop: view.next_hop,
+        best: view.best,
+        multipath: view.multipath,
+        stale: view.stale,
+        lost_because: view.lost_because,
+        local_pref: view.local_pref,
+        as_path: view.as_path,
+        origin: view.origin,
+        med: view.med,
+        communities: view.communities,
+        originator_id: view.originator_id,
+        cluster_list: view.cluster_list,
+    }
+}
+
+/// A partition is one story, not a thousand conditions.
+const DOWN_NAMED_MAX: usize = 20;

@@ -1,0 +1,425 @@
+//! A reflector in this process, clients that are real speakers on loopback TCP, and its socket.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use caracal_agent_api::{Client, Peer, Route, Status};
+use caracal_bgp::config::Policy;
+use caracal_bgp::wire::Family;
+use caracal_bgp::{LocalPath, NextHopMode, PeerConfig, Speaker, SpeakerConfig, Time};
+use caracal_bgp_net::Shell;
+use ipnet::IpNet;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, interval};
+
+use crate::config::Config;
+use crate::reflector::Reflector;
+
+const ASN: u32 = 64512;
+const PORT: u16 = 1790;
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// An address of this host that no other test process uses.
+fn address(last: u8) -> IpAddr {
+    let process = std::process::id();
+    let octet = |number: u32| u8::try_from(number % 250).unwrap_or_default() + 2;
+    Ipv4Addr::new(127, octet(process / 250), octet(process), last).into()
+}
+
+/// A folder with a configuration, and a reflector that runs by it until it is dropped.
+struct Running {
+    folder: TempDir,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    async fn start(last: u8, more: &str) -> Running {
+        let folder = tempfile::tempdir().unwrap();
+        write(&folder, last, more);
+        let file = folder.path().join("rr.yaml");
+        let mut reflector = Reflector::start(file.clone(), Config::load(&file).unwrap())
+            .await
+            .unwrap();
+        let task = tokio::spawn(async move {
+            loop {
+                reflector.step().await.unwrap();
+            }
+        });
+        Running { folder, task }
+    }
+
+    fn client(&self) -> Client {
+        Client::new(self.folder.path().join("rr.sock"), DEADLINE)
+    }
+
+    async fn peers(&self) -> Vec<Peer> {
+        self.client().get("/v1/peers").await.unwrap()
+    }
+
+    async fn status(&self) -> Status {
+        self.client().get("/v1/status").await.unwrap()
+    }
+
+    async fn until_established(&self, count: usize) {
+        until("Established", async || {
+            self.peers()
+                .await
+                .iter()
+                .filter(|peer| peer.state == "Established")
+                .count()
+                == count
+        })
+        .await;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Replaces the file as editors do: a new one is moved over it.
+fn write(folder: &TempDir, last: u8, more: &str) {
+    let text = format!(
+        "asn: {ASN}\nrouterId: 10.0.0.{last}\nclusterId: 1.0.0.{last}\nlisten: ['{}:{PORT}']\nsocket: {}\n{more}",
+        address(last),
+        folder.path().join("rr.sock").display(),
+    );
+    let new = folder.path().join("rr.yaml.new");
+    std::fs::write(&new, text).unwrap();
+    std::fs::rename(new, folder.path().join("rr.yaml")).unwrap();
+}
+
+fn line(last: u8) -> String {
+    format!(
+        "  - {{address: {}, asn: {ASN}, client: true, passive: true}}\n",
+        address(last)
+    )
+}
+
+async fn until(what: &str, condition: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    let mut again = interval(Duration::from_millis(10));
+    while !condition().await {
+        assert!(Instant::now() < deadline, "waited in vain for: {what}");
+        again.tick().await;
+    }
+}
+
+/// A client of the reflector at `reflector`.
+async fn client(last: u8, reflector: u8) -> Shell {
+    let config = SpeakerConfig {
+        asn: ASN,
+        router_id: Ipv4Addr::new(10, 0, 0, last),
+        cluster_id: None,
+        seed: last.into(),
+        restarting: false,
+        selection_deferral: Duration::from_secs(60),
+        multipath_max: 1,
+    };
+    let mut speaker = Speaker::new(config, Time::ZERO);
+    let peer = PeerConfig {
+        name: "reflector".to_owned(),
+        remote_address: address(reflector),
+        remote_port: PORT,
+        remote_asn: ASN,
+        local_asn: ASN,
+        local_address: Some(address(last)),
+        passive: false,
+        families: vec![Family::Ipv4Unicast, Family::Ipv6Unicast],
+        hold_time: Duration::from_secs(90),
+        connect_retry: Duration::from_millis(200),
+        reflector_client: false,
+        next_hop: NextHopMode::Auto,
+        next_hop_self_v4: None,
+        next_hop_self_v6: None,
+        graceful_restart: Some(Duration::from_secs(120)),
+        import: Policy::accept_all(),
+        export: Policy::accept_all(),
+    };
+    speaker.set_peer(Time::ZERO, peer);
+    Shell::start(speaker, &[SocketAddr::new(address(last), 0)]).unwrap()
+}
+
+async fn originate(shell: &Shell, prefix: IpNet) {
+    shell
+        .with(move |speaker, now| speaker.originate(now, prefix, LocalPath::default()))
+        .await
+        .unwrap();
+}
+
+async fn has_route(shell: &Shell, prefix: IpNet) -> bool {
+    shell
+        .with(move |speaker, _| speaker.route(&prefix).is_some())
+        .await
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn passes_routes_on_between_clients_with_the_marks_of_reflection() {
+    let reflector = Running::start(1, &format!("peers:\n{}{}", line(2), line(3))).await;
+    let (one, other) = (client(2, 1).await, client(3, 1).await);
+    reflector.until_established(2).await;
+
+    let block: IpNet = "10.233.2.0/26".parse().unwrap();
+    originate(&one, block).await;
+    until("the route", async || has_route(&other, block).await).await;
+    let view = other
+        .with(move |speaker, _| speaker.route(&block))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(view.paths.len(), 1);
+    assert_eq!(view.paths[0].next_hop, Some(address(2)));
+    assert_eq!(
+        view.paths[0].originator_id,
+        Some(Ipv4Addr::new(10, 0, 0, 2))
+    );
+    assert_eq!(view.paths[0].cluster_list, [Ipv4Addr::new(1, 0, 0, 1)]);
+
+    let routes: Vec<Route> = reflector.client().get("/v1/routes").await.unwrap();
+    assert_eq!(routes.len(), 1);
+    assert_eq!(routes[0].paths[0].peer, Some(address(2)));
+
+    one.with(move |speaker, now| speaker.withdraw(now, block))
+        .await
+        .unwrap();
+    until("the withdrawal", async || !has_route(&other, block).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn status_and_peers_are_told_on_the_socket() {
+    let reflector = Running::start(11, &format!("peers:\n{}{}", line(12), line(13))).await;
+    let _client = client(12, 11).await;
+    reflector.until_established(1).await;
+    let status = reflector.status().await;
+    assert!(status.ready, "{:?}", status.not_ready_because);
+    assert_eq!(
+        (status.asn, status.router_id),
+        (ASN, Some(Ipv4Addr::new(10, 0, 0, 11)))
+    );
+    assert_eq!((status.peers_established, status.peers_configured), (1, 2));
+    assert_eq!(status.fib, None);
+    // The one that is away is a condition, and no reason not to be ready.
+    assert_eq!(status.conditions.len(), 1);
+    assert!(
+        status.conditions[0]
+            .message
+            .starts_with(&format!("peer {} is ", address(13)))
+    );
+    let peers = reflector.peers().await;
+    assert_eq!(peers[0].peer_type, "client");
+    assert_eq!(peers[0].families, ["ipv4-unicast", "ipv6-unicast"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_file_adds_a_peer_and_keeps_the_sessions_of_the_others() {
+    let reflector = Running::start(21, &format!("peers:\n{}", line(22))).await;
+    let _one = client(22, 21).await;
+    reflector.until_established(1).await;
+    let _other = client(23, 21).await;
+    write(
+        &reflector.folder,
+        21,
+        &format!("peers:\n{}{}", line(22), line(23)),
+    );
+    reflector.until_established(2).await;
+    assert!(reflector.peers().await.iter().all(|peer| peer.flaps == 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_becomes_wrong_is_a_condition_and_changes_nothing() {
+    let reflector = Running::start(31, &format!("peers:\n{}", line(32))).await;
+    let _one = client(32, 31).await;
+    reflector.until_established(1).await;
+    write(&reflector.folder, 31, "holdTime: 2");
+    until("the condition", async || {
+        !reflector.status().await.conditions.is_empty()
+    })
+    .await;
+    let status = reflector.status().await;
+    assert_eq!(
+        status.conditions[0].message,
+        format!(
+            "{}: holdTime: 2 is neither 0 nor at least 3 seconds (RFC 4271 §4.2); the last good configuration stands",
+            reflector.folder.path().join("rr.yaml").display()
+        )
+    );
+    assert_eq!(status.peers_established, 1);
+
+    write(&reflector.folder, 31, &format!("peers:\n{}", line(32)));
+    until("no condition", async || {
+        reflector.status().await.conditions.is_empty()
+    })
+    .await;
+    assert!(reflector.peers().await.iter().all(|peer| peer.flaps == 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_only_a_restart_brings_is_said() {
+    let reflector = Running::start(35, "").await;
+    let file = reflector.folder.path().join("rr.yaml");
+    let text = std::fs::read_to_string(&file)
+        .unwrap()
+        .replace("clusterId: 1.0.0.35", "clusterId: 1.0.0.1");
+    std::fs::write(&file, text).unwrap();
+    until("the condition", async || {
+        !reflector.status().await.conditions.is_empty()
+    })
+    .await;
+    assert_eq!(
+        reflector.status().await.conditions[0].message,
+        "only a restart brings cluster id 1.0.0.1; it runs with 1.0.0.35"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_connects_from_a_dynamic_prefix_is_a_client() {
+    let prefix = IpNet::new(address(0), 24).unwrap().trunc();
+    let dynamic = format!("dynamicPeers:\n  - {{prefix: {prefix}, asn: {ASN}, client: true}}\n");
+    let reflector = Running::start(41, &dynamic).await;
+    let (one, other) = (client(42, 41).await, client(43, 41).await);
+    reflector.until_established(2).await;
+    assert_eq!(reflector.peers().await[0].peer_type, "dynamic client");
+    let block: IpNet = "10.233.42.0/26".parse().unwrap();
+    originate(&one, block).await;
+    until("the route", async || has_route(&other, block).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn prometheus_and_probes_are_answered() {
+    let http = SocketAddr::new(address(51), 9092);
+    let reflector = Running::start(
+        51,
+        &format!("http: {{listen: '{http}'}}\npeers:\n{}", line(52)),
+    )
+    .await;
+    let _one = client(52, 51).await;
+    reflector.until_established(1).await;
+    let get = async |path: &str| {
+        let mut stream = tokio::net::TcpStream::connect(http).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: rr\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).await.unwrap();
+        reply
+    };
+    assert!(get("/livez").await.starts_with("HTTP/1.1 200"));
+    assert!(get("/readyz").await.starts_with("HTTP/1.1 200"));
+    let metrics = get("/metrics").await;
+    assert!(
+        metrics.contains("caracal_bgp_peers{state=\"Established\"} 1\n"),
+        "{metrics}"
+    );
+    assert!(metrics.contains("caracal_rr_ready 1\n"), "{metrics}");
+    assert!(get("/nothing").await.starts_with("HTTP/1.1 404"));
+}
+
+#[tokio::test]
+async fn a_socket_that_another_process_answers_on_is_left_alone() {
+    let reflector = Running::start(61, "").await;
+    let file = reflector.folder.path().join("rr.yaml");
+    let error = Reflector::start(file.clone(), Config::load(&file).unwrap())
+        .await
+        .unwrap_err();
+    let socket = reflector.folder.path().join("rr.sock");
+    assert_eq!(
+        format!("{error:#}"),
+        format!(
+            "socket {}: another process is running and answers there",
+            socket.display()
+        )
+    );
+}
+
+#[tokio::test]
+async fn a_bgp_port_in_use_ends_the_start_with_one_sentence() {
+    let _taken = std::net::TcpListener::bind((address(62), PORT)).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    write(&folder, 62, "");
+    let file = folder.path().join("rr.yaml");
+    let error = Reflector::start(file.clone(), Config::load(&file).unwrap())
+        .await
+        .unwrap_err();
+    assert_eq!(
+        format!("{error:#}"),
+        format!("cannot listen on {}:{PORT}: address in use", address(62))
+    );
+}
+
+/// A manifest in a folder that is a datastore.
+fn manifest(store: &Path, name: &str, text: &str) {
+    let new = store.join(format!(".{name}.new"));
+    std::fs::write(&new, text).unwrap();
+    std::fs::rename(new, store.join(format!("{name}.yaml"))).unwrap();
+}
+
+fn node(name: &str, bgp: &str) -> String {
+    format!(
+        "apiVersion: projectcalico.org/v3\nkind: Node\nmetadata: {{name: {name}, labels: {{role: {name}}}}}\nspec: {{bgp: {{{bgp}}}}}\n"
+    )
+}
+
+fn store() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    std::fs::create_dir(&store).unwrap();
+    (folder, store)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_cluster_it_finds_its_clients_by_selector_and_follows_changes() {
+    let (folder, store) = store();
+    let text = format!(
+        "datastore: {{type: file, path: {}}}\nnodename: rr1\nlisten: ['{}:{PORT}']\nsocket: {}\n",
+        store.display(),
+        address(71),
+        folder.path().join("rr.sock").display(),
+    );
+    let file = folder.path().join("rr.yaml");
+    std::fs::write(&file, text).unwrap();
+    let mut reflector = Reflector::start(file.clone(), Config::load(&file).unwrap())
+        .await
+        .unwrap();
+    let task = tokio::spawn(async move {
+        loop {
+            reflector.step().await.unwrap();
+        }
+    });
+    let running = Running { folder, task };
+    until("it is waiting for its node", async || {
+        running.status().await.not_ready_because == ["node rr1 is not in the datastore"]
+    })
+    .await;
+
+    manifest(&store, "a", &node("a", "ipv4Address: 192.0.2.1/24"));
+    manifest(
+        &store,
+        "to-reflectors",
+        "apiVersion: projectcalico.org/v3\nkind: BGPPeer\nmetadata: {name: to-reflectors}\nspec: {nodeSelector: role != 'rr1', peerSelector: role == 'rr1'}\n",
+    );
+    manifest(
+        &store,
+        "rr1",
+        &node(
+            "rr1",
+            "ipv4Address: 192.0.2.9/24, routeReflectorClusterID: 1.0.0.1",
+        ),
+    );
+    until("a client", async || running.peers().await.len() == 1).await;
+    assert_eq!(running.peers().await[0].name, "Node_192_0_2_1");
+    assert!(running.status().await.ready);
+
+    manifest(&store, "b", &node("b", "ipv4Address: 192.0.2.2/24"));
+    until("another client", async || running.peers().await.len() == 2).await;
+    std::fs::remove_file(store.join("a.yaml")).unwrap();
+    until("one client again", async || {
+        running.peers().await.len() == 1
+    })
+    .await;
+    assert_eq!(running.peers().await[0].name, "Node_192_0_2_2");
+}
