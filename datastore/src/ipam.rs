@@ -1,22 +1,64 @@
 //! IPAM: which node owns which block, and who has which address.
 //!
+//! ```text
+//!   assign ── own block with room? ──► handle + 1, then block          2 writes, out of memory
+//!               │ no                                                   release: block, then handle - 1
+//!               ├─► claim: affinity pending → block → affinity confirmed
+//!               ├─► reclaim an empty block of another node, then claim
+//!               └─► borrow from another node's block (unless strictAffinity)
+//!   tend ──── finishes what a crash left, keeps a block with room ahead
+//! ```
+//!
 //! Exactly Calico's kinds and order of writes (each write a compare-and-swap), so that other writers may
-//! work on the same store at the same time.
+//! work on the same store at the same time. The arithmetic is in [`block`], names in [`names`], what an
+//! inspector says in [`audit`] and [`usage`].
+//!
+//! *Invariant:* a confirmed affinity implies a block that says so, and no address has two owners.
+//! *Invariant:* whatever a crash leaves, `tend` on some node finishes or undoes.
 
+mod assign;
+pub mod audit;
 pub mod block;
+mod cache;
+mod claim;
+mod handles;
+pub mod names;
+mod pools;
+mod release;
+mod tend;
+pub mod usage;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::store::{Datastore, StoreError};
+use crate::resources::{IPAMConfig, IPPool, Node};
+use crate::store::{Datastore, StoreError, Stored, TypedStore};
+use cache::Cache;
 
 /// Address management for one node.
-#[derive(Debug)]
-pub struct Ipam {}
+pub struct Ipam {
+    store: TypedStore,
+    node: String,
+    clock: Clock,
+    cache: Cache,
+    /// Claims, and the repair of claims, happen one at a time.
+    claiming: tokio::sync::Mutex<()>,
+    /// One request a handle at a time.
+    handles: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    upkeep: tokio::sync::Mutex<tend::Upkeep>,
+}
+
+/// Tells the time.
+pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+
+/// How often a compare-and-swap is tried again, as in Calico.
+const TRIES: usize = 100;
 
 /// A wish for addresses.
 #[derive(Debug, Clone, Default)]
@@ -84,29 +126,117 @@ pub enum IpamError {
 impl Ipam {
     /// Address management of `node` on this store.
     pub fn new(store: Arc<dyn Datastore>, node: String) -> Ipam {
-        todo!()
+        Ipam::with_clock(store, node, Arc::new(SystemTime::now))
+    }
+
+    /// The same with a clock of one's own.
+    pub fn with_clock(store: Arc<dyn Datastore>, node: String, clock: Clock) -> Ipam {
+        Ipam {
+            store: TypedStore(store),
+            node,
+            clock,
+            cache: Cache::default(),
+            claiming: tokio::sync::Mutex::default(),
+            handles: Mutex::default(),
+            upkeep: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Assigns. A repeated call with a handle that already has addresses of these families returns those.
     /// All or nothing: a half success is rolled back.
     pub async fn assign(&self, request: AssignRequest) -> Result<Vec<Assigned>, IpamError> {
-        todo!()
+        let turn = self.turn(&request.handle);
+        let _turn = turn.lock().await;
+        self.assign_all(&request).await
     }
 
     /// Releases everything of a handle; no error when there is nothing. Returns what was released.
     pub async fn release_handle(&self, handle: &str) -> Result<Vec<IpAddr>, IpamError> {
-        todo!()
+        let turn = self.turn(handle);
+        let _turn = turn.lock().await;
+        Ok(self.release_all(handle).await?)
+    }
+
+    /// Gives up a node's claim on every block it has, as when the node was deleted. Blocks with addresses
+    /// in use stay, affine to nobody. Returns the number of claims given up.
+    pub async fn release_node(&self, node: &str) -> Result<usize, IpamError> {
+        Ok(self.release_affinities_of(node).await?)
     }
 
     /// Handles that have addresses in blocks and were assigned for this node (attribute `node`).
     pub async fn handles_of_this_node(&self) -> Result<BTreeMap<String, Vec<IpAddr>>, IpamError> {
-        todo!()
+        let (blocks, _) = self.store.list::<crate::IPAMBlock>().await?;
+        let mut handles: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
+        for stored in blocks.iter().filter(|stored| !stored.spec.deleted) {
+            for (address, attribute) in block::allocated(&stored.spec) {
+                let ours = attribute.secondary.get("node") == Some(&self.node);
+                if let (true, Some(handle)) = (ours, &attribute.handle_id) {
+                    handles.entry(handle.clone()).or_default().push(address);
+                }
+            }
+        }
+        Ok(handles)
     }
 
     /// Keeps one confirmed block with free addresses ahead in each pool that serves this node, so that its
     /// announcement is out before the first pod needs it. Does nothing when there is one. Also finishes or
     /// undoes what a crash left: pending affinities, `pendingDeletion` affinities, handles that count more than the blocks hold.
     pub async fn tend(&self) -> Result<(), IpamError> {
-        todo!()
+        self.tend_all().await
+    }
+
+    fn now(&self) -> SystemTime {
+        (self.clock)()
+    }
+
+    fn turn(&self, handle: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that nobody waits for are forgotten.
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        Arc::clone(turns.entry(names::handle(handle)).or_default())
+    }
+
+    /// What a decision needs to know. Read each time: a pool that was disabled is not used any more, and
+    /// the backends keep these few objects in memory.
+    async fn rules(&self) -> Result<Rules, StoreError> {
+        let config = self.store.get::<IPAMConfig>("default").await?;
+        let (pools, unreadable) = self.store.list::<IPPool>().await?;
+        let node = self.store.get::<Node>(&self.node).await?;
+        Ok(Rules {
+            config: config.map(|stored| stored.spec).unwrap_or_default(),
+            pools,
+            complete: unreadable.is_empty(),
+            labels: node
+                .map(|stored| stored.metadata.labels)
+                .unwrap_or_default(),
+        })
     }
 }
+
+/// What the cluster says about addresses at a moment.
+struct Rules {
+    config: IPAMConfig,
+    pools: Vec<Stored<IPPool>>,
+    /// Whether every pool could be read.
+    complete: bool,
+    /// Of this node.
+    labels: BTreeMap<String, String>,
+}
+
+impl Rules {
+    fn cooldown(&self) -> Duration {
+        Duration::from_secs(self.config.ip_cooldown_seconds.unwrap_or(0).into())
+    }
+}
+
+impl fmt::Debug for Ipam {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ipam")
+            .field("node", &self.node)
+            .field("store", &self.store)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

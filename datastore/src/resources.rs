@@ -28,6 +28,7 @@ pub use bgp_peer::{
     BGPPeer, NextHopMode, Password, PeerAddress, ReversePeering, SecretKeyRef, SourceAddress,
 };
 pub use block_affinity::{AffinityState, AffinityType, BlockAffinity};
+pub(crate) use ip_pool::overlap;
 pub use ip_pool::{AllowedUse, AssignmentMode, Encapsulation, IPPool, overlaps};
 pub use ipam_block::{Attribute, IPAMBlock};
 pub use ipam_config::IPAMConfig;

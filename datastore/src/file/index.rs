@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub(crate) use content::{Content, Entry, Stamp, hash128, revision_of};
+pub(crate) use content::{Content, Stamp, hash128, revision_of};
 
 use super::{layout, unavailable, write};
 use crate::hub::{Change, Hub};

@@ -1,0 +1,263 @@
+//! Claims on blocks: affinity *pending* → block → affinity *confirmed*.
+//!
+//! The creation of the block decides who wins: two nodes may both have a pending affinity, only one of them
+//! creates the block, and the other deletes its affinity. A crash between the steps leaves a pending
+//! affinity, which nobody announces, and which the next `tend` of the node finishes or deletes.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::{Duration, UNIX_EPOCH};
+
+use ipnet::IpNet;
+
+use super::handles::{ignore_absence, is_race, too_often};
+use super::{Ipam, TRIES, block, names, pools};
+use crate::resources::{AffinityState, BlockAffinity, IPAMBlock, IPPool};
+use crate::store::{StoreError, Stored};
+
+/// An empty block is left to its node for so long after it was claimed.
+const RECLAIM_AGE: Duration = Duration::from_secs(60);
+
+impl Ipam {
+    /// Claims a block for this node. `None`: another node has it.
+    pub(crate) async fn claim(&self, cidr: IpNet) -> Result<Option<Stored<IPAMBlock>>, StoreError> {
+        let mut last = None;
+        for _ in 0..TRIES {
+            match self.try_claim(cidr).await {
+                Ok(Some(stored)) => {
+                    self.cache.insert(stored.clone());
+                    return Ok(Some(stored));
+                }
+                Ok(None) => return Ok(None),
+                Err(error) if is_race(&error) => last = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(too_often(last, &format!("the claim on block {cidr}")))
+    }
+
+    async fn try_claim(&self, cidr: IpNet) -> Result<Option<Stored<IPAMBlock>>, StoreError> {
+        let affinity = self.pending_affinity(cidr).await?;
+        let new = Stored::new(
+            names::block(&cidr),
+            block::new(cidr, Some(&self.node), self.now()),
+        );
+        let stored = match self.store.create(new).await {
+            Ok(stored) => stored,
+            Err(StoreError::Exists(key)) => match self.block(cidr).await? {
+                None => return Err(StoreError::Conflict(key)),
+                Some(stored) if block::node_of(&stored.spec) == Some(&self.node) => stored,
+                Some(_) => {
+                    self.store.delete(&affinity).await?;
+                    return Ok(None);
+                }
+            },
+            Err(error) => return Err(error),
+        };
+        if affinity.spec.state != AffinityState::Confirmed {
+            let mut affinity = affinity;
+            affinity.spec.state = AffinityState::Confirmed;
+            self.store.update(affinity).await?;
+        }
+        Ok(Some(stored))
+    }
+
+    /// This node's affinity to the block: a new one, or the one that an earlier try left. One that is
+    /// confirmed already stays so: its block is there.
+    async fn pending_affinity(&self, cidr: IpNet) -> Result<Stored<BlockAffinity>, StoreError> {
+        let name = names::affinity(&self.node, &cidr);
+        match self.store.get::<BlockAffinity>(&name).await? {
+            None => {
+                let spec = BlockAffinity::new(&self.node, cidr, AffinityState::Pending);
+                let mut stored = Stored::new(name, spec);
+                stored.metadata.labels = names::affinity_labels(&self.node, &cidr);
+                self.store.create(stored).await
+            }
+            Some(stored) if stored.spec.deleted => {
+                let key = stored.key();
+                ignore_absence(self.store.delete(&stored).await)?;
+                Err(StoreError::Conflict(key))
+            }
+            Some(stored) if stored.spec.state == AffinityState::PendingDeletion => {
+                let mut stored = stored;
+                stored.spec.state = AffinityState::Pending;
+                self.store.update(stored).await
+            }
+            Some(stored) if stored.spec.state == AffinityState::Confirmed => {
+                match self.block(cidr).await? {
+                    Some(found) if block::node_of(&found.spec) == Some(&self.node) => Ok(stored),
+                    // It promises a block that is not there.
+                    _ => {
+                        let mut stored = stored;
+                        stored.spec.state = AffinityState::Pending;
+                        self.store.update(stored).await
+                    }
+                }
+            }
+            Some(stored) => Ok(stored),
+        }
+    }
+
+    /// A block; one that is marked for deletion is deleted and absent.
+    pub(crate) async fn block(&self, cidr: IpNet) -> Result<Option<Stored<IPAMBlock>>, StoreError> {
+        match self.store.get::<IPAMBlock>(&names::block(&cidr)).await? {
+            Some(stored) if stored.spec.deleted => {
+                ignore_absence(self.store.delete(&stored).await)?;
+                Ok(None)
+            }
+            other => Ok(other),
+        }
+    }
+
+    /// Claims some block of these pools that exists nowhere yet.
+    pub(crate) async fn claim_unclaimed(
+        &self,
+        pools: &[&Stored<IPPool>],
+    ) -> Result<Option<Stored<IPAMBlock>>, StoreError> {
+        let mut existing: BTreeMap<IpAddr, IpNet> = self
+            .store
+            .0
+            .list(crate::store::Kind::IPAMBlock)
+            .await?
+            .iter()
+            .filter_map(cidr_of)
+            .map(|cidr| (cidr.network(), cidr))
+            .collect();
+        for pool in pools {
+            let start = self.start_of_walk(&pool.spec);
+            while let Some(cidr) = pools::first_unclaimed(&pool.spec, start, &existing) {
+                if let Some(stored) = self.claim(cidr).await? {
+                    return Ok(Some(stored));
+                }
+                existing.insert(cidr.network(), cidr);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where this node begins to look, so that nodes do not all try the same block. Blocks of one address
+    /// are many, and are looked for from anywhere.
+    fn start_of_walk(&self, pool: &IPPool) -> u128 {
+        if pool.block_prefix_length() == pool.cidr.max_prefix_len() {
+            let since = self.now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            return since.as_nanos();
+        }
+        u128::from(names::fnv32(&self.node))
+    }
+
+    /// Takes an empty block from another node and claims it.
+    pub(crate) async fn reclaim(
+        &self,
+        pools: &[&Stored<IPPool>],
+    ) -> Result<Option<Stored<IPAMBlock>>, StoreError> {
+        let (blocks, _) = self.store.list::<IPAMBlock>().await?;
+        for pool in pools {
+            for stored in blocks
+                .iter()
+                .filter(|stored| pool.spec.cidr.contains(&stored.spec.cidr))
+            {
+                let cidr = stored.spec.cidr;
+                if !self.is_idle(&stored.spec) || !self.take_from_owner(stored).await? {
+                    continue;
+                }
+                if let Some(claimed) = self.claim(cidr).await? {
+                    tracing::info!(block = %cidr, from = ?stored.spec.affinity, "took over an empty block");
+                    return Ok(Some(claimed));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Empty, and not claimed just now. A block of nobody is idle when it is empty.
+    fn is_idle(&self, block: &IPAMBlock) -> bool {
+        let others = match &block.affinity {
+            None => true,
+            Some(_) => block::node_of(block).is_some_and(|node| node != self.node),
+        };
+        let old = block
+            .affinity_claim_time
+            .is_none_or(|at| at.age(self.now()) >= RECLAIM_AGE);
+        others && old && block::is_empty(block)
+    }
+
+    /// Affinity *pendingDeletion*, block deleted as it was seen, affinity deleted. False when the owner
+    /// began to use the block meanwhile.
+    pub(crate) async fn take_from_owner(
+        &self,
+        stored: &Stored<IPAMBlock>,
+    ) -> Result<bool, StoreError> {
+        let cidr = stored.spec.cidr;
+        let affinity = match block::node_of(&stored.spec) {
+            None => None,
+            Some(node) => self.mark_for_deletion(node, cidr).await?,
+        };
+        match self.store.delete(stored).await {
+            Ok(()) | Err(StoreError::NotFound(_)) => {}
+            Err(StoreError::Conflict(_)) => {
+                if let Some(affinity) = affinity {
+                    self.give_back(affinity, cidr).await?;
+                }
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        }
+        if let Some(affinity) = affinity {
+            ignore_absence(self.store.delete(&affinity).await)?;
+        }
+        Ok(true)
+    }
+
+    /// Marks a node's affinity; `None` when it has none.
+    pub(crate) async fn mark_for_deletion(
+        &self,
+        node: &str,
+        cidr: IpNet,
+    ) -> Result<Option<Stored<BlockAffinity>>, StoreError> {
+        let name = names::affinity(node, &cidr);
+        let mut last = None;
+        for _ in 0..TRIES {
+            let Some(mut stored) = self.store.get::<BlockAffinity>(&name).await? else {
+                return Ok(None);
+            };
+            if stored.spec.state == AffinityState::PendingDeletion {
+                return Ok(Some(stored));
+            }
+            stored.spec.state = AffinityState::PendingDeletion;
+            match self.store.update(stored).await {
+                Ok(stored) => return Ok(Some(stored)),
+                Err(error) if is_race(&error) => last = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(too_often(last, &format!("BlockAffinity {name}")))
+    }
+
+    /// Undoes the mark on an affinity whose block turned out to be in use.
+    async fn give_back(
+        &self,
+        affinity: Stored<BlockAffinity>,
+        cidr: IpNet,
+    ) -> Result<(), StoreError> {
+        let owner = affinity.spec.node.clone();
+        let in_use = self
+            .block(cidr)
+            .await?
+            .is_some_and(|stored| block::node_of(&stored.spec) == Some(&owner));
+        if !in_use {
+            return Ok(());
+        }
+        let mut affinity = affinity;
+        affinity.spec.state = AffinityState::Confirmed;
+        // When someone else has decided about it meanwhile, that stands.
+        match self.store.update(affinity).await {
+            Err(error) if !is_race(&error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The CIDR of a block, also of one that is otherwise broken: it must not be claimed over.
+fn cidr_of(object: &crate::store::Object) -> Option<IpNet> {
+    object.spec.get("cidr")?.as_str()?.parse().ok()
+}

@@ -1,0 +1,142 @@
+//! Names and labels of IPAM's objects, bit for bit as Calico makes them.
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+use sha2::{Digest, Sha256};
+use sha3::Sha3_256;
+
+/// Longer names are cut, with a hash in place of the rest.
+const NAME_MAX: usize = 253;
+
+/// How many hex digits of the hash.
+const HASH_DIGITS: usize = 11;
+
+/// A block's name: its CIDR with `.`, `:` and `/` as `-`.
+pub fn block(cidr: &IpNet) -> String {
+    cidr.to_string().replace(['.', ':', '/'], "-")
+}
+
+/// A node's affinity to a block.
+pub fn affinity(node: &str, cidr: &IpNet) -> String {
+    let name = format!("{node}-{}", block(cidr));
+    if name.len() < NAME_MAX {
+        return name;
+    }
+    let hash: String = Sha256::digest(name.as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let mut end = NAME_MAX - HASH_DIGITS;
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{}", &name[..end], &hash[..HASH_DIGITS])
+}
+
+/// A handle's object name.
+pub fn handle(handle: &str) -> String {
+    handle.to_lowercase()
+}
+
+/// The labels of a node's affinity, by which Calico lists them.
+pub fn affinity_labels(node: &str, cidr: &IpNet) -> BTreeMap<String, String> {
+    let version = match cidr {
+        IpNet::V4(_) => "4",
+        IpNet::V6(_) => "6",
+    };
+    BTreeMap::from([
+        (
+            "projectcalico.org/hostname-hash".to_owned(),
+            hostname_hash(node),
+        ),
+        (
+            "projectcalico.org/affinity-type".to_owned(),
+            "host".to_owned(),
+        ),
+        (
+            "projectcalico.org/ip-version".to_owned(),
+            version.to_owned(),
+        ),
+    ])
+}
+
+/// base32 without padding of SHA3-256 of the host's name.
+pub fn hostname_hash(node: &str) -> String {
+    base32(&Sha3_256::digest(node.as_bytes()))
+}
+
+/// RFC 4648 §6 without padding.
+fn base32(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    let mut text = String::new();
+    let mut buffer = 0_u32;
+    let mut bits = 0;
+    for byte in bytes {
+        buffer = (buffer << 8) | u32::from(*byte);
+        bits += 8;
+        while bits >= 5 {
+            bits -= 5;
+            text.push(char::from(ALPHABET[(buffer >> bits) as usize & 31]));
+        }
+        buffer &= (1 << bits) - 1;
+    }
+    if bits > 0 {
+        text.push(char::from(ALPHABET[(buffer << (5 - bits)) as usize & 31]));
+    }
+    text
+}
+
+/// FNV-1a with 32 bits, from which a node's candidate walk starts.
+pub(crate) fn fnv32(text: &str) -> u32 {
+    text.bytes().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    //! Names against values computed elsewhere.
+
+    use super::*;
+
+    #[test]
+    fn blocks_and_affinities_are_named_by_their_cidr() {
+        let v4: IpNet = "10.0.0.64/26".parse().unwrap();
+        let v6: IpNet = "fd00:1::40/122".parse().unwrap();
+        assert_eq!(block(&v4), "10-0-0-64-26");
+        assert_eq!(block(&v6), "fd00-1--40-122");
+        assert_eq!(affinity("node-1", &v4), "node-1-10-0-0-64-26");
+        assert_eq!(handle("k8s-pod-network.AbC"), "k8s-pod-network.abc");
+    }
+
+    #[test]
+    fn a_long_affinity_name_is_cut_and_ends_in_its_hash() {
+        let cidr: IpNet = "10.0.0.0/26".parse().unwrap();
+        let fits = "n".repeat(252 - "-10-0-0-0-26".len());
+        assert_eq!(affinity(&fits, &cidr).len(), 252);
+        let one = affinity(&"n".repeat(250), &cidr);
+        let other = affinity(&"n".repeat(251), &cidr);
+        assert_eq!((one.len(), other.len()), (253, 253));
+        assert_ne!(one, other);
+        assert!(one[242..].bytes().all(|c| c.is_ascii_hexdigit()));
+    }
+
+    #[test]
+    fn the_hash_of_a_host_is_sha3_in_base32() {
+        // Computed with Python's hashlib and base64.
+        assert_eq!(
+            hostname_hash(""),
+            "U774N6F7D3LWMUOBI5LKAYOWML2YB72N4Q5UT6UC3AFEXAHYINFA"
+        );
+        assert_eq!(
+            hostname_hash("node-1"),
+            "A3XPYDATRKB7Q4SM2O5FN4RXIHBFIL2PITFX26BAIP5XAB2X74CA"
+        );
+        // RFC 4648 §10.
+        for (text, expected) in [("f", "MY"), ("fo", "MZXQ"), ("foobar", "MZXW6YTBOI")] {
+            assert_eq!(base32(text.as_bytes()), expected);
+        }
+        assert_eq!(fnv32("foobar"), 0xbf9c_f968);
+    }
+}

@@ -1,0 +1,201 @@
+//! Release: block first, then handle, so that a crash leaves a handle that counts too much.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::handles::{ignore_absence, is_race, too_often};
+use super::{Ipam, Rules, TRIES, block, names};
+use crate::resources::{BlockAffinity, IPAMBlock};
+use crate::store::{StoreError, Stored};
+
+impl Ipam {
+    /// Everything of a handle: what it counts, and what this node's blocks hold of it all the same.
+    pub(super) async fn release_all(&self, handle: &str) -> Result<Vec<IpAddr>, StoreError> {
+        let rules = self.rules().await?;
+        let stored = self.handle(handle).await?;
+        let counts = stored.map(|stored| stored.spec.block).unwrap_or_default();
+        let mut cidrs: BTreeSet<IpNet> =
+            counts.keys().filter_map(|cidr| cidr.parse().ok()).collect();
+        self.load_cache().await?;
+        for slot in self.cache.slots() {
+            let cached = slot.block.lock().await;
+            if cached
+                .as_ref()
+                .is_some_and(|stored| !block::addresses_of(&stored.spec, handle).is_empty())
+            {
+                cidrs.insert(slot.cidr);
+            }
+        }
+        let mut released = Vec::new();
+        for cidr in cidrs {
+            released.extend(self.release_in(handle, cidr, None, &rules).await?);
+        }
+        // Whatever is still counted is in no block.
+        self.recount(handle, &BTreeMap::new()).await?;
+        Ok(released)
+    }
+
+    /// Some addresses of a handle.
+    pub(super) async fn release_some(
+        &self,
+        handle: &str,
+        addresses: &[IpAddr],
+        rules: &Rules,
+    ) -> Result<(), StoreError> {
+        let mut by_block: BTreeMap<IpNet, Vec<IpAddr>> = BTreeMap::new();
+        if !addresses.is_empty() {
+            let stored = self.handle(handle).await?;
+            let counts = stored.map(|stored| stored.spec.block).unwrap_or_default();
+            for cidr in counts.keys().filter_map(|cidr| cidr.parse::<IpNet>().ok()) {
+                let inside = addresses.iter().filter(|address| cidr.contains(*address));
+                by_block.entry(cidr).or_default().extend(inside);
+            }
+        }
+        for (cidr, addresses) in by_block {
+            let released = self
+                .release_in(handle, cidr, Some(&addresses), rules)
+                .await?;
+            self.decrement(handle, &cidr, released.len()).await?;
+        }
+        Ok(())
+    }
+
+    /// What a handle has in one block, or only some of it. The handle is not written.
+    async fn release_in(
+        &self,
+        handle: &str,
+        cidr: IpNet,
+        only: Option<&[IpAddr]>,
+        rules: &Rules,
+    ) -> Result<Vec<IpAddr>, StoreError> {
+        let slot = self.cache.slot(&cidr);
+        let mut cached = match &slot {
+            Some(slot) => Some(slot.block.lock().await),
+            None => None,
+        };
+        let mut last = None;
+        for _ in 0..TRIES {
+            let current = match cached.as_mut().and_then(|cached| cached.take()) {
+                Some(stored) => Some(stored),
+                None => self.block(cidr).await?,
+            };
+            let Some(mut stored) = current else {
+                return Ok(Vec::new());
+            };
+            let mut addresses = block::addresses_of(&stored.spec, handle);
+            addresses.retain(|address| only.is_none_or(|only| only.contains(address)));
+            if addresses.is_empty() && last.is_some() {
+                return Ok(Vec::new());
+            }
+            if addresses.is_empty() {
+                // Perhaps memory is old.
+                match self.block(cidr).await? {
+                    Some(fresh) if fresh.revision != stored.revision => {
+                        last = Some(StoreError::Conflict(fresh.key()));
+                        if let Some(cached) = cached.as_mut() {
+                            **cached = Some(fresh);
+                        }
+                        continue;
+                    }
+                    _ => {
+                        if let Some(cached) = cached.as_mut() {
+                            **cached = Some(stored);
+                        }
+                        return Ok(Vec::new());
+                    }
+                }
+            }
+            let released = block::release(
+                &mut stored.spec,
+                handle,
+                &addresses,
+                self.now(),
+                rules.cooldown(),
+            );
+            let result = if stored.spec.affinity.is_none() && block::is_empty(&stored.spec) {
+                self.store.delete(&stored).await.map(|()| None)
+            } else {
+                self.write_block(stored).await.map(Some)
+            };
+            match result {
+                Ok(written) => {
+                    if let (Some(slot), Some(written)) = (&slot, &written) {
+                        slot.saw(&written.spec);
+                    }
+                    if let Some(cached) = cached.as_mut() {
+                        **cached = written;
+                    }
+                    return Ok(released);
+                }
+                Err(error) if is_race(&error) => last = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(too_often(
+            last,
+            &format!("IPAMBlock {}", names::block(&cidr)),
+        ))
+    }
+
+    /// Gives up every claim of a node.
+    pub(super) async fn release_affinities_of(&self, node: &str) -> Result<usize, StoreError> {
+        let _claiming = self.claiming.lock().await;
+        let (affinities, _) = self.store.list::<BlockAffinity>().await?;
+        let mut count = 0;
+        for affinity in affinities
+            .iter()
+            .filter(|affinity| affinity.spec.is_of(node))
+        {
+            self.release_affinity(node, affinity.spec.cidr).await?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// *pendingDeletion* → the block deleted when it is empty, affine to nobody otherwise → affinity deleted.
+    pub(super) async fn release_affinity(&self, node: &str, cidr: IpNet) -> Result<(), StoreError> {
+        let affinity = self.mark_for_deletion(node, cidr).await?;
+        if node == self.node {
+            self.cache.remove(&cidr);
+        }
+        let mut last = None;
+        let mut done = false;
+        for _ in 0..TRIES {
+            let result = match self.block(cidr).await? {
+                Some(stored) if block::node_of(&stored.spec) == Some(node) => {
+                    self.let_go(stored).await
+                }
+                _ => Ok(()),
+            };
+            match result {
+                Ok(()) => {
+                    done = true;
+                    break;
+                }
+                Err(error) if is_race(&error) => last = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        if !done {
+            return Err(too_often(
+                last,
+                &format!("IPAMBlock {}", names::block(&cidr)),
+            ));
+        }
+        match affinity {
+            Some(affinity) => ignore_absence(self.store.delete(&affinity).await),
+            None => Ok(()),
+        }
+    }
+
+    async fn let_go(&self, mut stored: Stored<IPAMBlock>) -> Result<(), StoreError> {
+        if block::is_empty(&stored.spec) {
+            return self.store.delete(&stored).await;
+        }
+        stored.spec.affinity = None;
+        stored.spec.affinity_claim_time = None;
+        self.write_block(stored).await.map(|_| ())
+    }
+}
