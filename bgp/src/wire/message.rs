@@ -132,9 +132,13 @@ impl Codec {
     /// Appends the message to `out`.
     ///
     /// An UPDATE must fit into one message (see [`Codec::encode_announce`] and
-    /// [`Codec::encode_withdraw`], which see to it); of one that does not, nothing is appended. Of a
-    /// NOTIFICATION's data and an OPEN's capabilities goes what fits.
+    /// [`Codec::encode_withdraw`], which see to it); of one that does not, nothing is appended, nor of
+    /// one that says nothing, which the peer would take for End-of-RIB. Of a NOTIFICATION's data and
+    /// an OPEN's capabilities goes what fits.
     pub fn encode(&self, message: &Message, out: &mut Vec<u8>) {
+        if matches!(message, Message::Update(update) if update.is_silent()) {
+            return;
+        }
         let start = begin(out, message.kind());
         match message {
             Message::Open(open) => open.encode(MESSAGE_OCTETS_MAX - HEADER_OCTETS, out),

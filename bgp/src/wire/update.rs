@@ -142,6 +142,14 @@ impl Update {
         self.errors.iter().any(severe)
     }
 
+    /// It announces nothing, withdraws nothing and ends nothing.
+    pub(super) fn is_silent(&self) -> bool {
+        self.withdrawn.is_empty()
+            && self.announced.is_empty()
+            && self.mp_announced.is_none()
+            && self.end_of_rib.is_none()
+    }
+
     /// Carries treat-as-withdraw out, and drops attributes that are about nothing.
     fn settle(&mut self) {
         if self.is_treated_as_withdraw() {

@@ -168,6 +168,15 @@ fn what_is_nearly_end_of_rib_is_not() {
 }
 
 #[test]
+fn an_update_that_says_nothing_is_not_sent() {
+    // As of attributes without a prefix: it must not become End-of-RIB on its way through us.
+    let octets = update(&[], &mandatory().concat(), &[]);
+    let decoded = decode_update(&codec(), &octets).expect("good");
+    assert_eq!(decoded, Update::default());
+    assert!(encode(&codec(), &Message::Update(decoded)).is_empty());
+}
+
+#[test]
 fn ipv4_in_the_multiprotocol_attributes_is_ipv4() {
     let reach = attribute(0x80, 14, &[0, 1, 1, 4, 192, 0, 2, 9, 0, 8, 10]);
     let unreach = attribute(0x80, 15, &[0, 1, 1, 8, 11]);

@@ -1,0 +1,283 @@
+//! The decoder under fire: good messages, broken in ways that leave most of their structure.
+//!
+//! `CARACAL_FUZZ_MESSAGES` says how many (200,000 when it is not set), `CARACAL_SEED` which. No message may panic,
+//! take memory out of proportion to its length, or mean another thing when it is encoded and decoded again.
+//! Memory is judged by what the result holds: counting allocations needs `unsafe`, which we do not write.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "how a test fails")]
+
+mod generate;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use caracal_bgp::wire::iana::attribute_flag;
+use caracal_bgp::wire::{
+    AsPath, AttributeError, Attributes, Codec, Message, Segment, UnknownAttribute, Update,
+};
+use generate::{codec, config, encode, message, seed};
+use ipnet::IpNet;
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
+
+/// xorshift64*, so that a run depends on its seed and nothing else.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        let end = u64::try_from(end.max(1)).expect("64 bits");
+        usize::try_from(self.next() % end).expect("below a usize")
+    }
+
+    fn octet(&mut self) -> u8 {
+        let interesting = [
+            0, 1, 2, 3, 4, 14, 15, 16, 32, 33, 0x40, 0x80, 0x90, 0xc0, 129, 254, 255,
+        ];
+        match self.below(2) {
+            0 => interesting[self.below(interesting.len())],
+            _ => self.next().to_le_bytes()[0],
+        }
+    }
+}
+
+const HEADER_OCTETS: usize = 19;
+
+/// Good messages of each kind, in both widths of AS numbers.
+fn corpus() -> Vec<Vec<u8>> {
+    let mut runner = TestRunner::new(config(1));
+    let strategy = message();
+    (0..300)
+        .map(|index| {
+            let tree = strategy.new_tree(&mut runner).expect("a message");
+            encode(&codec(index % 2 == 0), &tree.current())
+        })
+        .collect()
+}
+
+/// One change of the body. Lengths inside it become wrong by all but the first two.
+fn mutate(random: &mut Random, octets: &mut Vec<u8>, corpus: &[Vec<u8>]) {
+    if octets.len() <= HEADER_OCTETS {
+        octets.push(random.octet());
+        return;
+    }
+    let at = HEADER_OCTETS + random.below(octets.len() - HEADER_OCTETS);
+    let count = 1 + random.below(8).min(octets.len() - at - 1);
+    match random.below(9) {
+        0 => octets[at] ^= 1 << random.below(8),
+        1 => octets[at] = random.octet(),
+        2 => octets.insert(at, random.octet()),
+        3 => drop(octets.drain(at..at + count)),
+        4 => octets.truncate(at),
+        5 => {
+            let again: Vec<_> = octets[at..].to_vec();
+            octets.extend(again);
+        }
+        6 => {
+            let other = &corpus[random.below(corpus.len())];
+            let from = HEADER_OCTETS + random.below(other.len() - HEADER_OCTETS + 1);
+            octets.truncate(at);
+            octets.extend_from_slice(&other[from.min(other.len())..]);
+        }
+        7 => octets[at] = octets[at].wrapping_add(1),
+        _ => {
+            let length = u16::try_from(random.below(600)).expect("small");
+            if at + 2 <= octets.len() {
+                octets[at..at + 2].copy_from_slice(&length.to_be_bytes());
+            }
+        }
+    }
+    octets.truncate(4096);
+}
+
+/// Attributes taken apart, shuffled, repeated, left out: right lengths, wrong company.
+fn shuffle_attributes(random: &mut Random, octets: &mut Vec<u8>) {
+    let Some(list) = attribute_list(octets) else {
+        return;
+    };
+    let mut attributes = Vec::new();
+    let mut rest = &octets[list.clone()];
+    while rest.len() >= 4 {
+        let (front, length) = match rest[0] & attribute_flag::EXTENDED_LENGTH {
+            0 => (3, usize::from(rest[2])),
+            _ => (4, usize::from(u16::from_be_bytes([rest[2], rest[3]]))),
+        };
+        let (one, tail) = rest.split_at((front + length).min(rest.len()));
+        attributes.push(one.to_vec());
+        rest = tail;
+    }
+    for _ in 0..1 + random.below(4) {
+        if attributes.is_empty() {
+            break;
+        }
+        let one = random.below(attributes.len());
+        match random.below(4) {
+            0 => attributes.push(attributes[one].clone()),
+            1 => drop(attributes.remove(one)),
+            2 => attributes[one][0] = random.octet() & !attribute_flag::EXTENDED_LENGTH,
+            _ => {
+                let other = random.below(attributes.len());
+                attributes.swap(one, other);
+            }
+        }
+    }
+    let attributes = attributes.concat();
+    let length = u16::try_from(attributes.len().min(4000)).expect("cut");
+    octets[list.start - 2..list.start].copy_from_slice(&length.to_be_bytes());
+    octets.splice(list, attributes);
+    octets.truncate(4096);
+}
+
+/// Where the Path Attributes field of an UPDATE is.
+fn attribute_list(octets: &[u8]) -> Option<std::ops::Range<usize>> {
+    let length_at = |at: usize| {
+        let length = octets.get(at..at + 2)?;
+        Some(usize::from(u16::from_be_bytes([length[0], length[1]])))
+    };
+    if octets.get(18) != Some(&2) {
+        return None;
+    }
+    let start = HEADER_OCTETS + 2 + length_at(HEADER_OCTETS)? + 2;
+    let end = start + length_at(start - 2)?;
+    (end <= octets.len()).then_some(start..end)
+}
+
+/// What a decoded UPDATE holds on the heap.
+fn heap_octets(update: &Update) -> usize {
+    fn of<T>(items: &Vec<T>) -> usize {
+        items.capacity() * size_of::<T>()
+    }
+    let attributes = &update.attributes;
+    let path = |AsPath(segments): &AsPath| {
+        let asns = segments.iter().map(|segment| size_of_val(segment.asns()));
+        of(segments) + asns.sum::<usize>()
+    };
+    let unknown = |one: &UnknownAttribute| of(&one.value);
+    let error = |one: &AttributeError| one.detail.capacity();
+    of(&update.withdrawn)
+        + of(&update.announced)
+        + update
+            .mp_announced
+            .as_ref()
+            .map_or(0, |reach| of(&reach.prefixes))
+        + path(&attributes.as_path)
+        + of(&attributes.communities)
+        + of(&attributes.extended_communities)
+        + of(&attributes.large_communities)
+        + of(&attributes.cluster_list)
+        + of(&attributes.unknown)
+        + attributes.unknown.iter().map(unknown).sum::<usize>()
+        + of(&update.errors)
+        + update.errors.iter().map(error).sum::<usize>()
+}
+
+/// What it should be after it was encoded and decoded again: complaints are gone, withdrawals are in the order
+/// of a message, and what we do not know has gone through us.
+fn expected(message: Message) -> Message {
+    let Message::Update(mut update) = message else {
+        return message;
+    };
+    update.errors.clear();
+    update
+        .withdrawn
+        .sort_by_key(|one| matches!(one, IpNet::V6(_)));
+    for one in &mut update.attributes.unknown {
+        one.flags |= attribute_flag::PARTIAL;
+    }
+    Message::Update(update)
+}
+
+/// A path that loses something towards a speaker of two-octet AS numbers: a confederation's segments have no
+/// place in AS4_PATH (RFC 6793 §4.2.2), and survive only in front.
+fn is_lossy(codec: &Codec, message: &Message) -> bool {
+    match message {
+        Message::Update(Update {
+            attributes: Attributes { as_path, .. },
+            ..
+        }) => !codec.four_octet_as && as_path.0.iter().any(Segment::is_confed),
+        _ => false,
+    }
+}
+
+/// Of messages that were decoded.
+#[derive(Debug, Default)]
+struct Seen {
+    good: usize,
+    complained: usize,
+    withdrawn: usize,
+    refused: usize,
+}
+
+fn check(codec: &Codec, octets: &[u8], seen: &mut Seen) {
+    let message = match codec.decode(octets) {
+        Ok(message) => message,
+        Err(notification) => {
+            assert!((1..=3).contains(&notification.code), "{notification}");
+            assert!(notification.data.len() <= octets.len());
+            seen.refused += 1;
+            return;
+        }
+    };
+    if let Message::Update(update) = &message {
+        // A prefix of one octet becomes one of 18; a complaint is a sentence about an attribute of three octets.
+        let octets_max = 24 * octets.len() + 64 * 1024;
+        assert!(heap_octets(update) <= octets_max, "{}", heap_octets(update));
+        seen.complained += usize::from(!update.errors.is_empty());
+        seen.withdrawn += usize::from(update.is_treated_as_withdraw());
+    }
+    seen.good += 1;
+    if is_lossy(codec, &message) {
+        return;
+    }
+    let mut again = Vec::new();
+    codec.encode(&message, &mut again);
+    // AS4_PATH repeats what AS_PATH said, so that a full message may not fit again. And one that says
+    // nothing is not encoded.
+    if !again.is_empty() {
+        assert_eq!(codec.decode(&again), Ok(expected(message)));
+    }
+}
+
+#[test]
+fn no_message_panics_or_means_two_things() {
+    let count = std::env::var("CARACAL_FUZZ_MESSAGES").ok();
+    let count: usize = count.map_or(200_000, |count| count.parse().expect("a number"));
+    let corpus = corpus();
+    let mut random = Random(seed().max(1));
+    let mut seen = Seen::default();
+    for index in 0..count {
+        let mut octets = corpus[random.below(corpus.len())].clone();
+        if random.below(3) == 0 {
+            shuffle_attributes(&mut random, &mut octets);
+        }
+        for _ in 0..random.below(5) {
+            mutate(&mut random, &mut octets, &corpus);
+        }
+        if octets.len() < HEADER_OCTETS || random.below(64) != 0 {
+            let length = u16::try_from(octets.len()).expect("at most 4096");
+            octets[16..18].copy_from_slice(&length.to_be_bytes());
+        }
+        let codec = Codec {
+            peer_is_external: random.below(4) == 0,
+            ..codec(random.below(4) != 0)
+        };
+        let checked = catch_unwind(AssertUnwindSafe(|| check(&codec, &octets, &mut seen)));
+        if checked.is_err() {
+            panic!(
+                "message {index} of seed {}: {codec:?} {octets:02x?}",
+                seed()
+            );
+        }
+    }
+    println!("{count} messages: {seen:?}");
+    // The mutations reach every outcome.
+    assert!(seen.good > count / 5, "{seen:?}");
+    assert!(seen.refused > count / 20, "{seen:?}");
+    assert!(seen.withdrawn > count / 50, "{seen:?}");
+    assert!(seen.complained > seen.withdrawn, "{seen:?}");
+}
