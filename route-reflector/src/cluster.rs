@@ -21,6 +21,8 @@ const WATCHED: [Kind; 4] = [
 #[derive(Debug)]
 pub(crate) struct Cluster {
     watcher: Watcher,
+    /// The watch lives as long as its datastore.
+    _datastore: FileDatastore,
     pub(crate) in_sync: bool,
     pub(crate) view: View,
     /// Objects whose newest state makes no sense; their last good state stands.
@@ -31,9 +33,11 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Opens a folder of manifests and watches it.
     pub(crate) async fn open(folder: &Path) -> Result<Cluster, StoreError> {
-        let watcher = FileDatastore::open(folder).await?.watch(&WATCHED).await?;
+        let datastore = FileDatastore::open(folder).await?;
+        let watcher = datastore.watch(&WATCHED).await?;
         Ok(Cluster {
             watcher,
+            _datastore: datastore,
             in_sync: false,
             view: View::default(),
             invalid: BTreeMap::new(),
