@@ -205,7 +205,11 @@ fn neighbour_parts(message: &NeighbourMessage) -> Option<NeighbourParts> {
     let device = message.header.ifindex;
     let key = match message.header.family {
         AddressFamily::Inet | AddressFamily::Inet6 => NeighbourKey::Address(device, destination?),
-        AddressFamily::Bridge => NeighbourKey::Mac(device, mac?),
+        // Some kernels tell of each change twice, once without the destination: that is no news.
+        AddressFamily::Bridge => {
+            destination?;
+            NeighbourKey::Mac(device, mac?)
+        }
         _ => return None,
     };
     Some((key, mac, destination))

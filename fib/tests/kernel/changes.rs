@@ -54,7 +54,7 @@ fn a_flush_of_all_our_routes_is_repaired() {
         fib.apply(wishes);
         settle(&fib).await;
         ip("route flush proto 67");
-        until(&fib, "repaired", |s| s.repairs == 200 && s.pending == 0).await;
+        until(&fib, "repaired", |s| s.repairs >= 200 && s.pending == 0).await;
         assert_eq!(ours("-4").len(), 200);
     });
 }

@@ -5,4 +5,5 @@ mod changes;
 mod harness;
 mod remote;
 mod restart;
+mod tunnels;
 mod workloads;
