@@ -323,9 +323,25 @@ lab_tests! {
         let (mut lab, _) = started()?;
         lab.nodes[0].agent.terminate()?;
         let node = &lab.nodes[0];
-        let configuration = std::fs::read_to_string(node.folder.join("agent.yaml"))?;
-        let wrapper = ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-all"];
-        ensure_refused(refused(node, &configuration, &wrapper)?, &["CAP_NET_ADMIN"])?;
+        // Without something to write there would be nothing to refuse.
+        let block = lab.nodes[1].status()?.blocks[0].to_string();
+        node.netns.ip(&["route", "delete", &block])?;
+        let binary = Binaries::find()?.agent.display().to_string();
+        let file = node.folder.join("agent.yaml").display().to_string();
+        let words = ["--bounding-set=-net_admin", "--inh-caps=-all", &binary, "--config", &file];
+        let setpriv = private::program("setpriv", "util-linux")?;
+        let mut daemon = Daemon::new(&node.netns, &setpriv, &words, &node.folder.join("weak.log"));
+        daemon.start()?;
+        // It may end, or live and say what it cannot do.
+        wait::until("the missing permission to be named", || {
+            if daemon.check_running().is_err() {
+                return if daemon.log().contains("CAP_NET_ADMIN") { Ok(()) } else { Err(daemon.log()) };
+            }
+            let status = node.status().map_err(|error| error.to_string())?;
+            let named = status.conditions.iter().any(|condition| condition.message.contains("ermi"));
+            if named { Ok(()) } else { Err(format!("{status:?}\n{}", daemon.log())) }
+        })?;
+        drop(daemon);
         lab.nodes[0].agent.start()?;
         lab.wait_converged()
     }
@@ -343,7 +359,7 @@ lab_tests! {
         );
         let wrapper = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"];
         let folder = folder.display().to_string();
-        ensure_refused(refused(node, &configuration, &wrapper)?, &[&folder, "ermission denied"])
+        ensure_refused(refused(node, &configuration, &wrapper)?, &[&folder, "no permission"])
     }
 
     fn a_configuration_that_is_wrong_is_named_with_file_key_and_value() {

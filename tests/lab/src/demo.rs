@@ -188,7 +188,7 @@ fn show_node(terminal: &Terminal, lab: &Lab) -> Result<()> {
     terminal.lines(&stdout);
     terminal.heading(
         &format!("Routes of {}", node.name()),
-        "ip route show proto 67",
+        "ip route, the lines with proto 67",
     );
     terminal.lines(&node.kernel_routes(false)?.join("\n"));
     if lab.options.ipv6 {

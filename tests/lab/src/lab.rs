@@ -174,7 +174,7 @@ impl Lab {
         ];
         if self.options.ipv6 {
             lines.push(format!("addr add {} dev eth0 nodad", site.ipv6));
-            lines.push(format!("-6 route add default via {}", router.ipv6.addr()));
+            lines.push(format!("route add default via {}", router.ipv6.addr()));
         }
         netns.ip_batch(&lines)?;
         for key in [

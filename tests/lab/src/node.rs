@@ -135,12 +135,13 @@ impl Node {
     /// Routes with our signature in the kernel, as `ip route` prints them, in order.
     pub fn kernel_routes(&self, ipv6: bool) -> Result<Vec<String>> {
         let family = if ipv6 { "-6" } else { "-4" };
-        let text = self
-            .netns
-            .ip(&[family, "route", "show", "proto", PROTOCOL])?;
+        // Not by `show proto 67`: that leaves these words out.
+        let text = self.netns.ip(&[family, "route", "show"])?;
+        let signature = format!("proto {PROTOCOL}");
         let mut lines: Vec<_> = text
             .lines()
             .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .filter(|line| format!("{line} ").contains(&format!("{signature} ")))
             .collect();
         lines.sort();
         Ok(lines)

@@ -63,13 +63,14 @@ fn run_outside(path: &str, programs: bool) -> Result<()> {
     if done.status.success() && String::from_utf8_lossy(&done.stdout).contains("1 passed") {
         return Ok(());
     }
-    let (stdout, stderr) = (
-        String::from_utf8_lossy(&done.stdout),
-        String::from_utf8_lossy(&done.stderr),
-    );
+    let said = [done.stdout, done.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    // Indented, so that nobody counts the inner result as one more.
+    let lines: Vec<_> = said.lines().map(|line| format!("    {line}")).collect();
+    let status = done.status;
     Err(anyhow!(
-        "in its private world ({}):\n{stdout}{stderr}",
-        done.status
+        "in its private world ({status}):\n{}",
+        lines.join("\n")
     ))
 }
 

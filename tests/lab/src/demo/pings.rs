@@ -106,8 +106,13 @@ fn expected(lab: &Lab, from: usize, to: usize, ipv6: bool) -> Way {
     }
 }
 
-fn milliseconds(time: Duration) -> String {
-    format!("{:.2} ms", time.as_secs_f64() * 1e3)
+fn shown(time: Duration) -> String {
+    let micros = time.as_micros();
+    if micros < 1000 {
+        format!("{micros} µs")
+    } else {
+        format!("{:.1} ms", time.as_secs_f64() * 1e3)
+    }
 }
 
 fn matrix(terminal: &Terminal, pods: &[Pod], pairs: &[Pair]) {
@@ -129,7 +134,7 @@ fn matrix(terminal: &Terminal, pods: &[Pod], pairs: &[Pair]) {
                     time: Some(time),
                     way,
                     ..
-                }) => format!("{} {}", milliseconds(*time), way.word()),
+                }) => format!("{} {}", shown(*time), way.word()),
             });
         }
         rows.push(row);
@@ -149,14 +154,13 @@ fn summary(terminal: &Terminal, pairs: &[Pair]) {
     ];
     for (way, mut times) in by_way {
         times.sort();
-        let shown = |time: Option<&Duration>| {
-            time.map_or_else(|| "-".to_owned(), |time| milliseconds(*time))
-        };
+        let or_dash =
+            |time: Option<&Duration>| time.map_or_else(|| "-".to_owned(), |time| shown(*time));
         rows.push(vec![
             way.to_owned(),
             times.len().to_string(),
-            shown(times.get(times.len() / 2)),
-            shown(times.last()),
+            or_dash(times.get(times.len() / 2)),
+            or_dash(times.last()),
         ]);
     }
     terminal.table(&rows);
