@@ -24,6 +24,9 @@ pub mod resources;
 pub mod selector;
 mod store;
 
+#[cfg(test)]
+mod conformance;
+
 pub use file::FileDatastore;
 pub use memory::MemoryDatastore;
 pub use resources::{

@@ -251,3 +251,6 @@ impl Datastore for MemoryDatastore {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
