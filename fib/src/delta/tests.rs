@@ -1,1 +1,271 @@
-//! Tests.
+//! Properties first: whatever happens, carrying out what is pending makes actual equal to desired, and the counts are
+//! those of a recount.
+
+use std::collections::{BTreeMap, HashMap};
+
+use proptest::prelude::*;
+
+use super::*;
+
+type Tested = Delta<u8, u8>;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Set(u8, u8),
+    Unset(u8, bool),
+    Report(u8, Option<u8>),
+    ReportAll(BTreeMap<u8, u8>),
+    Permit(u8, bool),
+    /// Carries out this many; of these every `n`th fails.
+    Work(usize, usize),
+    Retry,
+    Wait,
+}
+
+proptest! {
+    #[test]
+    fn once_nothing_fails_actual_equals_desired(steps in proptest::collection::vec(step(), 0..200)) {
+        let mut delta = Tested::new(rank);
+        let mut desired = BTreeMap::new();
+        let mut kernel = BTreeMap::new();
+        let mut now = Instant::now();
+        for step in steps {
+            apply(&mut delta, &mut desired, &mut kernel, &mut now, step);
+            prop_assert_eq!(delta.counts(), recount(&delta));
+            for (key, value) in delta.all_actual() {
+                prop_assert_eq!(kernel.get(key), Some(value));
+            }
+        }
+        delta.permit_all(|_, _| true);
+        now += Duration::from_secs(60);
+        apply(&mut delta, &mut desired, &mut kernel, &mut now, Step::Work(1000, 0));
+        prop_assert_eq!(&kernel, &desired);
+        let counts = delta.counts();
+        prop_assert_eq!((counts.pending, counts.failed, counts.stale), (0, 0, 0));
+        prop_assert!(!delta.has_due());
+        prop_assert_eq!(delta.next_retry(), None);
+    }
+
+    #[test]
+    fn an_action_is_never_taken_twice_and_comes_by_rank(
+        wishes in proptest::collection::vec((any::<u8>(), any::<u8>()), 0..100),
+        limit in 1..20usize,
+    ) {
+        let mut delta = Tested::new(rank);
+        for (key, value) in &wishes {
+            delta.set(*key, *value);
+        }
+        let mut taken = Vec::new();
+        loop {
+            let some = delta.take(limit, Instant::now());
+            prop_assert!(some.len() <= limit);
+            if some.is_empty() {
+                break;
+            }
+            taken.extend(some);
+        }
+        let ranks: Vec<usize> = taken.iter().map(|(key, action)| rank(key, action)).collect();
+        prop_assert!(ranks.is_sorted());
+        let newest: BTreeMap<u8, u8> = wishes.iter().copied().collect();
+        let written: Vec<(u8, u8)> = taken
+            .iter()
+            .map(|(key, action)| match action {
+                Action::Set { value, .. } => (*key, *value),
+                Action::Delete(_) => unreachable!("nothing is there"),
+            })
+            .collect();
+        prop_assert_eq!(written.len(), newest.len());
+        prop_assert_eq!(written.into_iter().collect::<BTreeMap<_, _>>(), newest);
+    }
+}
+
+#[test]
+fn only_the_newest_wish_is_written() {
+    let mut delta = Tested::new(rank);
+    delta.set(1, 10);
+    delta.set(1, 11);
+    delta.set(2, 20);
+    delta.unset(2, true);
+    let taken = delta.take(10, Instant::now());
+    let expected = Action::Set {
+        value: 11,
+        owned: false,
+    };
+    assert_eq!(taken, [(1, expected)]);
+}
+
+#[test]
+fn what_was_ours_may_be_replaced_whatever_it_is_now() {
+    let mut delta = Tested::new(rank);
+    delta.set(1, 10);
+    delta.report(1, Some(10));
+    delta.report(1, None);
+    let taken = delta.take(10, Instant::now());
+    assert!(matches!(taken[..], [(1, Action::Set { owned: true, .. })]));
+}
+
+#[test]
+fn a_failure_waits_longer_each_time_and_a_new_wish_does_not_wait() {
+    let mut delta = Tested::new(rank);
+    let mut now = Instant::now();
+    delta.set(1, 10);
+    let mut waits = Vec::new();
+    for attempt in 0..12 {
+        assert_eq!(delta.take(10, now).len(), 1);
+        assert_eq!(delta.failed(1, now, "no".into()), attempt == 0);
+        assert!(delta.take(10, now).is_empty(), "it stands back");
+        let retry = delta.next_retry().unwrap();
+        waits.push(retry - now);
+        now = retry;
+    }
+    assert!(waits.is_sorted());
+    assert_eq!(waits[0], BACKOFF_MIN);
+    assert_eq!(waits[11], BACKOFF_MAX);
+    assert_eq!(delta.first_failed(), Some((&1, "no")));
+
+    delta.failed(1, now, "no".into());
+    delta.set(1, 10);
+    assert!(delta.take(10, now).is_empty(), "an equal wish is no news");
+    delta.set(1, 11);
+    assert_eq!(delta.take(10, now).len(), 1);
+    delta.done(
+        1,
+        Action::Set {
+            value: 11,
+            owned: false,
+        },
+    );
+    assert_eq!(delta.counts().failed, 0);
+    assert_eq!(delta.next_retry(), None);
+}
+
+#[test]
+fn a_retry_by_order_does_not_wait() {
+    let mut delta = Tested::new(rank);
+    let now = Instant::now();
+    delta.set(1, 10);
+    delta.set(2, 20);
+    for (key, _) in delta.take(10, now) {
+        delta.failed(key, now, "no".into());
+    }
+    delta.retry(now, |_, value| *value == 20);
+    let taken = delta.take(10, now);
+    assert_eq!(taken.len(), 1);
+    assert_eq!(taken[0].0, 2);
+}
+
+#[test]
+fn what_nobody_desires_stays_until_the_gate_or_the_wish_itself_lets_it_go() {
+    let mut delta = Tested::new(rank);
+    delta.report(1, Some(10));
+    delta.report(2, Some(20));
+    delta.set(3, 30);
+    delta.report(3, Some(30));
+    delta.unset(3, true);
+    assert_eq!(delta.take(10, Instant::now()), [(3, Action::Delete(30))]);
+    delta.done(3, Action::Delete(30));
+    assert_eq!(delta.counts().stale, 2);
+    delta.permit_all(|key, _| *key == 1);
+    assert_eq!(delta.take(10, Instant::now()), [(1, Action::Delete(10))]);
+    delta.requeue(1);
+    delta.permit_all(|_, _| false);
+    assert!(
+        delta.take(10, Instant::now()).is_empty(),
+        "the gate closed again"
+    );
+}
+
+#[test]
+fn a_whole_report_names_what_was_believed_wrongly() {
+    let mut delta = Tested::new(rank);
+    delta.set(1, 10);
+    delta.set(2, 20);
+    for (key, action) in delta.take(10, Instant::now()) {
+        delta.done(key, action);
+    }
+    let wrong = delta.report_all(HashMap::from([(1, 10), (2, 99), (3, 30)]));
+    assert_eq!(wrong, [2]);
+    assert_eq!(delta.actual(&3), Some(&30));
+    let taken = delta.take(10, Instant::now());
+    let expected = Action::Set {
+        value: 20,
+        owned: true,
+    };
+    assert_eq!(taken, [(2, expected)]);
+}
+
+fn rank(key: &u8, action: &Action<u8>) -> usize {
+    match action {
+        Action::Set { .. } => usize::from(key % 3),
+        Action::Delete(_) => RANKS - 1,
+    }
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let key = 0..12u8;
+    let value = 0..4u8;
+    prop_oneof![
+        (key.clone(), value.clone()).prop_map(|(k, v)| Step::Set(k, v)),
+        (key.clone(), any::<bool>()).prop_map(|(k, at_once)| Step::Unset(k, at_once)),
+        (key.clone(), proptest::option::of(value.clone())).prop_map(|(k, v)| Step::Report(k, v)),
+        proptest::collection::btree_map(key.clone(), value, 0..12).prop_map(Step::ReportAll),
+        (key, any::<bool>()).prop_map(|(k, verdict)| Step::Permit(k, verdict)),
+        (0..6usize, 0..4usize).prop_map(|(count, n)| Step::Work(count, n)),
+        Just(Step::Retry),
+        Just(Step::Wait),
+    ]
+}
+
+fn apply(
+    delta: &mut Tested,
+    desired: &mut BTreeMap<u8, u8>,
+    kernel: &mut BTreeMap<u8, u8>,
+    now: &mut Instant,
+    step: Step,
+) {
+    match step {
+        Step::Set(key, value) => {
+            delta.set(key, value);
+            desired.insert(key, value);
+        }
+        Step::Unset(key, at_once) => {
+            delta.unset(key, at_once);
+            desired.remove(&key);
+        }
+        Step::Report(key, value) => {
+            delta.report(key, value);
+            match value {
+                Some(value) => kernel.insert(key, value),
+                None => kernel.remove(&key),
+            };
+        }
+        Step::ReportAll(all) => {
+            *kernel = all.clone();
+            delta.report_all(all.into_iter().collect());
+        }
+        Step::Permit(key, verdict) => delta.permit(key, verdict),
+        Step::Work(count, n) => {
+            for (i, (key, action)) in delta.take(count, *now).into_iter().enumerate() {
+                if n != 0 && i % n == 0 {
+                    delta.failed(key, *now, "no".into());
+                    continue;
+                }
+                match &action {
+                    Action::Set { value, .. } => kernel.insert(key, *value),
+                    Action::Delete(_) => kernel.remove(&key),
+                };
+                delta.done(key, action);
+            }
+        }
+        Step::Retry => delta.retry(*now, |_, _| true),
+        Step::Wait => *now += Duration::from_millis(150),
+    }
+}
+
+fn recount(delta: &Tested) -> Counts {
+    let mut counts = Counts::default();
+    for slot in delta.slots.values() {
+        counts.add(slot);
+    }
+    counts
+}

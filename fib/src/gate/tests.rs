@@ -1,1 +1,120 @@
-//! Tests.
+//! The gate's rows, and whose routes are whose.
+
+use smallvec::{SmallVec, smallvec};
+
+use super::*;
+use crate::kernel::{Hop, Link, LinkKind};
+
+#[test]
+fn a_closed_gate_lets_nothing_go_and_an_open_one_everything() {
+    for spec in [remote("172.18.0.2"), workload(), Spec::blackhole(67)] {
+        assert!(!may(&Gate::Closed, &spec));
+        assert!(may(&Gate::Open, &spec));
+    }
+}
+
+#[test]
+fn local_only_keeps_what_a_peer_may_still_bring() {
+    assert!(may(&Gate::LocalOnly, &workload()));
+    assert!(may(&Gate::LocalOnly, &Spec::blackhole(67)));
+    assert!(!may(&Gate::LocalOnly, &remote("172.18.0.2")));
+}
+
+#[test]
+fn an_absent_peer_protects_its_own_routes_only() {
+    let gate = Gate::OpenExcept(vec![address("172.18.0.2")]);
+    assert!(!may(&gate, &remote("172.18.0.2")));
+    assert!(may(&gate, &remote("172.18.0.3")));
+    assert!(may(&gate, &workload()));
+    assert!(may(&gate, &Spec::blackhole(67)));
+    let either = unicast(smallvec![hop("172.18.0.2", 2), hop("172.18.0.3", 2)]);
+    assert!(
+        !may(&gate, &either),
+        "a part of a multipath route is enough"
+    );
+}
+
+#[test]
+fn the_gateway_of_an_absent_peer_is_protected_too() {
+    let gate = Gate::OpenExcept(vec![address("172.19.0.2")]);
+    let protected = HashSet::from([address("172.18.0.254")]);
+    assert!(!may_delete(&gate, &protected, &remote("172.18.0.254")));
+    assert!(may_delete(&gate, &protected, &remote("172.18.0.253")));
+}
+
+#[test]
+fn only_what_calico_made_is_taken_over() {
+    let cases = [
+        (80, workload(), Foreign::Leftover),
+        (12, Spec::blackhole(0), Foreign::Leftover),
+        (80, Spec::blackhole(0), Foreign::Leftover),
+        (12, on(4), Foreign::Leftover),
+        (80, on(5), Foreign::Leftover),
+        (12, remote("172.18.0.2"), Foreign::Replaceable),
+        (80, remote("172.18.0.2"), Foreign::Replaceable),
+        (3, workload(), Foreign::Replaceable),
+        (4, workload(), Foreign::Replaceable),
+        (2, workload(), Foreign::Untouchable),
+        (2, on(4), Foreign::Untouchable),
+        (4, remote("172.18.0.2"), Foreign::Untouchable),
+        (3, on(4), Foreign::Untouchable),
+        (4, Spec::blackhole(0), Foreign::Untouchable),
+        (186, remote("172.18.0.2"), Foreign::Untouchable),
+    ];
+    let world = world();
+    for (protocol, spec, expected) in cases {
+        let spec = Spec { protocol, ..spec };
+        assert_eq!(foreign(&spec, &world, "cali"), expected, "{spec:?}");
+    }
+}
+
+fn may(gate: &Gate, spec: &Spec) -> bool {
+    may_delete(gate, &HashSet::new(), spec)
+}
+
+fn remote(via: &str) -> Spec {
+    unicast(smallvec![hop(via, 2)])
+}
+
+fn on(device: u32) -> Spec {
+    unicast(smallvec![hop("172.19.0.2", device)])
+}
+
+fn workload() -> Spec {
+    unicast(smallvec![Hop {
+        via: None,
+        device: 3,
+        onlink: false,
+        weight: 0,
+    }])
+}
+
+fn unicast(hops: SmallVec<[Hop; 1]>) -> Spec {
+    Spec::unicast(67, &"10.0.0.0/8".parse().unwrap(), hops)
+}
+
+fn hop(via: &str, device: u32) -> Hop {
+    Hop {
+        via: Some(address(via)),
+        device,
+        onlink: false,
+        weight: 0,
+    }
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn world() -> World {
+    let names = ["lo", "eth0", "cali1", "tunl0", "vxlan.calico"];
+    let links = names.iter().zip(1..).map(|(name, index)| Link {
+        index,
+        name: (*name).into(),
+        up: true,
+        mtu: 1500,
+        mac: None,
+        kind: LinkKind::Ordinary,
+    });
+    World::new(links.collect(), vec![])
+}
