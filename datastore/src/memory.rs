@@ -106,6 +106,11 @@ impl MemoryDatastore {
         self.lock().writes
     }
 
+    /// Stores an object as a foreign writer might have left it: unchecked, whatever was there before.
+    pub fn put_unchecked(&self, object: Object) {
+        self.lock().put(object);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
