@@ -225,7 +225,7 @@ fn check(codec: &Codec, octets: &[u8], seen: &mut Seen) {
     };
     if let Message::Update(update) = &message {
         // A prefix of one octet becomes one of 18; a complaint is a sentence about an attribute of three octets.
-        let octets_max = 24 * octets.len() + 64 * 1024;
+        let octets_max = 24 * octets.len() + 16 * 1024;
         assert!(heap_octets(update) <= octets_max, "{}", heap_octets(update));
         seen.complained += usize::from(!update.errors.is_empty());
         seen.withdrawn += usize::from(update.is_treated_as_withdraw());

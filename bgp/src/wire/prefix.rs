@@ -30,15 +30,24 @@ pub(super) fn decode(
     family: Family,
     prefixes: &mut Vec<IpNet>,
 ) -> Result<(), PrefixError> {
+    if field.is_empty() {
+        return Ok(());
+    }
     prefixes.reserve_exact(count(field, family)?);
-    let mut cursor = Cursor::new(field);
-    while let Some(length) = cursor.u8() {
-        let Some(octets) = cursor.take(octets_of(length)) else {
-            break; // `count` has seen to it
-        };
-        prefixes.extend(prefix(family, length, octets));
+    match family {
+        Family::Ipv4Unicast => walk(field, prefixes, prefix_v4),
+        Family::Ipv6Unicast => walk(field, prefixes, prefix_v6),
     }
     Ok(())
+}
+
+/// The second walk, over what `count` has found good.
+fn walk(field: &[u8], prefixes: &mut Vec<IpNet>, prefix: impl Fn(u8, &[u8]) -> Option<IpNet>) {
+    let mut cursor = Cursor::new(field);
+    while let Some(length) = cursor.u8() {
+        let octets = cursor.take(octets_of(length)).unwrap_or(&[]);
+        prefixes.extend(prefix(length, octets));
+    }
 }
 
 /// How many prefixes `field` holds, each checked.
@@ -65,21 +74,25 @@ fn count(field: &[u8], family: Family) -> Result<usize, PrefixError> {
 }
 
 /// RFC 4271 §4.3: "the value of trailing bits is irrelevant". Here they become zero.
-fn prefix(family: Family, length: u8, octets: &[u8]) -> Option<IpNet> {
-    match family {
-        Family::Ipv4Unicast => {
-            let mut address = [0; 4];
-            address.get_mut(..octets.len())?.copy_from_slice(octets);
-            let prefix = Ipv4Net::new(Ipv4Addr::from(address), length).ok()?;
-            Some(IpNet::V4(prefix.trunc()))
-        }
-        Family::Ipv6Unicast => {
-            let mut address = [0; 16];
-            address.get_mut(..octets.len())?.copy_from_slice(octets);
-            let prefix = Ipv6Net::new(Ipv6Addr::from(address), length).ok()?;
-            Some(IpNet::V6(prefix.trunc()))
-        }
-    }
+fn prefix_v4(length: u8, octets: &[u8]) -> Option<IpNet> {
+    let bits = octets
+        .iter()
+        .fold(0, |bits, &octet| bits << 8 | u64::from(octet));
+    let bits = bits << (32 - 8 * octets.len().min(4));
+    let mask = u64::from(u32::MAX) << (32 - length.min(32));
+    let address = u32::try_from(bits & mask & u64::from(u32::MAX)).ok()?;
+    let prefix = Ipv4Net::new(Ipv4Addr::from(address), length).ok()?;
+    Some(IpNet::V4(prefix))
+}
+
+/// As [`prefix_v4`].
+fn prefix_v6(length: u8, octets: &[u8]) -> Option<IpNet> {
+    let mut address = [0; 16];
+    address.get_mut(..octets.len())?.copy_from_slice(octets);
+    let mask = u128::MAX.checked_shl(128 - u32::from(length.min(128)));
+    let address = u128::from_be_bytes(address) & mask.unwrap_or(0);
+    let prefix = Ipv6Net::new(Ipv6Addr::from(address), length).ok()?;
+    Some(IpNet::V6(prefix))
 }
 
 /// Appends one prefix, host bits zeroed.

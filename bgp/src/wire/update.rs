@@ -107,9 +107,7 @@ impl Update {
         }
         update.mp_announced = decoded.mp_reach.take();
         let announces = !update.announced.is_empty() || update.mp_announced.is_some();
-        check_mandatory(&update, &decoded, announces)
-            .into_iter()
-            .for_each(|error| update.errors.push(error));
+        let missing = check_mandatory(&update, &decoded, announces);
 
         // RFC 7606 §5.2: with nothing announced, we may not have seen what the error is about.
         let to_withdraw = decoded
@@ -128,9 +126,8 @@ impl Update {
             update.withdrawn.extend(prefixes);
         }
         let complaints = decoded.complaints.into_iter();
-        update
-            .errors
-            .splice(0..0, complaints.map(|complaint| complaint.error));
+        let complaints = complaints.map(|complaint| complaint.error);
+        update.errors = complaints.chain(missing).collect();
         update.attributes = decoded.attributes;
         update.settle();
         Ok(update)
