@@ -33,7 +33,7 @@ pub(crate) enum State {
 pub(crate) enum Input {
     Open(Open),
     Keepalive,
-    Update(Update),
+    Update(Box<Update>),
     Notification(Notification),
     RouteRefresh(Option<Family>),
     /// What arrived is no message; the decoder says what to answer.
@@ -48,14 +48,13 @@ pub(crate) enum Input {
 
 /// What the peer must know.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "it is matched and gone")]
 pub(crate) enum Outcome {
     Nothing,
     /// OPENs agree. Look for collisions.
     Opened,
     /// Established.
     Up,
-    Update(Update),
+    Update(Box<Update>),
     /// The peer wants the family once more.
     Refresh(Family),
     /// Closed.
@@ -180,7 +179,7 @@ impl Connection {
             Ok(Message::Keepalive) => Input::Keepalive,
             Ok(Message::Update(update)) => {
                 self.traffic.updates_received += 1;
-                Input::Update(update)
+                Input::Update(Box::new(update))
             }
             Ok(Message::Notification(notification)) => Input::Notification(notification),
             Ok(Message::RouteRefresh(family)) => Input::RouteRefresh(family),
@@ -369,5 +368,3 @@ impl End {
 
 /// RFC 4271 §8.2.2: a large value, four minutes.
 const OPEN_SENT_HOLD_TIME: Duration = Duration::from_secs(4 * 60);
-
-

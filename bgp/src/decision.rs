@@ -285,5 +285,3 @@ pub(crate) fn origin_name(origin: Origin) -> &'static str {
         Origin::Incomplete => "incomplete",
     }
 }
-
-

@@ -52,6 +52,7 @@ pub mod event;
 mod import;
 mod negotiated;
 mod peer;
+mod peers;
 mod policy;
 mod rib;
 mod rng;

@@ -331,5 +331,3 @@ impl Rib {
 
 /// Enough of the chosen paths to see whether they are others.
 type Chosen = SmallVec<[(Source, Interned); 2]>;
-
-

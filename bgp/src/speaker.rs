@@ -24,6 +24,7 @@ use crate::connection::{Input, State};
 use crate::event::{Action, ConnectionId, Event, PeerId};
 use crate::import::Verdict;
 use crate::peer::{Peer, Phase};
+use crate::peers::Peers;
 use crate::rib::{Rib, Source};
 use crate::rng::Rng;
 use crate::time::Time;
@@ -36,7 +37,7 @@ use crate::wire::iana::cease;
 #[derive(Debug)]
 pub struct Speaker {
     config: SpeakerConfig,
-    peers: BTreeMap<PeerId, Peer>,
+    peers: Peers,
     by_address: BTreeMap<IpAddr, PeerId>,
     /// All that the driver may report on: connections, and those that it shall make.
     connections: HashMap<ConnectionId, PeerId, FixedState>,
@@ -45,7 +46,6 @@ pub struct Speaker {
     rib: Rib,
     timers: Timers,
     rng: Rng,
-    peers_made: u32,
     connections_made: u64,
     /// Our local paths are all there: End-of-RIB may go out.
     may_end_rib: bool,
@@ -65,12 +65,11 @@ impl Speaker {
             rng: Rng::new(config.seed),
             may_end_rib: !config.restarting,
             config,
-            peers: BTreeMap::new(),
+            peers: Peers::default(),
             by_address: BTreeMap::new(),
             connections: HashMap::with_hasher(FixedState::default()),
             last_words: BTreeMap::new(),
             timers: Timers::default(),
-            peers_made: 0,
             connections_made: 0,
             stopped: false,
             actions: VecDeque::new(),
@@ -224,7 +223,7 @@ impl Speaker {
     pub fn shut_down(&mut self, now: Time, keep_forwarding: bool) {
         self.stopped = true;
         let word = (!keep_forwarding).then_some((cease::ADMINISTRATIVE_SHUTDOWN, "shutting down"));
-        for id in self.peers.keys().copied().collect::<Vec<_>>() {
+        for id in self.peers.ids() {
             self.stop_peer(now, id, word);
             self.settle(now, id);
         }
@@ -357,8 +356,7 @@ impl Speaker {
     }
 
     fn add_peer(&mut self, now: Time, config: PeerConfig) -> PeerId {
-        let id = PeerId(self.peers_made);
-        self.peers_made += 1;
+        let id = self.peers.next_id();
         let mut peer = Peer::new(now, id, config);
         if self.stopped {
             peer.phase = Phase::Stopped;
@@ -367,7 +365,7 @@ impl Speaker {
             peer.deferral_until = Some(now + self.config.selection_deferral);
         }
         self.by_address.insert(peer.config.remote_address, id);
-        self.peers.insert(id, peer);
+        self.peers.insert(peer);
         id
     }
 

@@ -61,13 +61,6 @@ impl IdSet {
             .map(move |left| PrefixId(word as u32 * 64 + left.trailing_zeros()))
         })
     }
-
-    /// Everything that was in it; it is empty afterwards.
-    pub(crate) fn take(&mut self) -> Vec<PrefixId> {
-        let all = self.iter().collect();
-        *self = IdSet::default();
-        all
-    }
 }
 
 fn place(id: PrefixId) -> (usize, u64) {
@@ -94,7 +87,5 @@ mod tests {
             set.remove(PrefixId(63)) && !set.remove(PrefixId(63)) && !set.remove(PrefixId(9999))
         );
         assert_eq!(set.iter().map(|id| id.0).collect::<Vec<_>>(), [0, 64, 500]);
-        assert_eq!(set.take().len(), 3);
-        assert_eq!((set.len(), set.iter().count()), (0, 0));
     }
 }

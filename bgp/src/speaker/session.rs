@@ -32,7 +32,7 @@ impl Speaker {
                 self.resolve_collision(now, peer, connection);
             }
             Outcome::Up => self.session_up(now, peer, connection),
-            Outcome::Update(update) => self.update(peer, update),
+            Outcome::Update(update) => self.update(peer, *update),
             Outcome::Refresh(family) => self.rib.refresh(peer, family),
             Outcome::Ended(end) => {
                 self.actions.push_back(Action::Close { connection });
@@ -159,13 +159,16 @@ impl Speaker {
                 peer.phase = Phase::Active { retry: None };
             }
             Phase::Idle { .. } | Phase::Active { .. } => self.connect(now, id),
-            Phase::Connect { connection, .. } => {
-                self.give_up(id);
+            Phase::Connect { .. } => {
+                let (remote, reason) = (peer.remote(), "TCP did not come up in time");
+                peer.last_error = Some(format!("{remote}: {reason}"));
+                let (remote, reason) = (remote.ip(), reason.to_owned());
                 self.events.push_back(Event::ConnectionFailed {
                     peer: Some(id),
-                    remote: self.peers[&id].config.remote_address,
-                    reason: format!("no answer to connection {}", connection.0),
+                    remote,
+                    reason,
                 });
+                self.give_up(id);
                 self.connect(now, id);
             }
             Phase::Stopped => {}

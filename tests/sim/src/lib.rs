@@ -45,4 +45,4 @@ pub fn run(plan: &Plan) -> Result<Outcome, String> {
 }
 
 /// Long enough for hold timers, retries and restart times to run out one after the other.
-const QUIET_TIME: Duration = Duration::from_secs(90);
+const QUIET_TIME: Duration = Duration::from_secs(60);

@@ -31,6 +31,8 @@ pub struct Plan {
     pub seed: u64,
     /// Who is there.
     pub topology: Topology,
+    /// What all propose. Short ones run out in partitions, long ones are TCP's to break.
+    pub hold_time: Duration,
     /// What happens when, in order.
     pub steps: Vec<(Time, Step)>,
     /// From here on nothing is broken any more.
@@ -105,7 +107,8 @@ impl Topology {
 }
 
 impl Plan {
-    /// The story of a seed: half a minute in which `events_percent` of the usual goes wrong.
+    /// The story of a seed: half a minute in which things come and go and break, and some time for
+    /// the rest to mend.
     pub fn new(seed: u64, topology: Topology) -> Plan {
         let mut author = Author {
             rng: Rng::new(seed ^ 0x0123_4567_89ab_cdef),
@@ -115,12 +118,14 @@ impl Plan {
         author.prefixes();
         author.churn();
         author.faults();
+        let hold_time = HOLD_TIMES[author.rng.index(HOLD_TIMES.len())];
         let mut steps = author.steps;
         // Stable: what happens at the same instant happens in the order written.
         steps.sort_by_key(|(at, _)| *at);
         Plan {
             seed,
             topology,
+            hold_time,
             steps,
             quiet_at: at(FAULTS_END),
         }
@@ -269,5 +274,18 @@ fn shared_prefix(number: u64) -> IpNet {
     Ipv4Net::new_assert((0xc633_6400 + number as u32).into(), 32).into()
 }
 
+const HOLD_TIMES: [Duration; 8] = {
+    let long = Duration::from_secs(90);
+    [
+        long,
+        long,
+        long,
+        long,
+        long,
+        long,
+        long,
+        Duration::from_secs(20),
+    ]
+};
 const FAULTS_BEGIN_MAX: Duration = Duration::from_secs(30);
 const FAULTS_END: Duration = Duration::from_secs(40);

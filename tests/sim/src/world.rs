@@ -21,6 +21,7 @@ use crate::rng::Rng;
 pub struct World {
     now: Time,
     topology: Topology,
+    hold_time: Duration,
     rng: Rng,
     nodes: Vec<Node>,
     pipes: Vec<Pipe>,
@@ -116,6 +117,7 @@ impl World {
         let mut world = World {
             now: Time::ZERO,
             topology: plan.topology,
+            hold_time: plan.hold_time,
             rng: Rng::new(plan.seed),
             nodes: Vec::new(),
             pipes: Vec::new(),
@@ -326,7 +328,7 @@ impl World {
     }
 
     fn start(&mut self, node: usize, restarting: bool) {
-        let (now, topology) = (self.now, self.topology);
+        let (now, topology, hold_time) = (self.now, self.topology, self.hold_time);
         let seed = self.rng.next();
         let state = &mut self.nodes[node];
         let mut speaker = Speaker::new(speaker_config(node, seed, restarting), now);
@@ -336,7 +338,7 @@ impl World {
             .map(|(prefix, path)| (*prefix, path.clone()));
         local.for_each(|(prefix, path)| speaker.originate(now, prefix, path));
         for other in (0..topology.speakers()).filter(|&other| topology.are_peers(node, other)) {
-            speaker.set_peer(now, peer_config(topology, node, other));
+            speaker.set_peer(now, peer_config(topology, hold_time, node, other));
         }
         speaker.finish_restart(now);
         state.speaker = Some(speaker);
@@ -663,7 +665,7 @@ fn speaker_config(node: usize, seed: u64, restarting: bool) -> SpeakerConfig {
     }
 }
 
-fn peer_config(topology: Topology, node: usize, other: usize) -> PeerConfig {
+fn peer_config(topology: Topology, hold_time: Duration, node: usize, other: usize) -> PeerConfig {
     PeerConfig {
         name: format!("speaker {other}"),
         remote_address: address(other),
@@ -674,7 +676,7 @@ fn peer_config(topology: Topology, node: usize, other: usize) -> PeerConfig {
         // A few never call, so that both ways of coming together are in the story.
         passive: (node + other).is_multiple_of(3) && node > other,
         families: vec![Family::Ipv4Unicast, Family::Ipv6Unicast],
-        hold_time: Duration::from_secs(30),
+        hold_time,
         connect_retry: Duration::from_secs(5),
         reflector_client: topology.is_client(node, other),
         next_hop: NextHopMode::Auto,
