@@ -121,7 +121,7 @@ impl Update {
             return Err(Notification::update(complaint.subcode, complaint.data));
         }
 
-        update.end_of_rib = end_of_rib(&fields, &decoded, codec);
+        update.end_of_rib = end_of_rib(&fields, &decoded);
         if let Some((_, prefixes)) = decoded.mp_unreach {
             update.withdrawn.extend(prefixes);
         }
@@ -246,7 +246,7 @@ fn check_mandatory(update: &Update, decoded: &Decoded<'_>, announces: bool) -> V
 }
 
 /// RFC 4724 §2: an UPDATE of nothing at all, or of an MP_UNREACH_NLRI of nothing.
-fn end_of_rib(fields: &Fields<'_>, decoded: &Decoded<'_>, codec: &Codec) -> Option<Family> {
+fn end_of_rib(fields: &Fields<'_>, decoded: &Decoded<'_>) -> Option<Family> {
     if !fields.withdrawn.is_empty() || !fields.announced.is_empty() {
         return None;
     }
@@ -257,8 +257,7 @@ fn end_of_rib(fields: &Fields<'_>, decoded: &Decoded<'_>, codec: &Codec) -> Opti
         Some((family, prefixes))
             if prefixes.is_empty()
                 && decoded.complaints.is_empty()
-                && decoded.seen.is_only(code::MP_UNREACH_NLRI)
-                && codec.families.contains(family) =>
+                && decoded.seen.is_only(code::MP_UNREACH_NLRI) =>
         {
             Some(*family)
         }

@@ -159,6 +159,8 @@ fn what_is_nearly_end_of_rib_is_not() {
         update(&PREFIX, &empty_unreach, &[]),
         update(&[], &[empty_unreach.clone(), origin].concat(), &[]),
         update(&[], &mp_unreach(), &[]),
+        // With flags that make it malformed.
+        update(&[], &attribute(0xc0, 15, &[0, 2, 1]), &[]),
         // Of a family that was not agreed.
         update(&[], &attribute(0x80, 15, &[0, 1, 128]), &[]),
     ] {
