@@ -12,10 +12,10 @@
 //! ```
 //!
 //! A file appears whole (written under another name that begins with a dot, then renamed). Writing it twice is
-//! the same as once. Whoever finds files there, does what they say and then removes them: the agent when it
-//! starts, before it answers the first request on its socket; and an ADD of the same container and interface (a
-//! runtime that restarts a container keeps its ID), before it asks for an address, so that an old DEL never
-//! takes a new address away.
+//! the same as once. Whoever finds a file does what it says and then removes it: the agent, once its datastore is
+//! in sync; and an ADD of the same container and interface (a runtime that restarts a container keeps its ID),
+//! before it asks for an address, so that an old DEL never takes a new address away. For the same reason the agent
+//! looks, when it is the container's turn, whether the file is still there.
 
 use std::fs::{self, File};
 use std::io::{self, Write};

@@ -109,7 +109,7 @@ All documents are checked before the first is written. A file may hold several, 
 Examples:
   caracalctl apply -f pools.yaml
   caracalctl apply -f manifests/            every .yaml, .yml and .json file of a folder
-  caracalctl get ippools -o yaml | sed s/Never/Always/ | caracalctl apply -f -")]
+  caracalctl get ippool default-ipv4-ippool -o yaml > pool.yaml; vi pool.yaml; caracalctl apply -f pool.yaml")]
     Apply(Manifests),
     /// Create resources; those that exist already are an error
     Create(Manifests),

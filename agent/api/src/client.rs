@@ -149,7 +149,7 @@ impl Client {
     fn absent(&self, why: &dyn std::fmt::Display) -> ClientError {
         ClientError::Absent {
             socket: self.socket.clone(),
-            why: why.to_string(),
+            why: plain(&why.to_string()),
         }
     }
 
@@ -159,5 +159,13 @@ impl Client {
             request: request.to_owned(),
             why: why.to_string(),
         }
+    }
+}
+
+/// The system's words without the number that Rust appends.
+fn plain(why: &str) -> String {
+    match why.rsplit_once(" (os error") {
+        Some((words, _)) => words.to_lowercase(),
+        None => why.to_owned(),
     }
 }

@@ -496,7 +496,7 @@ fn add_without_an_agent_says_try_again_later_and_leaves_nothing() {
     assert_eq!(
         msg,
         format!(
-            "cannot add container c1: no agent on {}: No such file or directory (os error 2)",
+            "cannot add container c1: no agent on {}: no such file or directory",
             lab.folder().join("agent.sock").display()
         )
     );

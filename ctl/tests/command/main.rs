@@ -109,7 +109,7 @@ fn exit_codes_mean_something() {
     assert_eq!((exit, stdout.as_str()), (4, ""));
     assert_eq!(
         stderr,
-        format!("caracalctl: no agent on {socket}: No such file or directory (os error 2)\n")
+        format!("caracalctl: no agent on {socket}: no such file or directory\n")
     );
     let (exit, stdout, _) = run(folder.path(), &["version"]);
     assert_eq!((exit, stdout.as_str()), (4, "Client version: 0.1.0\n"));
@@ -175,4 +175,91 @@ fn help_teaches_by_examples() {
         assert_eq!(exit, 0);
         assert!(stdout.contains("Examples:\n  caracalctl "), "{stdout}");
     }
+}
+
+const POOL: &str = "\
+apiVersion: projectcalico.org/v3
+kind: IPPool
+metadata:
+  name: default-ipv4-ippool
+spec:
+  cidr: 10.233.0.0/16
+  ipipMode: CrossSubnet
+  natOutgoing: true
+";
+
+#[test]
+fn resources_live_in_a_folder_and_need_no_agent() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("store")).unwrap();
+    let run = |args: &[&str], input: &str| run_with(folder.path(), args, input);
+
+    let (exit, stdout, stderr) = run(&["apply", "-f", "-"], POOL);
+    assert_eq!(
+        (exit, stdout.as_str(), stderr.as_str()),
+        (0, "IPPool default-ipv4-ippool created\n", "")
+    );
+    let (_, stdout, _) = run(&["apply", "-f", "-"], POOL);
+    assert_eq!(stdout, "IPPool default-ipv4-ippool unchanged\n");
+    let (_, stdout, _) = run(
+        &["apply", "-f", "-"],
+        &POOL.replace("CrossSubnet", "Always"),
+    );
+    assert_eq!(stdout, "IPPool default-ipv4-ippool configured\n");
+
+    let (_, stdout, _) = run(&["get", "pools"], "");
+    assert_eq!(
+        stdout,
+        "NAME                  CIDR            SELECTOR\ndefault-ipv4-ippool   10.233.0.0/16\n"
+    );
+    let (_, stdout, _) = run(&["get", "ippool", "default-ipv4-ippool", "-o", "json"], "");
+    let object: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(object["spec"]["ipipMode"], "Always");
+    let (_, stdout, _) = run(&["ipam", "show"], "");
+    assert!(
+        stdout.contains("| IP Pool  | 10.233.0.0/16 | 65536     | 0 (0%)     | 65536 (100%) |"),
+        "{stdout}"
+    );
+
+    let (exit, stdout, stderr) = run(&["get", "ippool", "other"], "");
+    assert_eq!(
+        (exit, stdout.as_str(), stderr.as_str()),
+        (3, "", "caracalctl: IPPool other does not exist\n")
+    );
+    let (exit, stdout, _) = run(&["delete", "ippool", "default-ipv4-ippool"], "");
+    assert_eq!(
+        (exit, stdout.as_str()),
+        (0, "IPPool default-ipv4-ippool deleted\n")
+    );
+    let (exit, _, _) = run(&["delete", "ippool", "default-ipv4-ippool"], "");
+    assert_eq!(exit, 3);
+    let (exit, _, _) = run(&["delete", "-f", "-", "--skip-not-exists"], POOL);
+    assert_eq!(exit, 0);
+    let (_, stdout, _) = run(&["get", "pools"], "");
+    assert_eq!(stdout, "No IPPool found.\n");
+}
+
+#[test]
+fn a_wrong_manifest_is_named_with_its_line_and_nothing_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("store")).unwrap();
+    let text = format!(
+        "{POOL}---\n{}",
+        POOL.replace("10.233.0.0/16", "10.0.0.1/16")
+    );
+    let (exit, stdout, stderr) = run_with(folder.path(), &["apply", "-f", "-"], &text);
+    assert_eq!((exit, stdout.as_str()), (1, ""));
+    assert!(
+        stderr
+            .starts_with("caracalctl: standard input:15: IPPool default-ipv4-ippool: spec.cidr: "),
+        "{stderr}"
+    );
+    let (_, stdout, _) = run(folder.path(), &["get", "pools", "-o", "name"]);
+    assert_eq!(stdout, "");
+    let (exit, _, stderr) = run(folder.path(), &["get", "poles"]);
+    assert_eq!(exit, 2);
+    assert!(
+        stderr.starts_with("caracalctl: there is no kind \"poles\"; known are Node, "),
+        "{stderr}"
+    );
 }
