@@ -201,15 +201,15 @@ impl Config {
             socket: raw.socket.take().unwrap_or_else(|| SOCKET_DEFAULT.into()),
             log: std::mem::take(&mut raw.log),
             source: match raw.datastore.take() {
-                Some(datastore) => Source::Datastore(raw.from_datastore(datastore)?),
-                None => Source::File(raw.standalone()?),
+                Some(datastore) => Source::Datastore(raw.into_node(datastore)?),
+                None => Source::File(raw.into_standalone()?),
             },
         })
     }
 }
 
 impl Raw {
-    fn from_datastore(self, datastore: RawDatastore) -> Result<FromDatastore, String> {
+    fn into_node(self, datastore: RawDatastore) -> Result<FromDatastore, String> {
         let DatastoreKind::File = datastore.kind;
         let nodename = match self.nodename {
             Some(name) if !name.is_empty() => name,
@@ -241,7 +241,7 @@ impl Raw {
         })
     }
 
-    fn standalone(self) -> Result<Standalone, String> {
+    fn into_standalone(self) -> Result<Standalone, String> {
         if let Some(nodename) = self.nodename {
             return Err(format!(
                 "nodename: {nodename} has a meaning only with `datastore`"

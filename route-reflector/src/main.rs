@@ -27,14 +27,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing::error;
 
 use crate::config::{Config, LogConfig, LogFormat};
 
 /// Caracal's route reflector (RFC 4456): passes routes on between its clients and everyone else, so that nodes
 /// need a session with it instead of one with every other node. It forwards no packets.
 #[derive(Debug, Parser)]
-#[command(version, about, after_help = config::HELP)]
+#[command(version, after_help = config::HELP)]
 struct Arguments {
     /// The configuration file (YAML), see below.
     #[arg(long, env = "CARACAL_CONFIG", value_name = "FILE")]
@@ -77,7 +76,6 @@ fn main() -> ExitCode {
     match runtime.block_on(reflector::run(arguments.config, config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
-            error!("cannot go on: {fault:#}");
             eprintln!("caracal-route-reflector: {fault:#}");
             ExitCode::FAILURE
         }

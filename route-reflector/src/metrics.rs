@@ -110,17 +110,19 @@ impl Metrics {
             let there = peers.iter().filter(|peer| peer.state == state).count();
             self.peers.with_label_values(&[state]).set(count(there));
         }
-        let figures: [(&str, fn(&Peer) -> usize); 4] = [
-            ("received", |peer| peer.prefixes_received),
-            ("accepted", |peer| peer.prefixes_accepted),
-            ("stale", |peer| peer.prefixes_stale),
-            ("sent", |peer| peer.prefixes_sent),
-        ];
-        for (kind, figure) in figures {
-            self.prefixes
-                .with_label_values(&[kind])
-                .set(count(peers.iter().map(figure).sum()));
-        }
+        let sum = |figure: fn(&Peer) -> usize| count(peers.iter().map(figure).sum());
+        self.prefixes
+            .with_label_values(&["received"])
+            .set(sum(|peer| peer.prefixes_received));
+        self.prefixes
+            .with_label_values(&["accepted"])
+            .set(sum(|peer| peer.prefixes_accepted));
+        self.prefixes
+            .with_label_values(&["stale"])
+            .set(sum(|peer| peer.prefixes_stale));
+        self.prefixes
+            .with_label_values(&["sent"])
+            .set(sum(|peer| peer.prefixes_sent));
         self.conditions.reset();
         for condition in &status.conditions {
             self.conditions.with_label_values(&[&condition.name]).inc();

@@ -58,10 +58,13 @@ pub(crate) enum Input {
 /// From the handles.
 pub(crate) enum Command {
     /// Run this.
-    With(Box<dyn FnOnce(&mut Speaker, Time) + Send>),
+    With(Closure),
     /// End.
     Stop { keep_forwarding: bool },
 }
+
+/// What runs where the speaker is.
+pub(crate) type Closure = Box<dyn FnOnce(&mut Speaker, Time) + Send>;
 
 /// Owns the speaker and knows what each of its connections is doing.
 pub(crate) struct Driver {
@@ -264,8 +267,8 @@ impl Driver {
         match self.speaker.handle_incoming(now, local, remote) {
             Ok(connection) => self.open(connection, stream),
             Err(reason) => {
-                drop(stream);
                 self.shared.refused.fetch_add(1, Ordering::Relaxed);
+                drop(stream);
                 self.journal.refused(remote, &reason);
             }
         }
@@ -414,7 +417,7 @@ const INPUTS_MAX: usize = 64;
 const TRANSMISSIONS_MAX: usize = 64;
 const WRITE_OCTETS_MAX: usize = 64 * 1024;
 const LAST_OCTETS_MAX: usize = 1024 * 1024;
-const SPARE_MAX: usize = 64;
+const SPARE_MAX: usize = 16;
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
 /// Added to an instant it must not overflow.
 const FAR_FUTURE: Duration = Duration::from_secs(86_400 * 365 * 10);

@@ -360,34 +360,61 @@ async fn a_stop_for_good_says_administrative_shutdown() {
     assert_eq!((last.code, last.subcode), (6, 2));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_nobody_has_a_handle_any_more_it_ends_as_if_it_came_back() {
+    let (shell, mut hand) = with_established_hand(75).await;
+    drop(shell);
+    assert_eq!(hand.last_words().await, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_over_ipv6_works() {
+    let loopback6 = IpAddr::from(std::net::Ipv6Addr::LOCALHOST);
+    let start = |last| Shell::start(speaker(last), &[SocketAddr::new(loopback6, 0)]).unwrap();
+    let (one, other) = (start(81), start(82));
+    for (own, remote, next_hop) in [(&one, &other, "fd00::81"), (&other, &one, "fd00::82")] {
+        let mut config = peer(81, 82, remote.listening()[0].port());
+        config.remote_address = loopback6;
+        config.local_address = Some(loopback6);
+        config.families = vec![Family::Ipv6Unicast];
+        // Both have the same address, and a next hop must not be the receiver's own (RFC 4271 §6.3).
+        config.next_hop_self_v6 = Some(next_hop.parse().unwrap());
+        add_peer(own, config).await;
+    }
+    originate(&one, vec![net("fd00:10::/122")]).await;
+    until(&other, "the route", |speaker, _| {
+        has_route(speaker, &net("fd00:10::/122"))
+    })
+    .await;
+}
+
 /// The first message after those of an established session, if there is one.
 async fn last_message_when_stopped(last: u8, keep_forwarding: bool) -> Option<Message> {
-    let shell = shell(last);
-    let mut passive = peer(last, last + 1, 179);
-    passive.passive = true;
-    add_peer(&shell, passive).await;
-    let mut hand = ByHand::connect(last + 1, shell.listening()[0])
-        .await
-        .establish()
-        .await;
-    until_established(&shell, last + 1).await;
-
+    let (shell, mut hand) = with_established_hand(last).await;
     let stopping = tokio::spawn({
         let shell = shell.clone();
         async move { shell.stop(keep_forwarding).await }
     });
-    let mut told = None;
-    while let Some(message) = hand.read().await {
-        if !matches!(message, Message::Keepalive | Message::Update(_)) {
-            told = Some(message);
-        }
-    }
+    let told = hand.last_words().await;
     drop(hand);
     stopping.await.unwrap();
     assert!(shell.with(|_, _| ()).await.is_err());
     // The port is free for a successor.
     assert!(TcpStream::connect(shell.listening()[0]).await.is_err());
     told
+}
+
+async fn with_established_hand(last: u8) -> (Shell, ByHand) {
+    let shell = shell(last);
+    let mut passive = peer(last, last + 1, 179);
+    passive.passive = true;
+    add_peer(&shell, passive).await;
+    let hand = ByHand::connect(last + 1, shell.listening()[0])
+        .await
+        .establish()
+        .await;
+    until_established(&shell, last + 1).await;
+    (shell, hand)
 }
 
 async fn wait_for_event(

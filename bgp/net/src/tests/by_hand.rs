@@ -86,6 +86,17 @@ impl ByHand {
         }
     }
 
+    /// Reads to the end. What was said that is neither KEEPALIVE nor UPDATE?
+    pub(super) async fn last_words(&mut self) -> Option<Message> {
+        let mut said = None;
+        while let Some(message) = self.read().await {
+            if !matches!(message, Message::Keepalive | Message::Update(_)) {
+                said = Some(message);
+            }
+        }
+        said
+    }
+
     /// Ends the connection as a crash of the host would: RST.
     pub(super) fn reset(self) {
         self.stream.set_zero_linger().unwrap();
