@@ -23,7 +23,7 @@ pub(crate) async fn finish(folder: &Path, workloads: &Workloads) {
                 continue;
             }
         };
-        match workloads.del(&request).await {
+        match workloads.del_if(&request, || file.exists()).await {
             Ok(_) => {
                 info!(
                     "container {}: finished the DEL that was recorded while the agent was away",

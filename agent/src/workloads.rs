@@ -273,7 +273,20 @@ impl Workloads {
 
     /// DEL: idempotent. The endpoint leaves the FIB first, then the address is free again.
     pub(crate) async fn del(&self, request: &CniDel) -> Result<CniDelReply, Refusal> {
+        self.del_if(request, || true).await
+    }
+
+    /// DEL, if it is still wanted when it is this container's turn: the plugin may have delivered a recorded DEL itself,
+    /// and the same container been added anew, since somebody read the record.
+    pub(crate) async fn del_if(
+        &self,
+        request: &CniDel,
+        still_wanted: impl FnOnce() -> bool + Send,
+    ) -> Result<CniDelReply, Refusal> {
         let _turn = self.turn(&request.container_id).await;
+        if !still_wanted() {
+            return Ok(CniDelReply::default());
+        }
         let later = |fault: &dyn std::fmt::Display| {
             Refusal::Later(format!("container {}: {fault}", request.container_id))
         };
