@@ -35,11 +35,11 @@ pub(crate) async fn accept(
     address: SocketAddr,
     inputs: mpsc::Sender<Input>,
 ) {
-    let mut pause = Duration::ZERO;
+    let mut patience = Patience::default();
     loop {
         match listener.accept().await {
             Ok((stream, remote)) => {
-                pause = Duration::ZERO;
+                patience = Patience::default();
                 let local = socket::prepare(&stream).and_then(|()| stream.local_addr());
                 match local {
                     Ok(local) => {
@@ -59,29 +59,78 @@ pub(crate) async fn accept(
                     Err(error) => debug!(%remote, %error, "connection was over before it began"),
                 }
             }
-            Err(error) if is_about_one_connection(&error) => {
-                debug!(%address, %error, "connection was over before it began");
-            }
             Err(error) => {
-                if pause.is_zero() {
+                if patience.is_fresh() && !is_about_one_connection(&error) {
                     warn!(%address, %error, "cannot accept connections for now");
                 }
-                // Out of files or memory: the kernel would answer at once and again.
-                pause = (pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
-                tokio::time::sleep(pause).await;
+                if let Some(pause) = patience.after(&error) {
+                    tokio::time::sleep(pause).await;
+                }
             }
         }
     }
 }
 
+/// How long to wait after errors in a row.
+#[derive(Debug, Default)]
+struct Patience {
+    pause: Duration,
+}
+
+impl Patience {
+    fn is_fresh(&self) -> bool {
+        self.pause.is_zero()
+    }
+
+    /// Out of files or memory the kernel would answer at once, again and again.
+    fn after(&mut self, error: &io::Error) -> Option<Duration> {
+        if is_about_one_connection(error) {
+            return None;
+        }
+        self.pause = (self.pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
+        Some(self.pause)
+    }
+}
+
+/// The errors that the next connection does not share (accept(2), "Error handling").
 fn is_about_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::Interrupted
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
     )
 }
 
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn out_of_files_it_waits_longer_and_longer_but_not_for_ever() {
+        let out_of_files = io::Error::from_raw_os_error(24);
+        let mut patience = Patience::default();
+        let pauses: Vec<_> = (0..8)
+            .filter_map(|_| patience.after(&out_of_files))
+            .collect();
+        assert_eq!(pauses.len(), 8);
+        assert_eq!(pauses[0], PAUSE_MIN);
+        assert!(pauses.is_sorted());
+        assert_eq!(pauses[7], PAUSE_MAX);
+    }
+
+    #[test]
+    fn a_connection_that_was_aborted_costs_the_others_nothing() {
+        let mut patience = Patience::default();
+        assert_eq!(
+            patience.after(&io::ErrorKind::ConnectionAborted.into()),
+            None
+        );
+        assert!(patience.is_fresh());
+    }
+}
