@@ -368,3 +368,6 @@ impl End {
 
 /// RFC 4271 §8.2.2: a large value, four minutes.
 const OPEN_SENT_HOLD_TIME: Duration = Duration::from_secs(4 * 60);
+
+#[cfg(test)]
+mod tests;

@@ -285,3 +285,6 @@ pub(crate) fn origin_name(origin: Origin) -> &'static str {
         Origin::Incomplete => "incomplete",
     }
 }
+
+#[cfg(test)]
+mod tests;

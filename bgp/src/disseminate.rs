@@ -144,3 +144,6 @@ impl Terms {
 const NO_EXPORT: u32 = 0xffff_ff01;
 const NO_ADVERTISE: u32 = 0xffff_ff02;
 const NO_EXPORT_SUBCONFED: u32 = 0xffff_ff03;
+
+#[cfg(test)]
+mod tests;

@@ -100,3 +100,6 @@ impl Importer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

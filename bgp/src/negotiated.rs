@@ -255,3 +255,6 @@ fn refuse(subcode: u8, data: &[u8], reason: impl FnOnce() -> String) -> Refusal 
 
 /// RFC 4724 §3: twelve bits.
 const RESTART_TIME_MAX: u16 = 4095;
+
+#[cfg(test)]
+mod tests;

@@ -331,3 +331,6 @@ impl Rib {
 
 /// Enough of the chosen paths to see whether they are others.
 type Chosen = SmallVec<[(Source, Interned); 2]>;
+
+#[cfg(test)]
+mod tests;

@@ -256,6 +256,18 @@ impl AdjOuts {
         (pen.sent, pen.gone)
     }
 
+    /// How often anything was encoded, and prefixes and octets that the logs hold.
+    #[cfg(test)]
+    pub(super) fn effort(&self) -> (u64, usize, usize) {
+        let logs = self
+            .groups
+            .values()
+            .map(|group| (group.log.encodes, group.log.size()));
+        logs.fold((0, 0, 0), |sum, (encodes, (ids, octets))| {
+            (sum.0 + encodes, sum.1 + ids, sum.2 + octets)
+        })
+    }
+
     fn enter(
         &mut self,
         peer: PeerId,

@@ -2,4 +2,6 @@
 
 use crate::testing::*;
 
+mod hostile;
+mod restart;
 mod session;
