@@ -229,6 +229,8 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
         let mut first = false;
         let mut retry = now;
         self.change(key, |slot| {
+            // It may stand in a queue already, if it failed without having been taken.
+            slot.queued = None;
             let attempts = slot.failure.as_ref().map_or(0, |f| f.attempts) + 1;
             first = attempts == 1;
             retry = now + backoff(attempts);

@@ -22,6 +22,7 @@
 
 mod delta;
 pub mod egress;
+mod fights;
 mod gate;
 mod handle;
 mod kernel;

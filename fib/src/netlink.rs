@@ -203,3 +203,28 @@ async fn answered<T>(
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const DUMP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Runs a test on a thread of its own in a fresh network namespace with `lo` up, or says that it cannot.
+#[cfg(test)]
+fn in_namespace(test: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::spawn(|| {
+        // NEWNET concerns this thread only; the files of other threads are not touched.
+        #[expect(
+            deprecated,
+            reason = "the replacement is unsafe for the sake of other flags"
+        )]
+        let entered = rustix::thread::unshare(rustix::thread::UnshareFlags::NEWNET);
+        if let Err(error) = entered {
+            println!("skipped: no network namespace: {error}");
+            return;
+        }
+        let up = std::process::Command::new("ip")
+            .args(["link", "set", "lo", "up"])
+            .status();
+        assert!(up.unwrap().success());
+        test();
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}

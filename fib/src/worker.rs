@@ -30,6 +30,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::delta::Delta;
 use crate::egress::Subnet;
+use crate::fights::Fights;
 use crate::handle::FibError;
 use crate::kernel::{Event, Kernel, Key, NeighbourKey, NeighbourValue, Refusal, Spec};
 use crate::model::{Change, Config, FibStatus, RouteStatus};
@@ -71,6 +72,8 @@ pub(crate) struct Worker<K> {
     waiting: HashMap<IpNet, Waiting>,
     /// Who has a key that we want and must not take, by protocol number.
     holders: HashMap<Key, u8>,
+    route_fights: Fights<Key>,
+    neighbour_fights: Fights<NeighbourKey>,
     endpoints: Endpoints,
     gateways: Gateways,
     tunnels: TunnelState,
@@ -152,6 +155,8 @@ impl<K: Kernel> Worker<K> {
             vtep_neighbours: Delta::new(plan::neighbour),
             waiting: HashMap::new(),
             holders: HashMap::new(),
+            route_fights: Fights::default(),
+            neighbour_fights: Fights::default(),
             endpoints: Endpoints::default(),
             gateways: Gateways::default(),
             tunnels: TunnelState::default(),
@@ -263,8 +268,7 @@ impl<K: Kernel> Worker<K> {
     fn finish(&mut self, now: Instant, more: bool) -> Next {
         self.answer_waiters(now);
         let held = self.timing.hold.is_some();
-        let more = (more && !held)
-            || (self.dirty.resync && !held)
+        let more = ((more || self.dirty.resync) && !held)
             || self.dirty.any()
             || !self.tunnels.changed_vteps.is_empty()
             || self.gateways.has_due(now);
@@ -272,7 +276,8 @@ impl<K: Kernel> Worker<K> {
             .timing
             .published
             .is_some_and(|at| now < at + PUBLISH_INTERVAL);
-        if !(more && recently) || !self.readers.is_empty() {
+        let publish_later = more && recently && self.readers.is_empty();
+        if !publish_later {
             self.publish(now);
         }
         for reader in std::mem::take(&mut self.readers) {
@@ -282,6 +287,11 @@ impl<K: Kernel> Worker<K> {
         if more {
             return Next::Again;
         }
+        let waiter = self.waiters.iter().map(|waiter| waiter.deadline).min();
+        if let Some(hold) = self.timing.hold {
+            // What is due before has to wait, or we would wake up for nothing.
+            return Next::At(waiter.map_or(hold, |waiter| waiter.min(hold)));
+        }
         let deadlines = [
             self.routes.next_retry(),
             self.leftovers.next_retry(),
@@ -289,8 +299,7 @@ impl<K: Kernel> Worker<K> {
             self.vtep_neighbours.next_retry(),
             self.tunnels.next_retry(),
             self.gateways.next_due(),
-            self.timing.hold,
-            self.waiters.iter().map(|waiter| waiter.deadline).min(),
+            waiter,
         ];
         let next = deadlines.into_iter().flatten().min();
         Next::At(next.map_or(self.timing.verify, |next| next.min(self.timing.verify)))

@@ -203,7 +203,11 @@ impl Kernel for FakeKernel {
     }
 
     async fn resolve(&mut self, to: IpAddr) -> Result<Resolution, Refusal> {
-        let found = self.with(|state| state.gateways.get(&to).cloned());
+        let found = self.with(|state| {
+            let found = state.gateways.get(&to)?;
+            let up = |hop: &Hop| state.links.get(&hop.device).is_some_and(|link| link.up);
+            found.hops.iter().all(up).then(|| found.clone())
+        });
         found.ok_or_else(|| refusal(libc::ENETUNREACH, "Network is unreachable"))
     }
 
@@ -246,6 +250,10 @@ impl Kernel for FakeKernel {
                     state.events.push(Event::AddressGone(*device, *address));
                 }
                 DeviceChange::SetNeighbour(key, value) => {
+                    let (NeighbourKey::Address(device, _) | NeighbourKey::Mac(device, _)) = key;
+                    if !state.links.contains_key(device) {
+                        return Err(refusal(libc::ENODEV, "No such device"));
+                    }
                     state.neighbours.insert(*key, *value);
                     state.events.push(Event::Neighbour(*key, *value));
                 }

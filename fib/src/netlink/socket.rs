@@ -7,10 +7,11 @@ use tracing::debug;
 /// Makes the receive buffer this large, or as large as we may.
 pub(super) fn set_receive_buffer(socket: &Socket, bytes: usize) {
     // Past rmem_max only with CAP_NET_ADMIN in the first user namespace.
-    if rustix::net::sockopt::set_socket_recv_buffer_size_force(socket, bytes).is_err() {
-        if let Err(error) = SockRef::from(socket).set_recv_buffer_size(bytes) {
-            debug!(%error, bytes, "netlink: receive buffer stays as it is");
-        }
+    let forced = rustix::net::sockopt::set_socket_recv_buffer_size_force(socket, bytes);
+    if forced.is_err()
+        && let Err(error) = SockRef::from(socket).set_recv_buffer_size(bytes)
+    {
+        debug!(%error, bytes, "netlink: receive buffer stays as it is");
     }
 }
 

@@ -3,6 +3,9 @@
 //! The kernel goes on after a message that it refuses, and says so with the message's sequence number, asked or not.
 //! So one acknowledgement at the end means that everything without an error before it is done.
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::time::Duration;
 
@@ -98,6 +101,7 @@ impl Writer {
             match self.socket.recv(&mut self.incoming, 0) {
                 Ok(_) => {}
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    self.drain();
                     return Err(WriteError::Overrun);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -115,6 +119,19 @@ impl Writer {
                 if place == count - 1 {
                     return Ok(());
                 }
+            }
+        }
+    }
+
+    /// Throws away what is queued. The kernel answers nothing more on a socket that overran until it is empty.
+    fn drain(&mut self) {
+        loop {
+            self.incoming.clear();
+            self.incoming.reserve(INCOMING_BYTES);
+            match self.socket.recv(&mut self.incoming, libc::MSG_DONTWAIT) {
+                Ok(_) => {}
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
+                Err(_) => return,
             }
         }
     }

@@ -42,8 +42,8 @@ impl<K: Kernel> Worker<K> {
                 by,
             } => self.route_changed(key, spec, replaced, by, now),
             Event::RouteGone { key, spec, by } => self.route_gone(key, &spec, by, now),
-            Event::Neighbour(key, value) => self.report_neighbour(key, Some(value)),
-            Event::NeighbourGone(key) => self.report_neighbour(key, None),
+            Event::Neighbour(key, value) => self.report_neighbour(key, Some(value), now),
+            Event::NeighbourGone(key) => self.report_neighbour(key, None, now),
             Event::Overrun => {
                 warn!("kernel events were lost; reading everything");
                 self.counters.overruns += 1;
@@ -147,14 +147,12 @@ impl<K: Kernel> Worker<K> {
             if self.routes.actual(&key) == Some(&spec) {
                 return;
             }
-            self.note_repair(&key, by, "changed");
-            self.routes.report(key, Some(spec));
+            self.repair(key, Some(spec), by, "changed", now);
             self.ask_gate_about(key);
             return;
         }
         if replaced && self.routes.actual(&key).is_some() {
-            self.note_repair(&key, by, "replaced");
-            self.routes.report(key, None);
+            self.repair(key, None, by, "replaced", now);
         }
         self.foreign_changed(&spec, now);
         if gate::foreign(&spec, &self.world, &self.config.device_prefix) != Foreign::Untouchable {
@@ -167,8 +165,7 @@ impl<K: Kernel> Worker<K> {
         if spec.protocol == self.config.protocol {
             match self.routes.actual(&key) {
                 Some(actual) if actual == spec => {
-                    self.note_repair(&key, by, "deleted");
-                    self.routes.report(key, None);
+                    self.repair(key, None, by, "deleted", now);
                 }
                 // A part of a multipath route, or news that have been overtaken.
                 Some(_) => self.dirty.resync = true,
@@ -197,8 +194,12 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
-    fn note_repair(&mut self, key: &Key, by: u32, what: &str) {
-        if self.routes.desired(key).is_none() || self.routes.actual(key).is_none() {
+    /// Someone changed what is at one of our keys. The route becomes pending, and so is written again: at once, unless
+    /// the same one keeps changing it.
+    fn repair(&mut self, key: Key, found: Option<Spec>, by: u32, what: &str, now: Instant) {
+        let ours = self.routes.installed(&key);
+        self.routes.report(key, found);
+        if !ours || self.routes.installed(&key) {
             return;
         }
         // The kernel itself, as at the loss of a link, has no port.
@@ -207,18 +208,31 @@ impl<K: Kernel> Worker<K> {
             return;
         }
         self.counters.repairs += 1;
-        warn!(prefix = %key.prefix, by_port = by, "a route of ours was {what} by someone else; repairing");
+        if self.route_fights.again(key, now) {
+            let reason = format!("someone else keeps changing it (netlink port {by})");
+            if self.routes.failed(key, now, reason) {
+                warn!(prefix = %key.prefix, by_port = by, "a route of ours is {what} again and again; repairing more slowly");
+            }
+        } else {
+            warn!(prefix = %key.prefix, by_port = by, "a route of ours was {what} by someone else; repairing");
+        }
     }
 
     fn report_neighbour(
         &mut self,
         key: NeighbourKey,
         value: Option<crate::kernel::NeighbourValue>,
+        now: Instant,
     ) {
-        match self.neighbour_owner(&key) {
-            Some(Owner::Workload) => self.neighbours.report(key, value),
-            Some(Owner::Vtep) => self.vtep_neighbours.report(key, value),
-            None => {}
+        let neighbours = match self.neighbour_owner(&key) {
+            Some(Owner::Workload) => &mut self.neighbours,
+            Some(Owner::Vtep) => &mut self.vtep_neighbours,
+            None => return,
+        };
+        let ours = neighbours.installed(&key);
+        neighbours.report(key, value);
+        if ours && !neighbours.installed(&key) && self.neighbour_fights.again(key, now) {
+            neighbours.failed(key, now, "someone else keeps changing it".into());
         }
     }
 

@@ -1,1 +1,346 @@
-//! x
+//! The worker on a kernel in memory. Tests own the time.
+
+mod model;
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::kernel::fake::{FakeKernel, refusal};
+use crate::kernel::{LinkKind, Write};
+use crate::model::{Encapsulation, Endpoint, Gate, Route, Tunnels};
+
+#[test]
+fn lost_answers_are_settled_by_reading() {
+    Bench::run(async |bench| {
+        bench.kernel.with(|kernel| kernel.lose_answers = 1);
+        bench.apply((0..600).map(|i| remote(i, 2)).collect());
+        bench.wait_out(Duration::from_secs(1)).await;
+        assert_eq!(bench.kernel.routes().len(), 600);
+        let status = bench.status();
+        assert_eq!((status.overruns, status.resyncs, status.pending), (1, 2, 0));
+        assert_eq!(status.writes, 600, "what had arrived was not written again");
+    });
+}
+
+#[test]
+fn a_refused_route_holds_nobody_back_and_is_tried_again() {
+    Bench::run(async |bench| {
+        let bad = key("10.64.7.0/26");
+        let mut left = 3;
+        bench.kernel.with(|kernel| {
+            kernel.refuse = Some(Box::new(move |write| {
+                let Write::Set { key, .. } = write else {
+                    return None;
+                };
+                (*key == bad && left > 0).then(|| {
+                    left -= 1;
+                    refusal(libc::EINVAL, "Nexthop has invalid gateway")
+                })
+            }));
+        });
+        bench.apply((0..20).map(|i| remote(i, 2)).collect());
+        bench.settle().await;
+        assert_eq!(bench.kernel.routes().len(), 19);
+        let status = bench.status();
+        assert_eq!((status.pending, status.failed, status.actual), (1, 1, 19));
+        let (name, sentence) = &status.conditions[0];
+        assert_eq!(name, "RouteRefused");
+        assert!(
+            sentence.contains("10.64.7.0/26: Nexthop has invalid gateway"),
+            "{sentence}"
+        );
+        bench.wait_out(Duration::from_secs(5)).await;
+        assert_eq!(bench.kernel.routes().len(), 20);
+        assert_eq!(bench.status().conditions, []);
+        assert_eq!(bench.status().writes, 23);
+    });
+}
+
+#[test]
+fn events_that_were_lost_are_made_good_by_reading() {
+    Bench::run(async |bench| {
+        bench.apply((0..10).map(|i| remote(i, 2)).collect());
+        bench.settle().await;
+        bench.kernel.foreign_delete(key("10.64.3.0/26"));
+        bench.kernel.with(|kernel| {
+            kernel.events = vec![Event::Overrun];
+            kernel.fail_reads = 2;
+        });
+        bench.settle().await;
+        bench.wait_out(Duration::from_secs(2)).await;
+        assert_eq!(bench.kernel.routes().len(), 10);
+        let status = bench.status();
+        assert_eq!((status.overruns, status.repairs), (1, 1));
+        assert_eq!(bench.kernel.with(|kernel| kernel.reads), 4);
+    });
+}
+
+#[test]
+fn a_deletion_that_no_event_told_is_found_by_the_slow_read() {
+    Bench::run(async |bench| {
+        bench.apply(vec![remote(1, 2)]);
+        bench.settle().await;
+        bench.kernel.foreign_delete(key("10.64.1.0/26"));
+        bench.kernel.with(|kernel| kernel.events.clear());
+        bench.settle().await;
+        assert_eq!(bench.kernel.routes().len(), 0);
+        bench.wait_out(Duration::from_secs(301)).await;
+        assert_eq!(bench.kernel.routes().len(), 1);
+    });
+}
+
+#[test]
+fn a_workload_waits_for_one_batch_at_most() {
+    Bench::run(async |bench| {
+        let device = bench.kernel.add_link("cali1", LinkKind::Ordinary);
+        bench.deliver();
+        bench.apply((0..2000).map(|i| remote(i, 2)).collect());
+        assert_eq!(bench.worker.turn(bench.now).await, Next::Again);
+        bench.apply(vec![workload("cali1", "10.233.1.7")]);
+        assert_eq!(bench.worker.turn(bench.now).await, Next::Again);
+        let batches = bench.kernel.with(|kernel| kernel.batches.clone());
+        assert_eq!(batches.len(), 2);
+        assert!(batches.iter().all(|batch| batch.len() == 256));
+        let Write::Set {
+            key: first, spec, ..
+        } = &batches[1][0]
+        else {
+            panic!("{:?}", batches[1][0]);
+        };
+        assert_eq!(*first, key("10.233.1.7/32"));
+        assert!(spec.uses(device));
+        bench.settle().await;
+        assert_eq!(bench.kernel.routes().len(), 2001);
+    });
+}
+
+#[test]
+fn a_wish_that_changes_while_it_waits_is_written_once() {
+    Bench::run(async |bench| {
+        bench.apply(vec![remote(1, 2), remote(1, 3), remote(1, 4)]);
+        bench.apply(vec![remote(2, 2), Change::RemoveRoute(net("10.64.2.0/26"))]);
+        bench.settle().await;
+        let batches = bench.kernel.with(|kernel| kernel.batches.clone());
+        assert_eq!(batches.concat().len(), 1);
+        let spec = bench.kernel.routes().into_values().next().unwrap();
+        assert_eq!(spec.hops[0].via, Some("172.18.0.4".parse().unwrap()));
+    });
+}
+
+#[test]
+fn equal_wishes_cost_nothing() {
+    Bench::run(async |bench| {
+        bench.apply(vec![remote(1, 2)]);
+        bench.settle().await;
+        bench.apply(vec![remote(1, 2), Change::SetGate(Gate::Closed)]);
+        assert_ne!(bench.worker.turn(bench.now).await, Next::Again);
+        assert_eq!(bench.status().writes, 1);
+    });
+}
+
+#[test]
+fn a_writer_that_keeps_undoing_is_not_fought_without_pause() {
+    Bench::run(async |bench| {
+        bench.apply(vec![remote(1, 2)]);
+        bench.settle().await;
+        let mut writes = 0;
+        for _ in 0..50 {
+            bench.kernel.foreign_delete(key("10.64.1.0/26"));
+            bench.settle().await;
+            writes = bench.status().writes;
+        }
+        assert!(writes < 10, "{writes} writes in no time");
+        assert_eq!(bench.status().failed, 1);
+        bench.wait_out(Duration::from_secs(1)).await;
+        assert_eq!(bench.kernel.routes().len(), 1, "nor is it given up");
+    });
+}
+
+#[test]
+fn a_tunnel_that_comes_later_releases_the_routes_that_wait_for_it() {
+    Bench::run(async |bench| {
+        let tunnels = Tunnels {
+            ipip: Some(crate::model::IpipDevice {
+                address: "10.233.1.1".parse().unwrap(),
+                mtu: None,
+            }),
+            ..Tunnels::default()
+        };
+        let route = Route::Remote {
+            next_hops: vec!["172.18.0.2".parse().unwrap()],
+            encapsulation: Encapsulation::Ipip(crate::model::Mode::Always),
+        };
+        bench.apply(vec![
+            Change::SetTunnels(tunnels),
+            Change::SetRoute(net("10.233.2.0/26"), route),
+        ]);
+        bench.settle().await;
+        let status = bench.status();
+        assert_eq!((status.failed, status.pending), (1, 1));
+        assert_eq!(status.conditions[0].0, "NoIpip");
+
+        bench.kernel.with(|kernel| kernel.has_ipip = true);
+        bench.wait_out(Duration::from_secs(60)).await;
+        assert_eq!(bench.kernel.routes().len(), 1);
+        let status = bench.status();
+        assert_eq!((status.failed, status.conditions), (0, vec![]));
+    });
+}
+
+#[test]
+fn an_endpoint_is_settled_when_route_and_neighbour_are_acknowledged() {
+    Bench::run(async |bench| {
+        let (reply, mut answer) = oneshot::channel();
+        bench.apply(vec![workload("cali1", "10.233.1.7")]);
+        let ask = Command::Settled {
+            device: "cali1".into(),
+            patience: Duration::from_secs(60),
+            reply,
+        };
+        bench.worker.handle_command(ask, bench.now);
+        bench.settle().await;
+        assert!(answer.try_recv().is_err(), "the device is not there");
+        bench.kernel.add_link("cali1", LinkKind::Ordinary);
+        bench.settle().await;
+        assert!(answer.try_recv().unwrap().is_ok());
+        assert_eq!(bench.kernel.with(|kernel| kernel.neighbours.len()), 1);
+
+        let (reply, mut answer) = oneshot::channel();
+        let ask = Command::Settled {
+            device: "cali2".into(),
+            patience: Duration::from_secs(1),
+            reply,
+        };
+        bench.worker.handle_command(ask, bench.now);
+        bench.wait_out(Duration::from_secs(2)).await;
+        let error = answer.try_recv().unwrap().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cali2: not in the kernel after 1s: nobody asked for this endpoint"
+        );
+    });
+}
+
+/// A worker, its kernel, and the time.
+struct Bench {
+    kernel: FakeKernel,
+    worker: Worker<FakeKernel>,
+    status: watch::Receiver<FibStatus>,
+    now: Instant,
+}
+
+impl Bench {
+    /// A node with `eth0` 172.18.0.1/16.
+    fn run(test: impl AsyncFnOnce(&mut Bench)) {
+        let kernel = FakeKernel::default();
+        let eth0 = kernel.add_link("eth0", LinkKind::Ordinary);
+        kernel.add_address(eth0, "172.18.0.1/16");
+        Bench::run_on(kernel, test);
+    }
+
+    fn run_on<T>(kernel: FakeKernel, test: impl AsyncFnOnce(&mut Bench) -> T) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let now = Instant::now();
+            kernel.with(|kernel| kernel.events.clear());
+            let config = Config {
+                // Sysctls are the business of other tests.
+                sysctl_root: "/dev/null".into(),
+                ..Config::default()
+            };
+            let started = Worker::start(kernel.clone(), config, now).await;
+            let (worker, status) = started.unwrap();
+            let mut bench = Bench {
+                kernel,
+                worker,
+                status,
+                now,
+            };
+            test(&mut bench).await
+        })
+    }
+
+    fn apply(&mut self, changes: Vec<Change>) {
+        self.worker
+            .handle_command(Command::Apply(changes), self.now);
+    }
+
+    /// The conditions of sysctls are left out: there is no /proc/sys here.
+    fn status(&self) -> FibStatus {
+        let mut status = self.status.borrow().clone();
+        status
+            .conditions
+            .retain(|(name, _)| name != "SysctlReadOnly");
+        status
+    }
+
+    /// Returns whether there were events.
+    fn deliver(&mut self) -> bool {
+        let events = self
+            .kernel
+            .with(|kernel| std::mem::take(&mut kernel.events));
+        let any = !events.is_empty();
+        for event in events {
+            self.worker.handle_event(event, self.now);
+        }
+        any
+    }
+
+    /// Turns until nothing is left to do at this moment. Returns when there will be.
+    async fn settle(&mut self) -> Instant {
+        for _ in 0..TURNS_MAX {
+            let events = self.deliver();
+            match self.worker.turn(self.now).await {
+                Next::At(when) if !events && when > self.now => return when,
+                _ => {}
+            }
+        }
+        panic!("not quiet after {TURNS_MAX} turns: {:?}", self.status());
+    }
+
+    /// Lets so much time pass, from deadline to deadline.
+    async fn wait_out(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            let next = self.settle().await;
+            if next > end {
+                self.now = end;
+                self.settle().await;
+                return;
+            }
+            self.now = next;
+        }
+    }
+}
+
+fn remote(block: u32, host: u8) -> Change {
+    Change::SetRoute(
+        net(&format!("10.{}.{}.0/26", 64 + block / 256, block % 256)),
+        Route::Remote {
+            next_hops: vec![[172, 18, 0, host].into()],
+            encapsulation: Encapsulation::None,
+        },
+    )
+}
+
+fn workload(device: &str, address: &str) -> Change {
+    Change::SetEndpoint(
+        device.into(),
+        Endpoint {
+            addresses: vec![address.parse().unwrap()],
+            mac: [2, 0, 0, 0, 0, 7],
+        },
+    )
+}
+
+fn key(prefix: &str) -> Key {
+    Key::new(net(prefix), 0)
+}
+
+fn net(text: &str) -> IpNet {
+    text.parse().unwrap()
+}
+
+const TURNS_MAX: usize = 2000;

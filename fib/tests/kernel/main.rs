@@ -1,9 +1,15 @@
 //! `Fib` against a real kernel: each test in a network namespace of its own. Needs root (or CAP_SYS_ADMIN); without,
 //! every test prints `skipped`.
 
+#[cfg(test)]
 mod changes;
+#[cfg(test)]
 mod harness;
+#[cfg(test)]
 mod remote;
+#[cfg(test)]
 mod restart;
+#[cfg(test)]
 mod tunnels;
+#[cfg(test)]
 mod workloads;
