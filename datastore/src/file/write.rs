@@ -16,6 +16,8 @@ pub(crate) struct Plan {
     origin: String,
     /// The new text; `None` removes the file.
     text: Option<String>,
+    /// The object, when the text is its manifest and nothing else, so that it need not be read back.
+    only: Option<Object>,
 }
 
 /// A new object goes to a file of its own; where something else stands in that file already, behind it.
@@ -26,19 +28,16 @@ pub(crate) fn plan_create(
 ) -> Result<Plan, StoreError> {
     let path = layout::path_of(folder, &object.key);
     let body = manifest::to_yaml(object)?;
-    let text = match index.content(&path) {
-        None => body,
-        Some(content) => {
-            refuse_broken(content, &object.key)?;
-            let old = read(&path)?;
-            if old.trim().is_empty() {
-                body
-            } else {
-                let gap = if old.ends_with('\n') { "" } else { "\n" };
-                format!("{old}{gap}---\n{body}")
-            }
-        }
+    let Some(content) = index.content(&path) else {
+        return Ok(Plan::whole(folder, path, body, object));
     };
+    refuse_broken(content, &object.key)?;
+    let old = read(&path)?;
+    if old.trim().is_empty() {
+        return Ok(Plan::whole(folder, path, body, object));
+    }
+    let gap = if old.ends_with('\n') { "" } else { "\n" };
+    let text = format!("{old}{gap}---\n{body}");
     Ok(Plan::new(folder, path, Some(text)))
 }
 
@@ -58,8 +57,11 @@ fn plan_splice(index: &Index, key: &Key, object: Option<&Object>) -> Result<Plan
     };
     refuse_broken(content, key)?;
     if content.plain {
-        let text = object.map(manifest::to_yaml).transpose()?;
-        return Ok(Plan::new(index.folder(), path.to_owned(), text));
+        let path = path.to_owned();
+        return Ok(match object {
+            None => Plan::new(index.folder(), path, None),
+            Some(object) => Plan::whole(index.folder(), path, manifest::to_yaml(object)?, object),
+        });
     }
     let text = read(path)?;
     let parsed = manifest::parse(&path.display().to_string(), &text);
@@ -101,7 +103,20 @@ impl Plan {
             .unwrap_or(&path)
             .display()
             .to_string();
-        Plan { path, origin, text }
+        Plan {
+            path,
+            origin,
+            text,
+            only: None,
+        }
+    }
+
+    /// A file with one object and nothing else.
+    fn whole(folder: &Path, path: PathBuf, text: String, object: &Object) -> Plan {
+        Plan {
+            only: Some(object.clone()),
+            ..Plan::new(folder, path, Some(text))
+        }
     }
 
     /// Writes a temporary file beside the old one and renames it over it, so that a reader sees the old
@@ -122,7 +137,10 @@ impl Plan {
     pub(crate) fn into_outcome(self) -> (PathBuf, Option<Content>) {
         let content = self.text.map(|text| {
             let stamp = Stamp::of(&self.path).ok();
-            Content::of_text(&self.origin, &text, stamp, None)
+            match self.only {
+                Some(object) => Content::of_object(&text, object, stamp),
+                None => Content::of_text(&self.origin, &text, stamp, None),
+            }
         });
         (self.path, content)
     }

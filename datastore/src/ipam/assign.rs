@@ -129,7 +129,7 @@ impl Ipam {
         let ranges: Vec<IpNet> = chosen.iter().map(|pool| pool.spec.cidr).collect();
         self.load_cache().await?;
         for _ in 0..TRIES {
-            if let Some(given) = self.from_own_blocks(request, rules, &ranges).await? {
+            if let Some(given) = self.assign_from_own(request, rules, &ranges).await? {
                 return Ok(given);
             }
             if !self.make_room(rules, &chosen, &ranges).await? {
@@ -161,7 +161,7 @@ impl Ipam {
         ))
     }
 
-    async fn from_own_blocks(
+    async fn assign_from_own(
         &self,
         request: &AssignRequest,
         rules: &Rules,

@@ -277,7 +277,7 @@ impl Resource for BGPPeer {
                     .to_owned(),
             );
         }
-        if (ip || workload) && self.as_number.is_none() {
+        if (ip || workload) && !selector && self.as_number.is_none() {
             faults.push("spec.asNumber: is missing".to_owned());
         }
         if self.as_number == Some(0) {

@@ -157,6 +157,27 @@ impl Content {
         content
     }
 
+    /// A file that we wrote ourselves: the manifest of one object.
+    pub(crate) fn of_object(text: &str, mut object: Object, stamp: Option<Stamp>) -> Content {
+        // As it would be read back.
+        object.metadata.name.clone_from(&object.key.name);
+        object.metadata.namespace.clone_from(&object.key.namespace);
+        object.revision = Some(revision_of(&object));
+        let entry = Entry {
+            object,
+            line: 1,
+            stale: false,
+        };
+        Content {
+            stamp,
+            hash: hash128(text.as_bytes()),
+            entries: BTreeMap::from([(entry.object.key.clone(), entry)]),
+            faults: Vec::new(),
+            broken: false,
+            plain: true,
+        }
+    }
+
     fn add(&mut self, origin: &str, manifest: Manifest) {
         let mut object = manifest.object;
         if let Some(first) = self.entries.get(&object.key) {
