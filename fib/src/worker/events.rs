@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use ipnet::IpNet;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::Worker;
 use crate::gate::{self, Foreign};
@@ -204,7 +204,7 @@ impl<K: Kernel> Worker<K> {
         }
         // The kernel itself, as at the loss of a link, has no port.
         if by == 0 {
-            info!(prefix = %key.prefix, "the kernel dropped a route of ours; writing it again");
+            debug!(prefix = %key.prefix, "the kernel dropped a route of ours; writing it again");
             return;
         }
         self.counters.repairs += 1;

@@ -21,6 +21,8 @@ pub(super) struct TunnelState {
     /// A device that is not desired is still used by routes.
     in_use: bool,
     pub(super) changed_vteps: HashSet<IpAddr>,
+    /// Index and whether it is up, as routes were last resolved with.
+    devices: [Option<(u32, bool)>; 3],
     /// Entries that were written for a node.
     vteps: HashMap<IpAddr, [NeighbourKey; 2]>,
 }
@@ -64,21 +66,32 @@ impl<K: Kernel> Worker<K> {
             return;
         };
         self.tunnels.in_use = false;
-        let outcome = match &tunnels.ipip {
-            Some(device) => self.tend_ipip(device, now).await,
-            None => self.retire_ipip(now).await,
-        };
-        self.note_tunnel(IPIP_DEVICE, outcome, now);
+        if !self.is_early(IPIP_DEVICE, now) {
+            let outcome = match &tunnels.ipip {
+                Some(device) => self.tend_ipip(device, now).await,
+                None => self.retire_ipip(now).await,
+            };
+            self.note_tunnel(IPIP_DEVICE, outcome, now);
+        }
         for (name, device) in [
             (VXLAN_DEVICE, &tunnels.vxlan),
             (VXLAN_V6_DEVICE, &tunnels.vxlan_v6),
         ] {
+            if self.is_early(name, now) {
+                continue;
+            }
             let outcome = match device {
                 Some(device) => self.tend_vxlan(name, device, now).await,
                 None => self.retire_vxlan(name, now).await,
             };
             self.note_tunnel(name, outcome, now);
         }
+    }
+
+    /// The device could not be made a moment ago, and asking the kernel for it means running modprobe: not at each event.
+    fn is_early(&self, name: &str, now: Instant) -> bool {
+        let problem = self.tunnels.problems.get(name);
+        self.world.named(name).is_none() && problem.is_some_and(|problem| problem.retry > now)
     }
 
     /// Routes to a device that is to go may be gone now.
@@ -301,13 +314,19 @@ impl<K: Kernel> Worker<K> {
         if !std::mem::take(&mut self.dirty.surroundings) {
             return;
         }
-        let subnets = self.world.own_subnets(&self.config.device_prefix);
-        if subnets != self.subnets {
-            self.subnets = subnets;
-            self.dirty.gate = true;
-        }
         self.dirty.tunnels = true;
         self.dirty.status = true;
+        let subnets = self.world.own_subnets(&self.config.device_prefix);
+        let tunnels = [IPIP_DEVICE, VXLAN_DEVICE, VXLAN_V6_DEVICE].map(|name| {
+            let link = self.world.named(name)?;
+            Some((link.index, link.up))
+        });
+        if subnets == self.subnets && tunnels == self.tunnels.devices {
+            return;
+        }
+        self.subnets = subnets;
+        self.tunnels.devices = tunnels;
+        self.dirty.gate = true;
         self.dirty.prefixes.extend(self.wishes.routes.keys());
     }
 }

@@ -168,3 +168,20 @@ fn a_route_of_someone_else_is_neither_overwritten_nor_deleted() {
         assert_eq!(ours("-4"), ["10.233.2.0/26 via 172.18.0.2 dev eth0"]);
     });
 }
+
+#[test]
+fn an_ipv4_block_may_have_an_ipv6_next_hop() {
+    in_namespace(|| async {
+        let fib = start().await;
+        let wishes = vec![remote("10.233.2.0/26", &["2001:db8:18::2"]), open()];
+        fib.apply(wishes.clone());
+        settle(&fib).await;
+        let expected = ["10.233.2.0/26 via inet6 2001:db8:18::2 dev eth0"];
+        assert_eq!(ours("-4"), expected);
+        drop(fib);
+        let fib = start().await;
+        fib.apply(wishes);
+        assert_eq!(settle(&fib).await.writes, 0);
+        assert_eq!(ours("-4"), expected);
+    });
+}

@@ -167,6 +167,49 @@ fn routes_of_calico_are_replaced_first_and_deleted_last() {
     });
 }
 
+#[test]
+fn ipv6_routes_of_calico_are_taken_over_too() {
+    in_namespace(|| async {
+        add_cali("cali1");
+        for line in [
+            "-6 route add fd00:1::7 dev cali1 proto 80",
+            "-6 route add fd00:1::8 dev cali1",
+            "-6 route add fd00:1::9 dev cali1 proto 80 metric 512",
+            "-6 route add blackhole fd00:1::/122 proto bird",
+            "-6 route add fd00:2::/122 via 2001:db8:18::66 proto bird",
+            "-6 route add fd00:3::/122 via 2001:db8:18::66 proto static",
+        ] {
+            ip(line);
+        }
+        let fib = start().await;
+        fib.apply(vec![
+            workload("cali1", &["fd00:1::7", "fd00:1::8", "fd00:1::9"]),
+            blackhole("fd00:1::/122"),
+            remote("fd00:2::/122", &["2001:db8:18::2"]),
+            open(),
+        ]);
+        settle(&fib).await;
+        until_kernel("the one beside ours is gone", || {
+            !ip("-6 route show").contains("metric 512")
+        })
+        .await;
+        assert_eq!(
+            ours("-6"),
+            [
+                "fd00:1::7 dev cali1 metric 1024 pref medium",
+                "fd00:1::8 dev cali1 metric 1024 pref medium",
+                "fd00:1::9 dev cali1 metric 1024 pref medium",
+                "blackhole fd00:1::/122 dev lo metric 1024 pref medium",
+                "fd00:2::/122 via 2001:db8:18::2 dev eth0 metric 1024 pref medium"
+            ]
+        );
+        let all = ip("-6 route show");
+        assert!(all.contains("fd00:3::/122 via 2001:db8:18::66 dev eth0 proto static"));
+        let ours_and_theirs = all.lines().filter(|line| line.starts_with("fd00:1::"));
+        assert_eq!(ours_and_theirs.count(), 3, "{all}");
+    });
+}
+
 async fn start_with_stale_routes() -> Fib {
     let fib = start().await;
     fib.apply(vec![
