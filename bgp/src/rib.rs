@@ -18,9 +18,11 @@
 
 mod adj_in;
 mod adj_out;
+mod group;
 mod ids;
 mod intern;
 mod log;
+mod pen;
 mod show;
 mod table;
 mod walk;
@@ -31,11 +33,11 @@ use ipnet::IpNet;
 use smallvec::SmallVec;
 
 pub(crate) use adj_in::{AdjIn, AdjIns, PeerFacts, SessionKind};
-pub(crate) use adj_out::Sent;
 use adj_out::{AdjOuts, Inputs};
 use ids::PrefixId;
 pub(crate) use intern::Interned;
 use intern::Interner;
+pub(crate) use pen::Sent;
 pub(crate) use table::Source;
 use table::{Path, Table};
 

@@ -13,13 +13,14 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use ipnet::IpNet;
 
 use super::AdjIns;
+use super::group::{Desired, Group};
 use super::ids::{IdSet, PrefixId};
-use super::intern::{Interned, Interner};
-use super::log::{Change, Encoded, Log, Record, Sequence};
-use super::table::{Entry, Source, Table};
+use super::intern::Interner;
+use super::log::Sequence;
+use super::pen::{Pen, Sent};
+use super::table::Table;
 use super::walk::Walk;
 use crate::disseminate::Terms;
 use crate::event::PeerId;
@@ -37,40 +38,6 @@ pub(crate) struct AdjOuts {
 
 type GroupId = u64;
 
-/// Peers with equal terms.
-#[derive(Debug)]
-pub(super) struct Group {
-    pub(super) terms: Terms,
-    /// By index of prefix.
-    pub(super) desired: Vec<Desired>,
-    log: Log,
-    members: usize,
-    /// Members that have read everything.
-    idle: Vec<PeerId>,
-    /// The last attributes that were made ready to go out, since the next prefix often has the same.
-    memo: Option<Memo>,
-    /// The order in which a walk goes, and the end of the log when it was made.
-    plan: Option<(Sequence, Arc<[PrefixId]>)>,
-}
-
-/// What the members of a group should have of a prefix.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Desired {
-    pub(super) attributes: Option<Interned>,
-    /// The peer that must not get it, because it sent it.
-    pub(super) from: Option<PeerId>,
-    /// The newest record about the prefix; dropped by the log when all have read it.
-    sequence: Sequence,
-}
-
-#[derive(Debug)]
-struct Memo {
-    source: Source,
-    family: Family,
-    from: Interned,
-    to: Option<Interned>,
-}
-
 /// One peer's place in its group.
 #[derive(Debug)]
 pub(super) struct Member {
@@ -82,13 +49,6 @@ pub(super) struct Member {
     /// Families whose End-of-RIB is not out.
     end_of_rib: Vec<Family>,
     idle: bool,
-}
-
-/// What `transmit` did.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Sent {
-    pub(crate) updates: u64,
-    pub(crate) more: bool,
 }
 
 impl AdjOuts {
@@ -326,181 +286,8 @@ impl AdjOuts {
     }
 }
 
-impl Group {
-    fn new(terms: Terms, rib: &mut Inputs<'_>) -> Group {
-        let mut group = Group {
-            log: Log::new(
-                terms
-                    .codec
-                    .message_octets_max
-                    .saturating_sub(RECORD_OCTETS_SPARE),
-            ),
-            terms,
-            desired: Vec::new(),
-            members: 0,
-            idle: Vec::new(),
-            memo: None,
-            plan: None,
-        };
-        for (id, entry) in rib.table.iter() {
-            let (attributes, from) = group.evaluate(entry, rib.adj_ins, rib.interner);
-            if attributes.is_some() {
-                *group.desired_mut(id) = Desired {
-                    attributes,
-                    from,
-                    sequence: 0,
-                };
-            }
-        }
-        group
-    }
-
-    /// Phase 3 for one prefix: what the members should have of it.
-    fn evaluate(
-        &mut self,
-        entry: &Entry,
-        adj_ins: &AdjIns,
-        interner: &mut Interner,
-    ) -> (Option<Interned>, Option<PeerId>) {
-        let Some(best) = entry.best() else {
-            return (None, None);
-        };
-        let (sender, from) = match best.source {
-            Source::Local => (None, None),
-            Source::Peer(peer) => (adj_ins.facts(peer), Some(peer)),
-        };
-        if !self.terms.permit(&entry.prefix, &best.attributes, sender) {
-            return (None, None);
-        }
-        let family = Family::of(&entry.prefix);
-        let fits = |memo: &&Memo| {
-            memo.source == best.source && memo.family == family && memo.from == best.attributes
-        };
-        let attributes = match self.memo.as_ref().filter(fits) {
-            Some(memo) => memo.to.clone(),
-            None => {
-                let out = self.terms.outgoing(family, &best.attributes, sender);
-                let to = out.map(|out| interner.intern(out));
-                let from = best.attributes.clone();
-                self.memo = Some(Memo {
-                    source: best.source,
-                    family,
-                    from,
-                    to: to.clone(),
-                });
-                to
-            }
-        };
-        let from = from.filter(|_| attributes.is_some());
-        (attributes, from)
-    }
-
-    /// Notes what is desired of a prefix now; false when that is what was desired before.
-    fn set(
-        &mut self,
-        id: PrefixId,
-        prefix: &IpNet,
-        attributes: Option<Interned>,
-        from: Option<PeerId>,
-    ) -> bool {
-        let readers = self.members;
-        let old = self.desired_mut(id);
-        if old.attributes == attributes && old.from == from {
-            return false;
-        }
-        let superseded = old.sequence;
-        let change = match &attributes {
-            Some(attributes) => Change::Announce {
-                attributes: attributes.clone(),
-                family: Family::of(prefix),
-                from,
-            },
-            None => Change::Withdraw,
-        };
-        self.log.supersede(superseded);
-        let sequence = self.log.push(id, octets(prefix), change, readers);
-        *self.desired_mut(id) = Desired {
-            attributes,
-            from,
-            sequence,
-        };
-        if self.log.is_bloated() {
-            let desired = &self.desired;
-            self.log
-                .compact(|id, sequence| desired[id.index()].sequence == sequence);
-        }
-        true
-    }
-
-    /// One member reads one record.
-    fn read(&mut self, peer: PeerId, member: &mut Member, sequence: Sequence, pen: &mut Pen<'_>) {
-        let desired = &self.desired;
-        self.log
-            .prepare(sequence, |id| desired[id.index()].sequence == sequence);
-        let Some(record) = self.log.record(sequence) else {
-            return;
-        };
-        match &record.change {
-            Change::Announce { from, .. } if *from == Some(peer) => {
-                let standing = member.standing_of(&record.ids);
-                pen.withdraw(&self.terms, member, &standing);
-            }
-            Change::Announce { .. } => {
-                pen.copy(
-                    self.log
-                        .encoded(sequence, |record| encode(&self.terms, pen.table, record)),
-                );
-                if let Some(record) = self.log.record(sequence) {
-                    pen.note_announced(member, &record.ids);
-                }
-            }
-            Change::Withdraw => {
-                let standing = member.standing_of(&record.ids);
-                if standing.len() < record.ids.len() {
-                    pen.withdraw(&self.terms, member, &standing);
-                } else {
-                    pen.copy(
-                        self.log
-                            .encoded(sequence, |record| encode(&self.terms, pen.table, record)),
-                    );
-                    pen.note_withdrawn(member, &standing);
-                }
-            }
-        }
-    }
-
-    /// All that is desired, ordered so that equal attributes are together: a walk packs them well.
-    fn plan(&mut self) -> Arc<[PrefixId]> {
-        // From here on a change is in a record at or after `end`.
-        self.log.close_all();
-        let end = self.log.end();
-        if let Some((made_at, plan)) = &self.plan
-            && *made_at == end
-        {
-            return plan.clone();
-        }
-        let key = |(index, desired): (usize, &Desired)| {
-            let serial = desired.attributes.as_ref()?.serial();
-            Some((serial, PrefixId(index as u32)))
-        };
-        let mut keys: Vec<(u64, PrefixId)> =
-            self.desired.iter().enumerate().filter_map(key).collect();
-        keys.sort_unstable();
-        let plan: Arc<[PrefixId]> = keys.into_iter().map(|(_, id)| id).collect();
-        self.plan = Some((end, plan.clone()));
-        plan
-    }
-
-    fn desired_mut(&mut self, id: PrefixId) -> &mut Desired {
-        if id.index() >= self.desired.len() {
-            self.desired.resize(id.index() + 1, Desired::default());
-        }
-        &mut self.desired[id.index()]
-    }
-}
-
 impl Member {
-    fn standing_of(&self, ids: &[PrefixId]) -> Vec<PrefixId> {
+    pub(super) fn standing_of(&self, ids: &[PrefixId]) -> Vec<PrefixId> {
         ids.iter()
             .copied()
             .filter(|&id| self.standing.contains(id))
@@ -515,89 +302,3 @@ pub(super) struct Inputs<'a> {
     pub(super) adj_ins: &'a AdjIns,
     pub(super) interner: &'a mut Interner,
 }
-
-/// Writes UPDATEs for one member, and notes what stands there.
-#[derive(Debug)]
-pub(super) struct Pen<'a> {
-    pub(super) table: &'a mut Table,
-    pub(super) out: &'a mut Vec<u8>,
-    sent: Sent,
-    /// Prefixes that the table has released, since this member was the last to know them.
-    gone: Vec<PrefixId>,
-}
-
-impl Pen<'_> {
-    pub(super) fn announce(
-        &mut self,
-        terms: &Terms,
-        member: &mut Member,
-        attributes: &Interned,
-        ids: &[PrefixId],
-    ) {
-        let prefixes: Vec<IpNet> = ids.iter().map(|&id| self.table.entry(id).prefix).collect();
-        self.sent.updates += terms.codec.encode_announce(attributes, &prefixes, self.out) as u64;
-        self.note_announced(member, ids);
-    }
-
-    pub(super) fn withdraw(&mut self, terms: &Terms, member: &mut Member, ids: &[PrefixId]) {
-        if ids.is_empty() {
-            return;
-        }
-        let prefixes: Vec<IpNet> = ids.iter().map(|&id| self.table.entry(id).prefix).collect();
-        self.sent.updates += terms.codec.encode_withdraw(&prefixes, self.out) as u64;
-        self.note_withdrawn(member, ids);
-    }
-
-    fn copy(&mut self, encoded: Option<Encoded>) {
-        if let Some(encoded) = encoded {
-            self.out.extend_from_slice(&encoded.bytes);
-            self.sent.updates += encoded.updates;
-        }
-    }
-
-    fn note_announced(&mut self, member: &mut Member, ids: &[PrefixId]) {
-        for &id in ids {
-            if member.standing.insert(id) {
-                self.table.entry_mut(id).standing += 1;
-            }
-        }
-    }
-
-    fn note_withdrawn(&mut self, member: &mut Member, ids: &[PrefixId]) {
-        for &id in ids {
-            if member.standing.remove(id) {
-                self.table.entry_mut(id).standing -= 1;
-                if self.table.release(id) {
-                    self.gone.push(id);
-                }
-            }
-        }
-    }
-}
-
-fn encode(terms: &Terms, table: &Table, record: &Record) -> Encoded {
-    let prefixes: Vec<IpNet> = record
-        .ids
-        .iter()
-        .map(|&id| table.entry(id).prefix)
-        .collect();
-    let mut out = Vec::new();
-    let updates = match &record.change {
-        Change::Announce { attributes, .. } => {
-            terms.codec.encode_announce(attributes, &prefixes, &mut out)
-        }
-        Change::Withdraw => terms.codec.encode_withdraw(&prefixes, &mut out),
-    };
-    Encoded {
-        bytes: out.into(),
-        updates: updates as u64,
-    }
-}
-
-/// The length of a prefix on the wire (RFC 4271 §4.3).
-pub(super) fn octets(prefix: &IpNet) -> usize {
-    1 + usize::from(prefix.prefix_len()).div_ceil(8)
-}
-
-/// What a record leaves of a message for header and attributes, so that it usually is one UPDATE.
-const RECORD_OCTETS_SPARE: usize = 256;

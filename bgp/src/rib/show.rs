@@ -80,9 +80,12 @@ impl Rib {
                 cluster_list: attributes.cluster_list.clone(),
             }
         };
+        let mut paths: Vec<PathView> = entry.paths.iter().enumerate().map(show).collect();
+        // The losers are in the order in which they came; people want one that stays.
+        paths[usize::from(entry.chosen)..].sort_by_key(|path| path.peer);
         RouteView {
             prefix: entry.prefix,
-            paths: entry.paths.iter().enumerate().map(show).collect(),
+            paths,
         }
     }
 }

@@ -248,6 +248,35 @@ fn route_refresh_tells_the_family_again_and_nothing_else() {
 }
 
 #[test]
+fn attributes_that_fit_into_no_message_are_not_sent_and_what_they_replace_is_withdrawn() {
+    let mut rib = clients(2);
+    announce(&mut rib, 0, 1, 1);
+    assert_eq!(announced(&read(&mut rib, 1)), [prefix(1)]);
+    let large = rib.intern(Attributes {
+        next_hop: Some(IpAddr::V4(address(0))),
+        communities: (0..1100).collect(),
+        ..Attributes::default()
+    });
+    for number in [1, 2] {
+        rib.set_path(
+            Source::Peer(PeerId(0)),
+            prefix(number),
+            &large,
+            Verdict::Eligible,
+        );
+    }
+    let updates = read(&mut rib, 1);
+    assert_eq!(
+        (announced(&updates), withdrawn(&updates)),
+        (vec![], vec![prefix(1)])
+    );
+    assert_eq!(rib.standing(PeerId(1)), 0);
+    join(&mut rib, 5, SessionKind::Client);
+    assert_eq!(read(&mut rib, 5), []);
+    assert_eq!(rib.standing(PeerId(5)), 0);
+}
+
+#[test]
 fn end_of_rib_comes_after_everything_and_is_held_back_when_asked() {
     let mut rib = clients(1);
     for number in 0..10 {

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use super::adj_out::{Group, Member, Pen, octets};
+use super::adj_out::Member;
+use super::group::Group;
 use super::ids::PrefixId;
+use super::pen::{Pen, octets};
 use crate::event::PeerId;
 use crate::wire::Family;
 

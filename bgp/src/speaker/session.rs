@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::Speaker;
 use crate::collision::{self, Initiator};
 use crate::config::PeerConfig;
@@ -73,15 +75,12 @@ impl Speaker {
             ));
         }
         // Somebody who connects anew has given up what he began before.
-        let begun = |c: &&Box<Connection>| {
-            c.initiator == Initiator::Remote && c.state() < State::Established
-        };
-        let older: Vec<ConnectionId> = peer
-            .connections
-            .iter()
-            .filter(begun)
-            .map(|c| c.id)
-            .collect();
+        let mut older: SmallVec<[ConnectionId; 2]> = SmallVec::new();
+        for begun in &peer.connections {
+            if begun.initiator == Initiator::Remote && begun.state() < State::Established {
+                older.push(begun.id);
+            }
+        }
         for older in older {
             self.stop(
                 now,
@@ -303,11 +302,17 @@ impl Speaker {
         }
         if session.is_some() || peer.established().is_none() {
             peer.last_error = Some(end.reason.clone());
-            peer.plan_retry(now, Some(&end), session, &mut self.rng);
+            if end.is_protocol_error() {
+                // It would be told the same.
+                self.give_up(id);
+            }
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.plan_retry(now, Some(&end), session, &mut self.rng);
+            }
         }
         if session.is_some() {
             self.session_down(now, id, &connection, end);
-        } else {
+        } else if let Some(peer) = self.peers.get(&id) {
             let remote = peer.config.remote_address;
             self.events.push_back(Event::ConnectionFailed {
                 peer: Some(id),
@@ -367,6 +372,8 @@ impl Speaker {
         local: SocketAddr,
     ) {
         let rng = self.rng.fork();
+        // A listener for both families sees IPv4 in IPv6's clothes.
+        let local = SocketAddr::new(local.ip().to_canonical(), local.port());
         if let Some(peer) = self.peers.get_mut(&id) {
             let offer = peer.offer(&self.config);
             peer.connections.push(Box::new(Connection::new(

@@ -1,6 +1,13 @@
 //! A thousand seeds. `CARACAL_SIM_SEEDS` says how many, `CARACAL_SIM_FIRST_SEED` where to begin,
 //! `CARACAL_SIM_SPEAKERS` how many speakers a mesh has.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests fail as tests do, and say how much there was to see"
+)]
 
+use std::panic::catch_unwind;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -59,7 +66,9 @@ fn run_all(plan_of: impl Fn(u64) -> Plan + Sync) {
                     if seed >= first + count {
                         return;
                     }
-                    match run(&plan_of(seed)) {
+                    let plan = plan_of(seed);
+                    let lived = catch_unwind(|| run(&plan));
+                    match lived.unwrap_or_else(|_| Err(format!("seed {seed} panics"))) {
                         Ok(Outcome {
                             sessions,
                             flaps,

@@ -167,6 +167,19 @@ fn errors_are_answered_more_slowly_each_time() {
 }
 
 #[test]
+fn nonsense_holds_a_peer_idle_even_while_we_are_calling_it() {
+    let mut net = Net::new(1);
+    net.peer(0, peer_config(8));
+    let now = net.now;
+    net.nodes[0].speaker.handle_timeout(now);
+    assert_eq!(net.view(0, 8).state, "Connect");
+    let connection = net.dial(8, 0).unwrap();
+    net.nodes[0].speaker.handle_bytes(now, connection, &[0; 19]);
+    assert_eq!(net.view(0, 8).state, "Idle");
+    assert!(net.dial(8, 0).is_err());
+}
+
+#[test]
 fn strangers_are_refused_by_name() {
     let mut net = net();
     assert_eq!(
