@@ -168,7 +168,10 @@ impl Node {
                     Some(event) => self.take_in(event).await,
                     None => self.watch_again().await,
                 },
-                changed = route_changes.changed() => changed.context("BGP has stopped")?,
+                changed = route_changes.changed() => {
+                    changed.context("BGP has stopped")?;
+                    while self.apply_routes().await? == PREFIXES_A_ROUND {}
+                }
                 event = bgp_events.recv() => self.handle_bgp(event),
                 changed = fib_status.changed() => {
                     changed.context("the FIB has stopped")?;
@@ -184,8 +187,7 @@ impl Node {
             if self.cluster.in_sync && std::mem::take(&mut self.plan_dirty) {
                 self.apply_plan(host_mtu).await?;
             }
-            while self.apply_routes().await? == PREFIXES_A_ROUND {}
-            self.apply_gate().await?;
+            self.apply_gate();
         }
     }
 
@@ -269,19 +271,13 @@ impl Node {
             .peers
             .iter()
             .map(|peer| peer.config.remote_address)
-            .filter(|address| {
-                !self
-                    .plan
-                    .peers
-                    .iter()
-                    .any(|peer| peer.config.remote_address == *address)
-            })
+            .filter(|address| self.plan.peer(*address).is_none())
             .collect();
         let peers: Vec<_> = self
             .plan
             .peers
             .iter()
-            .filter(|peer| !last.peers.contains(peer))
+            .filter(|peer| last.peer(peer.config.remote_address) != Some(peer))
             .map(|peer| peer.config.clone())
             .collect();
         let withdrawn: Vec<IpNet> = last
@@ -332,13 +328,8 @@ impl Node {
             .await
             .context("BGP has stopped")?;
         self.awaited.extend(awaited);
-        let configured = |address: &IpAddr| {
-            self.plan
-                .peers
-                .iter()
-                .any(|peer| peer.config.remote_address == *address)
-        };
-        self.awaited.retain(|_, address| configured(address));
+        self.awaited
+            .retain(|_, address| self.plan.peer(*address).is_some());
         Ok(())
     }
 
@@ -405,13 +396,12 @@ impl Node {
 
     /// Opens the gate for deletions as far as is known enough (invariant 3 of docs/architecture.md): one absent mesh
     /// peer protects only the routes through itself, one absent reflector or router all remote ones.
-    async fn apply_gate(&mut self) -> anyhow::Result<()> {
+    fn apply_gate(&mut self) {
         let gate = self.gate_now();
         if gate != self.gate {
             self.shared.fib.apply(vec![Change::SetGate(gate.clone())]);
             self.gate = gate;
         }
-        Ok(())
     }
 
     fn gate_now(&self) -> Gate {
@@ -423,10 +413,8 @@ impl Node {
         }
         let mut protected = Vec::new();
         for address in self.awaited.values() {
-            let mesh =
-                self.plan.peers.iter().any(|peer| {
-                    peer.config.remote_address == *address && peer.kind == PeerKind::Mesh
-                });
+            let peer = self.plan.peer(*address);
+            let mesh = peer.is_some_and(|peer| peer.kind == PeerKind::Mesh);
             if !mesh {
                 return Gate::LocalOnly;
             }

@@ -97,6 +97,14 @@ pub(crate) fn make(cluster: &Cluster, own: Own<'_>) -> Plan {
 }
 
 impl Plan {
+    /// The peer with this address; they stand in order of address.
+    pub(crate) fn peer(&self, address: IpAddr) -> Option<&PlannedPeer> {
+        let index = self
+            .peers
+            .binary_search_by_key(&address, |peer| peer.config.remote_address);
+        self.peers.get(index.ok()?)
+    }
+
     /// MTU of the pods' devices: the host's, less what the hungriest tunnel takes.
     pub(crate) fn pod_mtu(&self, host_mtu: u32) -> u32 {
         let overhead = self
