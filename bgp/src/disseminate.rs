@@ -20,7 +20,6 @@ use ipnet::IpNet;
 use crate::config::{NextHopMode, Policy};
 use crate::decision::local_pref;
 use crate::rib::{PeerFacts, SessionKind};
-use crate::wire::iana::attribute_flag;
 use crate::wire::{Attributes, Codec, Family};
 
 /// Everything that decides what a peer gets and how it is encoded. Peers with equal terms are a group and
@@ -67,10 +66,6 @@ impl Terms {
             next_hop: Some(next_hop),
             ..attributes.clone()
         };
-        for unknown in &mut out.unknown {
-            // RFC 4271 §5: we pass on what we did not understand, and say so.
-            unknown.flags |= attribute_flag::PARTIAL;
-        }
         match self.kind {
             SessionKind::External => {
                 out.as_path.0.retain(|segment| !segment.is_confed());

@@ -161,22 +161,6 @@ fn a_family_that_was_not_agreed_on_is_not_sent() {
     assert!(!terms(SessionKind::Internal).permit(&v6, &local(), None));
 }
 
-#[test]
-fn unknown_attributes_are_passed_on_as_partial() {
-    let unknown = crate::wire::UnknownAttribute {
-        code: 99,
-        flags: 0xc0,
-        value: vec![1],
-    };
-    let path = Attributes {
-        unknown: vec![unknown],
-        ..learned()
-    };
-    let sender = facts(SessionKind::External);
-    let out = outgoing(&terms(SessionKind::Internal), &path, Some(&sender)).unwrap();
-    assert_eq!(out.unknown[0].flags, 0xe0);
-}
-
 const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const CLUSTER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 99);
 
