@@ -1,6 +1,7 @@
 //! Address management on a store in memory: rules, races, crashes.
 
 mod crashes;
+mod files;
 mod interleavings;
 
 use std::sync::atomic::{AtomicU64, Ordering};

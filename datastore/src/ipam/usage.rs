@@ -146,3 +146,6 @@ fn borrowed(one: &IPAMBlock) -> Vec<Borrowed> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

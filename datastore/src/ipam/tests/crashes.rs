@@ -176,7 +176,7 @@ async fn run(steps: Vec<Step>, strict_affinity: bool, cooldown: Option<u32>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 120, ..ProptestConfig::default() })]
 
     #[test]
     fn invariants_hold_whoever_crashes_at_which_write(
