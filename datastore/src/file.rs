@@ -8,7 +8,7 @@
 //!     workloadendpoint/default/<name>.yaml
 //! ```
 //!
-//! An [`index::Index`] in memory mirrors the files. Reads compare the file's stamp and re-read it when it
+//! An `Index` in memory mirrors the files. Reads compare the file's stamp and re-read it when it
 //! differs; writes replace files atomically; inotify (or a look each second where there is none) brings in
 //! what others did. The revision of an object is a hash of its content, so an editor's change counts and a
 //! mere reformatting does not.
