@@ -31,6 +31,8 @@ pub struct Outcome {
     pub sessions: u64,
     /// Sessions that came up and went down again.
     pub flaps: u64,
+    /// How often a living speaker lost its last way to a prefix.
+    pub lost: u64,
     /// Pieces of bytes delivered.
     pub deliveries: u64,
 }

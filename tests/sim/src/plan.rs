@@ -107,6 +107,46 @@ impl Topology {
 }
 
 impl Plan {
+    /// Nothing goes wrong, but speakers restart one after the other with their forwarding state kept:
+    /// killed, or ended without NOTIFICATION.
+    pub fn rolling_restart(seed: u64, topology: Topology) -> Plan {
+        let mut author = Author {
+            rng: Rng::new(seed),
+            speakers: topology.speakers(),
+            steps: Vec::new(),
+        };
+        author.prefixes();
+        let mut when = at(Duration::from_secs(10));
+        for _ in 0..4 {
+            let speaker = author.speaker();
+            let end = match author.rng.chance(50) {
+                true => Step::Kill(speaker),
+                false => Step::ShutDown {
+                    speaker,
+                    keep_forwarding: true,
+                },
+            };
+            author.steps.push((when, end));
+            when = when + Duration::from_millis(author.rng.within(1..5_000));
+            let restarting = true;
+            author.steps.push((
+                when,
+                Step::Start {
+                    speaker,
+                    restarting,
+                },
+            ));
+            when = when + Duration::from_millis(author.rng.within(6_000..10_000));
+        }
+        Plan {
+            seed,
+            topology,
+            hold_time: HOLD_TIMES[0],
+            steps: author.steps,
+            quiet_at: when,
+        }
+    }
+
     /// The story of a seed: half a minute in which things come and go and break, and some time for
     /// the rest to mend.
     pub fn new(seed: u64, topology: Topology) -> Plan {

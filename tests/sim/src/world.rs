@@ -130,6 +130,7 @@ impl World {
                 trace: 0,
                 sessions: 0,
                 flaps: 0,
+                lost: 0,
                 deliveries: 0,
             },
         };
@@ -484,7 +485,11 @@ impl World {
         }
         while let Some(prefix) = speaker.poll_route_change() {
             let next_hops = speaker.next_hops(&prefix);
-            state.followed.insert(prefix, next_hops);
+            let is_reached = !next_hops.is_empty() || state.originated.contains_key(&prefix);
+            let before = state.followed.insert(prefix, next_hops);
+            if !is_reached && before.is_some_and(|before| !before.is_empty()) {
+                self.outcome.lost += 1;
+            }
         }
         if let Some(due) = speaker.poll_timeout() {
             let due = due.max(now);

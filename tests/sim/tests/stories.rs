@@ -11,6 +11,7 @@ use std::panic::catch_unwind;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use caracal_sim::plan::Step;
 use caracal_sim::{Outcome, Plan, Topology, run};
 
 #[test]
@@ -36,6 +37,38 @@ fn clients_of_two_reflectors_with_faults_end_in_the_state_that_their_prefixes_sa
             },
         )
     });
+}
+
+#[test]
+fn restarts_with_forwarding_kept_cost_nobody_a_route() {
+    for seed in 0..50 {
+        for topology in [
+            Topology::Mesh { speakers: 10 },
+            Topology::Reflectors {
+                reflectors: 2,
+                clients: 8,
+            },
+        ] {
+            let outcome = run(&Plan::rolling_restart(seed, topology)).unwrap();
+            assert!(outcome.flaps > 0);
+            assert_eq!(outcome.lost, 0, "seed {seed}, {topology:?}");
+        }
+    }
+}
+
+#[test]
+fn shutdowns_that_are_meant_cost_routes() {
+    let mut plan = Plan::rolling_restart(1, Topology::Mesh { speakers: 10 });
+    for (_, step) in &mut plan.steps {
+        if let Step::Kill(speaker) | Step::ShutDown { speaker, .. } = *step {
+            let keep_forwarding = false;
+            *step = Step::ShutDown {
+                speaker,
+                keep_forwarding,
+            };
+        }
+    }
+    assert!(run(&plan).unwrap().lost > 0);
 }
 
 #[test]
