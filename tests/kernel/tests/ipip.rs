@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use caracal_kernel_tests::{add_pods, all_pairs_answer, kernel_equals_state};
-use caracal_lab::{Binaries, Encapsulation, Lab, Options, lab_tests};
+use caracal_lab::{Binaries, Encapsulation, Lab, Options, lab_tests, wait};
 
 fn started(ipv6: bool) -> Result<Lab> {
     let options = Options {
@@ -49,10 +49,16 @@ lab_tests! {
         let lab = started(false)?;
         let mut seen = Vec::new();
         for node in &lab.nodes {
-            let addresses = node.netns.ip(&["-o", "-4", "addr", "show", "dev", "tunl0"])?;
-            let mut own = addresses.lines().filter_map(|line| line.split_whitespace().nth(3).map(str::to_owned));
-            let address = own.next().with_context(|| format!("tunl0 of {} has no address", node.name()))?;
-            ensure!(own.next().is_none() && address.starts_with("10.233."), "{addresses}");
+            let address = wait::until(&format!("tunl0 of {} to have an address", node.name()), || {
+                let show = ["-o", "-4", "addr", "show", "dev", "tunl0"];
+                let shown = node.netns.ip(&show).map_err(|error| error.to_string())?;
+                let mut own = shown.lines().filter_map(|line| line.split_whitespace().nth(3));
+                match (own.next(), own.next()) {
+                    (Some(address), None) => Ok(address.to_owned()),
+                    _ => Err(format!("addresses: {shown:?}")),
+                }
+            })?;
+            ensure!(address.starts_with("10.233.") && address.ends_with("/32"), "{address}");
             ensure!(!seen.contains(&address), "{address} is on two nodes");
             let link = node.netns.ip(&["link", "show", "dev", "tunl0"])?;
             ensure!(link.contains("mtu 1480") && link.contains(",UP"), "{link}");
