@@ -90,7 +90,9 @@ pub(crate) struct Worker<K> {
 /// What the next turn has to look at again.
 #[derive(Debug, Default)]
 struct Dirty {
-    prefixes: HashSet<IpNet>,
+    /// Addresses of workloads, before all others.
+    workloads: BTreeSet<IpNet>,
+    prefixes: BTreeSet<IpNet>,
     endpoints: BTreeSet<String>,
     /// Links or addresses of the host or of tunnels.
     surroundings: bool,
@@ -280,9 +282,11 @@ impl<K: Kernel> Worker<K> {
         if !publish_later {
             self.publish(now);
         }
-        for reader in std::mem::take(&mut self.readers) {
-            // A reply that nobody waits for any more is no loss.
-            reader.send(self.route_statuses()).ok();
+        if self.dirty.unresolved() == 0 {
+            for reader in std::mem::take(&mut self.readers) {
+                // A reply that nobody waits for any more is no loss.
+                reader.send(self.route_statuses()).ok();
+            }
         }
         if more {
             return Next::Again;
@@ -335,8 +339,13 @@ impl<K: Kernel> Worker<K> {
 }
 
 impl Dirty {
+    /// Prefixes of which it is not known yet what is desired.
+    fn unresolved(&self) -> usize {
+        self.workloads.len() + self.prefixes.len()
+    }
+
     fn any(&self) -> bool {
-        !self.prefixes.is_empty()
+        self.unresolved() > 0
             || !self.endpoints.is_empty()
             || self.surroundings
             || self.tunnels

@@ -38,7 +38,7 @@ impl<K: Kernel> Worker<K> {
             if let Some(endpoint) = &endpoint {
                 self.prepare_device(&device, endpoint, now).await;
                 let prefixes = endpoint.addresses.iter().map(|a| IpNet::from(*a));
-                self.dirty.prefixes.extend(prefixes);
+                self.dirty.workloads.extend(prefixes);
             }
             self.desire_neighbours(device, endpoint);
         }

@@ -87,7 +87,8 @@ impl<K: Kernel> Worker<K> {
 
     /// Applies the gate to everything that nobody desires.
     pub(super) fn ask_gate(&mut self) {
-        if !std::mem::take(&mut self.dirty.gate) {
+        // What is not resolved yet may be desired, and is not to be deleted meanwhile.
+        if self.dirty.unresolved() > 0 || !std::mem::take(&mut self.dirty.gate) {
             return;
         }
         let (gate, protected) = self.effective_gate();

@@ -13,9 +13,13 @@ use crate::plan;
 use crate::resolve::Waiting;
 
 impl<K: Kernel> Worker<K> {
-    /// Recomputes what is desired for each dirty prefix.
+    /// Recomputes what is desired for dirty prefixes: all of workloads, and a bounded number of others.
     pub(super) fn resolve_dirty(&mut self) {
-        for prefix in std::mem::take(&mut self.dirty.prefixes) {
+        let workloads = std::mem::take(&mut self.dirty.workloads);
+        let others: Vec<IpNet> = std::iter::from_fn(|| self.dirty.prefixes.pop_first())
+            .take(RESOLVED_A_TURN)
+            .collect();
+        for prefix in workloads.into_iter().chain(others) {
             let key = self.key(prefix);
             match self.resolve(&prefix) {
                 Some(Ok(spec)) => {
@@ -124,7 +128,8 @@ impl<K: Kernel> Worker<K> {
 
     /// Last of all, what Calico left and nobody needs any more.
     fn delete_leftovers(&mut self, now: Instant) -> bool {
-        if std::mem::take(&mut self.dirty.leftovers) {
+        // What is not resolved yet may be desired.
+        if self.dirty.unresolved() == 0 && std::mem::take(&mut self.dirty.leftovers) {
             let open = self.wishes.gate == crate::model::Gate::Open;
             let (routes, world, config) = (&self.routes, &self.world, &self.config);
             self.leftovers.permit_all(|key, spec| {
@@ -178,3 +183,5 @@ fn is_gone(action: &Action<Spec>, refusal: &Refusal) -> bool {
 /// A workload's route waits for one batch at most; a batch of this size takes about a millisecond, and the
 /// errors to all of it fit into the smallest receive buffer.
 const BATCH: usize = 256;
+/// About a millisecond.
+const RESOLVED_A_TURN: usize = 2048;

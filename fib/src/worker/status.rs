@@ -37,6 +37,7 @@ impl<K: Kernel> Worker<K> {
             actual: counts.actual,
             pending: counts.pending
                 + self.waiting.len()
+                + self.dirty.unresolved()
                 + neighbours.iter().map(|n| n.pending).sum::<usize>(),
             failed: counts.failed
                 + self.waiting.len()

@@ -115,6 +115,25 @@ fn a_workload_waits_for_one_batch_at_most() {
 }
 
 #[test]
+fn what_is_wished_for_is_not_deleted_while_there_is_still_much_to_look_at() {
+    Bench::run(async |bench| {
+        let wishes: Vec<Change> = (0..5000).map(|i| remote(i, 2)).collect();
+        bench.apply(wishes.clone());
+        bench.settle().await;
+        let kernel = bench.kernel.clone();
+        kernel.with(|kernel| kernel.batches.clear());
+        Bench::restart(kernel, async |bench| {
+            bench.apply(vec![Change::SetGate(Gate::Open)]);
+            bench.apply(wishes);
+            bench.settle().await;
+            assert_eq!(bench.status().writes, 0);
+            assert_eq!(bench.status().actual, 5000);
+        })
+        .await;
+    });
+}
+
+#[test]
 fn a_wish_that_changes_while_it_waits_is_written_once() {
     Bench::run(async |bench| {
         bench.apply(vec![remote(1, 2), remote(1, 3), remote(1, 4)]);
@@ -242,24 +261,27 @@ impl Bench {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();
-        runtime.block_on(async {
-            let now = Instant::now();
-            kernel.with(|kernel| kernel.events.clear());
-            let config = Config {
-                // Sysctls are the business of other tests.
-                sysctl_root: "/dev/null".into(),
-                ..Config::default()
-            };
-            let started = Worker::start(kernel.clone(), config, now).await;
-            let (worker, status) = started.unwrap();
-            let mut bench = Bench {
-                kernel,
-                worker,
-                status,
-                now,
-            };
-            test(&mut bench).await
-        })
+        runtime.block_on(Bench::restart(kernel, test))
+    }
+
+    /// A new worker on a kernel as it is.
+    async fn restart<T>(kernel: FakeKernel, test: impl AsyncFnOnce(&mut Bench) -> T) -> T {
+        let now = Instant::now();
+        kernel.with(|kernel| kernel.events.clear());
+        let config = Config {
+            // Sysctls are the business of other tests.
+            sysctl_root: "/dev/null".into(),
+            ..Config::default()
+        };
+        let started = Worker::start(kernel.clone(), config, now).await;
+        let (worker, status) = started.unwrap();
+        let mut bench = Bench {
+            kernel,
+            worker,
+            status,
+            now,
+        };
+        test(&mut bench).await
     }
 
     fn apply(&mut self, changes: Vec<Change>) {

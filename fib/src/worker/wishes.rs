@@ -110,7 +110,7 @@ impl<K: Kernel> Worker<K> {
                     self.wishes.workloads.remove(&prefix);
                 }
             }
-            self.dirty.prefixes.insert(prefix);
+            self.dirty.workloads.insert(prefix);
         }
         self.dirty.endpoints.insert(device.into());
     }
