@@ -44,3 +44,43 @@ impl Timers {
         self.0.peek().map(|Reverse((time, _))| *time)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: PeerId = PeerId(7);
+
+    fn at(micros: u64) -> Time {
+        Time::from_micros(micros)
+    }
+
+    #[test]
+    fn a_deadline_that_moves_to_later_wakes_once_at_the_old_time_and_then_at_the_new() {
+        let (mut timers, mut queued) = (Timers::default(), None);
+        timers.queue(PEER, Some(at(10)), &mut queued);
+        timers.queue(PEER, Some(at(30)), &mut queued);
+        assert_eq!((timers.first(), queued), (Some(at(10)), Some(at(10))));
+        assert_eq!(timers.pop(at(9)), None);
+        assert_eq!(timers.pop(at(10)), Some((at(10), PEER)));
+        queued = None;
+        timers.queue(PEER, Some(at(30)), &mut queued);
+        assert_eq!(timers.first(), Some(at(30)));
+    }
+
+    #[test]
+    fn a_deadline_that_moves_to_earlier_is_not_missed() {
+        let (mut timers, mut queued) = (Timers::default(), None);
+        timers.queue(PEER, Some(at(30)), &mut queued);
+        timers.queue(PEER, Some(at(10)), &mut queued);
+        assert_eq!(
+            (timers.pop(at(10)), queued),
+            (Some((at(10), PEER)), Some(at(10)))
+        );
+        assert_eq!(
+            timers.first(),
+            Some(at(30)),
+            "which no longer counts: queued is not 30"
+        );
+    }
+}

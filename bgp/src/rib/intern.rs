@@ -19,6 +19,8 @@ struct Shared {
     /// Order of first appearance. What reaches the wire is ordered by it, since addresses differ from
     /// run to run.
     serial: u64,
+    /// Of the attributes, for when the table grows.
+    hash: u64,
     attributes: Attributes,
 }
 
@@ -79,10 +81,13 @@ impl Interner {
         }
         let serial = self.next_serial;
         self.next_serial += 1;
-        let interned = Interned(Arc::new(Shared { serial, attributes }));
-        let hasher = &self.hasher;
+        let interned = Interned(Arc::new(Shared {
+            serial,
+            hash,
+            attributes,
+        }));
         self.table
-            .insert_unique(hash, interned.clone(), |known| hasher.hash_one(&**known));
+            .insert_unique(hash, interned.clone(), |known| known.0.hash);
         interned
     }
 
