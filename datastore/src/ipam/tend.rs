@@ -7,12 +7,21 @@ use ipnet::IpNet;
 
 use super::handles::{ignore_absence, is_race};
 use super::{Ipam, IpamError, Rules, block, names, pools};
-use crate::resources::{AffinityState, BlockAffinity, IPAMBlock, IPAMHandle};
+use crate::resources::{AffinityState, BlockAffinity, IPAMBlock, IPAMHandle, IPPool};
 use crate::store::{Revision, StoreError, Stored};
 
 /// A handle that counts too much may be one whose block is being written at this moment. It is put right
 /// when it has not changed for so long.
 const HANDLE_GRACE: Duration = Duration::from_secs(60);
+
+/// When no more than this is free, the next block is claimed: an eighth of a block.
+fn room_ahead(pool: &IPPool) -> usize {
+    let bits = pool
+        .cidr
+        .max_prefix_len()
+        .saturating_sub(pool.block_prefix_length());
+    (1usize << bits.min(32)) / 8
+}
 
 /// How often everything is looked through, and not only this node's affinities.
 const AUDIT_INTERVAL: Duration = Duration::from_secs(600);
@@ -107,7 +116,7 @@ impl Ipam {
                 .any(|pool| pool.spec.cidr.contains(&cidr) && pool.spec.selects_node(&rules.labels))
     }
 
-    /// A block with room ahead in each pool that serves this node. Only what nobody has is claimed: to take
+    /// Room ahead in each pool that serves this node, so that a new block is announced before the first pod needs it. Only what nobody has is claimed: to take
     /// it from another node, which keeps it ahead for the same reason, would go to and fro.
     async fn keep_room(&self, rules: &Rules) -> Result<(), StoreError> {
         if !rules.config.auto_allocate_blocks {
@@ -117,7 +126,7 @@ impl Ipam {
         for pool in &rules.pools {
             let range = pool.spec.cidr;
             if !pools::serves(&pool.spec, &rules.labels)
-                || self.cache.free_in(&range) > 0
+                || self.cache.free_in(&range) > room_ahead(&pool.spec)
                 || self.cache.count(&range) >= rules.config.blocks_per_host()
             {
                 continue;

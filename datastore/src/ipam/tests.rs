@@ -419,6 +419,21 @@ async fn one_block_is_kept_ahead_and_a_pool_that_no_longer_serves_gets_its_empty
 }
 
 #[tokio::test]
+async fn the_next_block_is_claimed_before_the_last_address_is_gone() {
+    let cluster = Cluster::new(&[("p", "10.0.0.0/16", 28)]).await;
+    let ipam = cluster.ipam("n");
+    for pod in 0..13 {
+        ipam.assign(request(&pod.to_string(), "n")).await.unwrap();
+        ipam.tend().await.unwrap();
+        assert_eq!(cluster.blocks().await.len(), 1, "after pod {pod}");
+    }
+    // Two of sixteen are left.
+    ipam.assign(request("13", "n")).await.unwrap();
+    ipam.tend().await.unwrap();
+    assert_eq!(cluster.blocks().await.len(), 2);
+}
+
+#[tokio::test]
 async fn what_a_crash_can_leave_is_mended() {
     let cluster = Cluster::new(&[("p", "10.0.0.0/16", 26)]).await;
     let typed = cluster.typed();
