@@ -247,7 +247,6 @@ impl Net {
     }
 
     fn drain(&mut self, from: usize) -> bool {
-        let now = self.now;
         let mut busy = false;
         while let Some(action) = self.nodes[from].speaker.poll_action() {
             busy = true;
@@ -275,7 +274,6 @@ impl Net {
             .extend(std::iter::from_fn(|| node.speaker.poll_event()));
         node.changes
             .extend(std::iter::from_fn(|| node.speaker.poll_route_change()));
-        let _ = now;
         busy
     }
 
