@@ -47,7 +47,7 @@ pub(crate) struct Session {
     rng: Rng,
     /// It is in the set's list of sessions that may have something to send.
     pub(crate) ready: bool,
-    /// When the set's timer queue has it.
+    /// Where it is in the set's timer queue.
     pub(crate) queued: Option<Time>,
 }
 
@@ -361,7 +361,6 @@ impl Session {
         };
         let after = self.jitter(interval);
         match self.last_transmit {
-            _ if self.due => {}
             Some(last) => self.next_transmit = Some((last + after).max(now)),
             None if self.next_transmit.is_none() => self.next_transmit = Some(now + after),
             None => {}

@@ -98,13 +98,10 @@ impl Sessions {
 
     /// The time that [`Sessions::poll_timeout`] named has come.
     pub fn handle_timeout(&mut self, now: Time) {
-        while let Some((at, id)) = self.timers.pop(now) {
+        while let Some(id) = self.timers.pop(now) {
             let Some(session) = self.by_id.get_mut(&id) else {
                 continue;
             };
-            if session.queued != Some(at) {
-                continue;
-            }
             session.queued = None;
             if session.forget_at.is_some_and(|at| at <= now) {
                 self.forget(id);
@@ -246,6 +243,7 @@ impl Sessions {
         let Some(session) = self.by_id.remove(&id) else {
             return;
         };
+        self.timers.forget(id, session.queued);
         self.by_key.remove(&session.config.key());
         if let Some(sessions) = self.ports.get_mut(&session.source_port) {
             *sessions -= 1;

@@ -277,3 +277,39 @@ fn a_view_is_plain_data() {
     assert_eq!(text["discriminator"], id.number());
     assert_eq!(serde_json::from_value::<SessionView>(text).unwrap(), view);
 }
+
+#[test]
+fn a_neighbour_cannot_fill_the_timer_queue() {
+    let mut sessions = Sessions::new(12);
+    let id = sessions.set(Time::ZERO, config(0)).unwrap();
+    let (source, destination) = ends(address(1), address(0));
+    for round in 0..10_000_u64 {
+        let now = millis(round * 10);
+        // Detection times of up to twelve days, then short ones, over and over.
+        let packet = Packet {
+            detect_multiplier: [255, 1][(round % 2) as usize],
+            state: [State::Init, State::Up][usize::from(round > 0)],
+            desired_min_tx: Duration::from_micros([u32::MAX, 1][(round % 2) as usize].into()),
+            required_min_rx: millis([20, 4000, 0][(round % 3) as usize]),
+            ..Packet::decode(&down(7, Some(id))).unwrap()
+        };
+        let bytes = packet.encode();
+        sessions
+            .handle_packet(now, source, destination, 255, &bytes)
+            .unwrap();
+        sessions.handle_timeout(now);
+        while sessions.poll_transmit(now).is_some() {}
+        assert!(sessions.timers.len() <= 1 && sessions.ready.is_empty());
+    }
+    let events = std::iter::from_fn(|| sessions.poll_event()).count();
+    assert_eq!(events, 1, "it stayed up");
+}
+
+#[test]
+fn a_session_that_is_gone_leaves_nothing_behind() {
+    let mut sessions = Sessions::new(13);
+    let id = sessions.set(Time::ZERO, config(0)).unwrap();
+    sessions.remove(Time::ZERO, id);
+    assert!(sessions.by_id.is_empty() && sessions.by_key.is_empty() && sessions.ports.is_empty());
+    assert_eq!(sessions.poll_timeout(), None);
+}

@@ -274,6 +274,22 @@ fn a_word_that_changes_nothing_is_not_answered() {
     for _ in 0..100 {
         assert_eq!(hand.hear(words(hand.id, State::Up)), []);
     }
-    // Nor does hearing it cost memory: the queue holds a constant number of deadlines.
-    assert!(format!("{:?}", hand.sessions).matches("Reverse").count() <= 4);
+}
+
+#[test]
+fn after_a_failure_the_reason_is_told_until_the_session_is_up_again() {
+    let mut hand = Hand::up();
+    hand.wait(millis(900));
+    assert_eq!(hand.state(), State::Down);
+    let told = |sent: Vec<Packet>| {
+        let last = sent.into_iter().next_back();
+        last.map(|p| (p.state, p.diagnostic))
+    };
+    let expired = Diagnostic::DETECTION_TIME_EXPIRED;
+    let down = told(hand.wait(Duration::from_secs(2)));
+    assert_eq!(down, Some((State::Down, expired)));
+    let init = told(hand.hear(words(hand.id, State::Down)));
+    assert_eq!(init, Some((State::Init, expired)));
+    let up = told(hand.hear(words(hand.id, State::Up)));
+    assert_eq!(up, Some((State::Up, Diagnostic::NONE)));
 }
