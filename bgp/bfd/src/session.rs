@@ -167,7 +167,6 @@ impl Session {
             // §6.8.1: what it told us is void.
             self.remote = None;
             self.end_poll();
-            self.final_pending = false;
             if matches!(self.state, State::Init | State::Up) {
                 let diagnostic = Diagnostic::DETECTION_TIME_EXPIRED;
                 let reason = DownReason::DetectionTimeExpired;

@@ -293,3 +293,35 @@ fn after_a_failure_the_reason_is_told_until_the_session_is_up_again() {
     let up = told(hand.hear(words(hand.id, State::Up)));
     assert_eq!(up, Some((State::Up, Diagnostic::NONE)));
 }
+
+#[test]
+fn a_session_that_goes_down_while_its_poll_is_open_sends_slowly_at_once() {
+    let mut hand = Hand::up();
+    let slower = SessionConfig {
+        min_tx: millis(800),
+        ..config(0)
+    };
+    hand.sessions.set(hand.now, slower).unwrap();
+    assert!(hand.sent().iter().all(|p| p.poll));
+    hand.hear(Packet {
+        detect_multiplier: 255,
+        ..words(hand.id, State::AdminDown)
+    });
+    let view = hand.sessions.view(hand.now, hand.id).unwrap();
+    assert_eq!(view.transmit_interval_micros, Some(1_000_000));
+}
+
+#[test]
+fn a_poll_that_nobody_is_left_to_answer_ends() {
+    let mut hand = Hand::up();
+    let slower = SessionConfig {
+        min_tx: millis(800),
+        ..config(0)
+    };
+    hand.sessions.set(hand.now, slower).unwrap();
+    assert!(hand.wait(millis(800)).iter().all(|p| p.poll));
+    hand.wait(millis(100));
+    assert_eq!(hand.state(), State::Down);
+    let sent = hand.wait(Duration::from_secs(5));
+    assert!(sent.len() >= 4 && sent.iter().all(|p| !p.poll));
+}
