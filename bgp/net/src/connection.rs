@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use caracal_bgp::ConnectionId;
@@ -15,6 +17,10 @@ use crate::socket::in_words;
 /// The driver's end of a connection. Dropping it closes the connection after what it has in its hands.
 #[derive(Debug)]
 pub(crate) struct Link {
+    /// For changes of its options.
+    pub(crate) stream: Arc<TcpStream>,
+    /// The other end.
+    pub(crate) remote: IpAddr,
     outgoing: mpsc::Sender<Vec<u8>>,
     /// A buffer is in the connection's hands.
     pub(crate) writing: bool,
@@ -28,12 +34,16 @@ impl Link {
     pub(crate) fn new(
         connection: ConnectionId,
         stream: TcpStream,
+        remote: IpAddr,
         inputs: mpsc::Sender<Input>,
     ) -> (Link, impl Future<Output = ()> + Send + 'static) {
         // One buffer that is being written is out of the channel; beside it there may be the last words.
         let (outgoing, buffers) = mpsc::channel(2);
         let (closing, closed) = oneshot::channel();
+        let stream = Arc::new(stream);
         let link = Link {
+            stream: stream.clone(),
+            remote,
             outgoing,
             writing: false,
             more: false,
@@ -58,7 +68,7 @@ impl Link {
 
 async fn run(
     connection: ConnectionId,
-    stream: TcpStream,
+    stream: Arc<TcpStream>,
     inputs: mpsc::Sender<Input>,
     buffers: mpsc::Receiver<Vec<u8>>,
     closed: oneshot::Receiver<()>,

@@ -1,22 +1,28 @@
 //! The one task that owns the speaker.
 
+mod sockets;
+
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use caracal_bgp::{Action, ConnectionId, Event, Speaker, Time};
+use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{broadcast, mpsc, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::connection::Link;
 use crate::journal::Journal;
 use crate::listener;
+use crate::options::{OptionsError, OptionsTable, SessionOptions};
 use crate::shell::{Admission, COMMANDS_MAX, Shared};
 use crate::socket;
+
+use sockets::Attempt;
 
 /// From the network.
 #[derive(Debug)]
@@ -59,6 +65,12 @@ pub(crate) enum Input {
 pub(crate) enum Command {
     /// Run this.
     With(Closure),
+    /// Connections with these peers shall be like this.
+    SetOptions {
+        peers: IpNet,
+        options: Option<SessionOptions>,
+        reply: oneshot::Sender<Result<(), OptionsError>>,
+    },
     /// End.
     Stop { keep_forwarding: bool },
 }
@@ -78,7 +90,9 @@ pub(crate) struct Driver {
     shared: Arc<Shared>,
     admission: Option<Admission>,
     journal: Journal,
-    attempts: HashMap<ConnectionId, AbortHandle>,
+    options: OptionsTable,
+    listeners: Vec<(Arc<TcpListener>, SocketAddr)>,
+    attempts: HashMap<ConnectionId, Attempt>,
     links: HashMap<ConnectionId, Link>,
     /// Connections that have something to send and room for it, in order of their turn.
     transmitters: VecDeque<ConnectionId>,
@@ -104,6 +118,7 @@ impl Driver {
         changes: watch::Sender<u64>,
         shared: Arc<Shared>,
         admission: Option<Admission>,
+        options: OptionsTable,
     ) -> Driver {
         let (inputs_out, inputs) = mpsc::channel(INPUTS_MAX);
         Driver {
@@ -116,6 +131,8 @@ impl Driver {
             shared,
             admission,
             journal: Journal::default(),
+            options,
+            listeners: Vec::new(),
             attempts: HashMap::new(),
             links: HashMap::new(),
             transmitters: VecDeque::new(),
@@ -128,6 +145,8 @@ impl Driver {
     pub(crate) async fn run(mut self, listeners: Vec<(TcpListener, SocketAddr)>) {
         let mut accepting = JoinSet::new();
         for (listener, address) in listeners {
+            let listener = Arc::new(listener);
+            self.listeners.push((listener.clone(), address));
             accepting.spawn(listener::accept(listener, address, self.inputs_out.clone()));
         }
         // The speaker may have been given peers before it came here.
@@ -139,6 +158,7 @@ impl Driver {
             }
         };
         accepting.shutdown().await;
+        self.listeners.clear();
         self.stop(keep_forwarding).await;
     }
 
@@ -202,6 +222,14 @@ impl Driver {
                 closure(&mut self.speaker, self.shared.now());
                 None
             }
+            Command::SetOptions {
+                peers,
+                options,
+                reply,
+            } => {
+                let _ = reply.send(self.set_options(peers, options));
+                None
+            }
             Command::Stop { keep_forwarding } => Some(keep_forwarding),
         }
     }
@@ -220,9 +248,21 @@ impl Driver {
                 local,
             } => {
                 // Otherwise it was called off meanwhile.
-                if self.attempts.remove(&connection).is_some() {
-                    self.open(connection, stream);
-                    self.speaker.handle_connected(now, connection, local);
+                if let Some(attempt) = self.attempts.remove(&connection) {
+                    // It may have begun with options that are changed by now.
+                    attempt.task.abort();
+                    let remote = attempt.remote.ip();
+                    let options = self.options.of(remote);
+                    match options.map_or(Ok(()), |options| options.apply(&stream, remote)) {
+                        Ok(()) => {
+                            self.open(connection, stream, remote);
+                            self.speaker.handle_connected(now, connection, local);
+                        }
+                        Err(error) => {
+                            let reason = socket::in_words(&error);
+                            self.speaker.handle_connect_failed(now, connection, &reason);
+                        }
+                    }
                 }
             }
             Input::ConnectFailed { connection, reason } => {
@@ -264,8 +304,28 @@ impl Driver {
         if let Some(admission) = &mut self.admission {
             admission(&mut self.speaker, now, remote.ip());
         }
-        match self.speaker.handle_incoming(now, local, remote) {
-            Ok(connection) => self.open(connection, stream),
+        // Before the speaker, which might give up another connection for this one.
+        let unfit = self.options.of(remote.ip()).and_then(|options| {
+            let reason = options.admit(&stream, remote.ip()).err()?;
+            let _ = self.events.send(Event::ConnectionFailed {
+                peer: None,
+                remote: remote.ip(),
+                reason: reason.clone(),
+            });
+            Some(reason)
+        });
+        let taken = match unfit {
+            None => self.speaker.handle_incoming(now, local, remote),
+            Some(reason) => Err(reason),
+        };
+        match taken {
+            Ok(connection) => {
+                if self.options.of(remote.ip()).is_none() {
+                    // It has the listener's TTL and, after a removal, perhaps its key.
+                    let _ = SessionOptions::default().apply(&stream, remote.ip());
+                }
+                self.open(connection, stream, remote.ip());
+            }
             Err(reason) => {
                 self.shared.refused.fetch_add(1, Ordering::Relaxed);
                 drop(stream);
@@ -274,8 +334,8 @@ impl Driver {
         }
     }
 
-    fn open(&mut self, connection: ConnectionId, stream: TcpStream) {
-        let (link, task) = Link::new(connection, stream, self.inputs_out.clone());
+    fn open(&mut self, connection: ConnectionId, stream: TcpStream, remote: IpAddr) {
+        let (link, task) = Link::new(connection, stream, remote, self.inputs_out.clone());
         self.links.insert(connection, link);
         self.tasks.spawn(task);
     }
@@ -315,26 +375,7 @@ impl Driver {
                     remote,
                     local,
                     ..
-                } => {
-                    let inputs = self.inputs_out.clone();
-                    let attempt = self.tasks.spawn(async move {
-                        let connected = socket::connecting(remote, local).await;
-                        let input =
-                            match connected.and_then(|stream| Ok((stream.local_addr()?, stream))) {
-                                Ok((local, stream)) => Input::Connected {
-                                    connection,
-                                    stream,
-                                    local,
-                                },
-                                Err(error) => Input::ConnectFailed {
-                                    connection,
-                                    reason: socket::in_words(&error),
-                                },
-                            };
-                        let _ = inputs.send(input).await;
-                    });
-                    self.attempts.insert(connection, attempt);
-                }
+                } => self.connect(connection, remote, local),
                 Action::Close { connection } => self.close(connection),
             }
         }
@@ -360,7 +401,7 @@ impl Driver {
     /// What is pending goes out first: a NOTIFICATION, as a rule.
     fn close(&mut self, connection: ConnectionId) {
         if let Some(attempt) = self.attempts.remove(&connection) {
-            attempt.abort();
+            attempt.task.abort();
         }
         if let Some(link) = self.links.remove(&connection) {
             let mut last = Vec::new();
@@ -378,7 +419,7 @@ impl Driver {
         self.speaker.shut_down(self.shared.now(), keep_forwarding);
         self.drain();
         for (_, attempt) in self.attempts.drain() {
-            attempt.abort();
+            attempt.task.abort();
         }
         // The speaker has closed them all; if not, this does.
         self.links.clear();

@@ -26,17 +26,21 @@
 //! already use all cores. Framing and decoding have their place in `connection::read` (between the read and
 //! the hand-over), where they will leave the driver when the core can be handed decoded messages.
 //!
-//! Socket options that need `libc` (TCP MD5, RFC 2385; GTSM, RFC 5082) belong into `socket.rs`, where every
-//! BGP socket is made.
+//! **Signatures and distance.** TCP MD5 (RFC 2385) and GTSM (RFC 5082) are matters of sockets, so the speaker
+//! does not know of them: [`SessionOptions`] are kept here, by address or prefix, and every socket gets those
+//! of its other end (`options.rs`).
 
 mod connection;
 mod driver;
 mod journal;
 mod listener;
+mod options;
 mod shell;
 mod socket;
+mod sockopt;
 
 pub use listener::NetError;
+pub use options::{BadKey, Md5Key, OptionsError, SessionOptions};
 pub use shell::{Admission, Shell, Stopped};
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -9,6 +10,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
 use crate::driver::Input;
+use crate::options::{OptionsError, OptionsTable};
 use crate::socket;
 
 /// Why the shell cannot start.
@@ -22,16 +24,23 @@ pub enum NetError {
         /// What the system said.
         why: io::Error,
     },
+    /// It could not be given the keys of the peers.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
 }
 
 /// Binds; accepting starts with [`accept`].
-pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, NetError> {
-    socket::listening(address).map_err(|why| NetError::Listen { address, why })
+pub(crate) fn listen(address: SocketAddr, options: &OptionsTable) -> Result<TcpListener, NetError> {
+    let failed = |why| NetError::Listen { address, why };
+    let socket = socket::bound(address).map_err(failed)?;
+    // Before it listens, so that nobody slips in unsigned.
+    options.arm(&socket, address.ip())?;
+    socket::listening(socket).map_err(failed)
 }
 
 /// Accepts until the driver is gone. An error never ends it.
 pub(crate) async fn accept(
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     address: SocketAddr,
     inputs: mpsc::Sender<Input>,
 ) {

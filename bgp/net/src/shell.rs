@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use caracal_bgp::{Event, Speaker, Time};
+use ipnet::IpNet;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::driver::{Command, Driver};
 use crate::listener::{self, NetError};
+use crate::options::{OptionsError, OptionsTable, SessionOptions};
 
 /// A running speaker. Clones are the same speaker; when the last one is dropped, it closes its sessions as
 /// `stop(true)` does.
@@ -58,9 +60,23 @@ impl Shell {
         listen: &[SocketAddr],
         admission: Option<Admission>,
     ) -> Result<Shell, NetError> {
+        Shell::start_with_options(speaker, listen, admission, [])
+    }
+
+    /// The same for a speaker that has peers already, with their session options.
+    pub fn start_with_options(
+        speaker: Speaker,
+        listen: &[SocketAddr],
+        admission: Option<Admission>,
+        options: impl IntoIterator<Item = (IpNet, SessionOptions)>,
+    ) -> Result<Shell, NetError> {
+        let mut table = OptionsTable::default();
+        for (peers, options) in options {
+            table.replace(peers, Some(options));
+        }
         let mut listeners = Vec::with_capacity(listen.len());
         for &address in listen {
-            let listener = listener::listen(address)?;
+            let listener = listener::listen(address, &table)?;
             let bound = listener.local_addr().unwrap_or(address);
             listeners.push((listener, bound));
         }
@@ -80,6 +96,7 @@ impl Shell {
             changes_out,
             shared.clone(),
             admission,
+            table,
         );
         tokio::spawn(driver.run(listeners));
         Ok(Shell {
@@ -106,6 +123,27 @@ impl Shell {
             .await
             .map_err(|_| Stopped)?;
         answer.await.map_err(|_| Stopped)
+    }
+
+    /// Sets, changes or (`None`) removes the options of the connections with a peer, or with all peers of a
+    /// prefix that have none of their own. A session that is there stays and goes on with the new ones, if its
+    /// other end does the same before the hold time is over.
+    ///
+    /// Set them before the peer, and remove them after it. In a prefix with a key, every peer must have one:
+    /// the kernel does not take anything unsigned from there.
+    pub async fn set_session_options(
+        &self,
+        peers: impl Into<IpNet>,
+        options: Option<SessionOptions>,
+    ) -> Result<(), OptionsError> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::SetOptions {
+            peers: peers.into(),
+            options,
+            reply,
+        };
+        self.commands.send(command).await.map_err(|_| Stopped)?;
+        answer.await.map_err(|_| Stopped)?
     }
 
     /// A counter that rises while route changes wait in the speaker. Take them with

@@ -1,7 +1,7 @@
 //! Every BGP socket is made here, with its options.
 //!
 //! Keys for TCP MD5 (RFC 2385) and the TTL of GTSM (RFC 5082) have to be on a socket before it listens or
-//! connects: [`listening`] and [`connecting`] are the places.
+//! connects, so a listener is made in two steps, and an attempt is told its options.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -10,8 +10,11 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-/// A socket that listens on `address`. Needs a tokio runtime around it.
-pub(crate) fn listening(address: SocketAddr) -> io::Result<TcpListener> {
+use crate::options::SessionOptions;
+use crate::sockopt;
+
+/// A socket that will listen on `address`.
+pub(crate) fn bound(address: SocketAddr) -> io::Result<Socket> {
     let socket = stream(address)?;
     // Connections of our predecessor in TIME_WAIT must not keep us from starting.
     socket.set_reuse_address(true)?;
@@ -19,22 +22,45 @@ pub(crate) fn listening(address: SocketAddr) -> io::Result<TcpListener> {
         // The IPv4 wildcard is a listener of its own; a peer's address is then never an IPv4-mapped one.
         socket.set_only_v6(true)?;
     }
+    // The answer to a SYN has the listener's TTL, and peers with TTL security want 255 (RFC 5082 §3).
+    sockopt::set_ttl(&socket, address.is_ipv6(), Some(u8::MAX))?;
     socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+/// Begins to listen. Needs a tokio runtime around it.
+pub(crate) fn listening(socket: Socket) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
 }
 
 /// A connection to `remote`, from `local` when that is given.
-pub(crate) async fn connecting(remote: SocketAddr, local: Option<IpAddr>) -> io::Result<TcpStream> {
+pub(crate) async fn connecting(
+    remote: SocketAddr,
+    local: Option<IpAddr>,
+    options: Option<SessionOptions>,
+) -> io::Result<TcpStream> {
     let socket = stream(remote)?;
+    if let Some(options) = &options {
+        options.apply(&socket, remote.ip())?;
+    }
+    let signed = options.is_some_and(|options| options.key.is_some());
     if let Some(local) = local {
         socket.bind(&SocketAddr::new(local, 0).into())?;
     }
     let socket = TcpSocket::from_std_stream(socket.into());
-    match tokio::time::timeout(CONNECT_PATIENCE, socket.connect(remote)).await {
+    let patience = if signed {
+        SIGNED_PATIENCE
+    } else {
+        CONNECT_PATIENCE
+    };
+    match tokio::time::timeout(patience, socket.connect(remote)).await {
         Ok(connected) => connected.and_then(|stream| prepare(&stream).map(|()| stream)),
         Err(_) => {
-            let words = format!("no answer within {} s", CONNECT_PATIENCE.as_secs());
+            let mut words = format!("no answer within {} s", patience.as_secs());
+            if signed {
+                words += "; we sign (TCP MD5), and who has another key or none does not answer";
+            }
             Err(io::Error::new(io::ErrorKind::TimedOut, words))
         }
     }
@@ -89,5 +115,7 @@ fn stream(address: SocketAddr) -> io::Result<Socket> {
 /// A cluster's nodes come back all at once; a short queue would cost them SYN time-outs.
 const BACKLOG: i32 = 4096;
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+/// Shorter than the speaker's own (of its ConnectRetryTimer), because here we can say what it may be.
+const SIGNED_PATIENCE: Duration = Duration::from_secs(3);
 const UNSENT_OCTETS_MAX: u32 = 128 * 1024;
 const CLASS_SELECTOR_6: u32 = 0xc0;

@@ -18,7 +18,17 @@ pub(super) struct ByHand {
 
 /// A connection from 127.0.0.`last` with a small receive buffer.
 pub(super) async fn tcp(last: u8, to: SocketAddr) -> TcpStream {
+    tcp_with(last, to, |_| {}).await
+}
+
+/// The same from a socket with options.
+pub(super) async fn tcp_with(
+    last: u8,
+    to: SocketAddr,
+    prepare: impl FnOnce(&TcpSocket),
+) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
+    prepare(&socket);
     socket.set_recv_buffer_size(4096).unwrap();
     socket.bind(SocketAddr::new(loopback(last), 0)).unwrap();
     timeout(DEADLINE, socket.connect(to))
@@ -29,12 +39,22 @@ pub(super) async fn tcp(last: u8, to: SocketAddr) -> TcpStream {
 
 impl ByHand {
     pub(super) async fn connect(last: u8, to: SocketAddr) -> ByHand {
+        ByHand::over(tcp(last, to).await, last)
+    }
+
+    /// On a connection that is there.
+    pub(super) fn over(stream: TcpStream, last: u8) -> ByHand {
         ByHand {
-            stream: tcp(last, to).await,
+            stream,
             codec: Codec::initial(),
             last,
             read: Vec::new(),
         }
+    }
+
+    /// Its connection, for options.
+    pub(super) fn stream(&self) -> &TcpStream {
+        &self.stream
     }
 
     /// OPEN and KEEPALIVE in both directions.

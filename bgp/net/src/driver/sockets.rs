@@ -1,0 +1,93 @@
+//! What the driver does to sockets: it opens them, and changes their options while they are in use.
+
+use std::net::{IpAddr, SocketAddr};
+
+use caracal_bgp::ConnectionId;
+use ipnet::IpNet;
+use tokio::task::AbortHandle;
+
+use super::{Driver, Input};
+use crate::options::{self, OptionsError, SessionOptions};
+use crate::socket;
+
+/// A connection that we are opening.
+pub(super) struct Attempt {
+    pub(super) remote: SocketAddr,
+    pub(super) local: Option<IpAddr>,
+    pub(super) task: AbortHandle,
+}
+
+impl Driver {
+    /// Makes connections with these peers so, those that come and those that are there.
+    pub(super) fn set_options(
+        &mut self,
+        peers: IpNet,
+        options: Option<SessionOptions>,
+    ) -> Result<(), OptionsError> {
+        let key = options.as_ref().and_then(|options| options.key.clone());
+        // Listeners first: who connects from now on is judged by the new key.
+        for (listener, local) in &self.listeners {
+            options::arm(listener.as_ref(), local.ip(), peers, key.as_ref())?;
+        }
+        if !self.options.replace(peers, options) {
+            return Ok(());
+        }
+        let concerned = |remote: IpAddr| peers.contains(&remote);
+        let mut failed = Vec::new();
+        for (&connection, link) in &self.links {
+            if concerned(link.remote) {
+                let options = self.options.of(link.remote).cloned().unwrap_or_default();
+                if let Err(error) = options.apply(link.stream.as_ref(), link.remote) {
+                    failed.push((connection, error));
+                }
+            }
+        }
+        let now = self.shared.now();
+        for (connection, error) in failed {
+            self.links.remove(&connection);
+            let reason = format!("cannot change its options: {}", socket::in_words(&error));
+            self.speaker.handle_closed(now, connection, &reason);
+        }
+        let outdated: Vec<_> = self
+            .attempts
+            .extract_if(|_, attempt| concerned(attempt.remote.ip()))
+            .collect();
+        for (connection, attempt) in outdated {
+            attempt.task.abort();
+            self.connect(connection, attempt.remote, attempt.local);
+        }
+        Ok(())
+    }
+
+    /// Opens a connection and reports on it.
+    pub(super) fn connect(
+        &mut self,
+        connection: ConnectionId,
+        remote: SocketAddr,
+        local: Option<IpAddr>,
+    ) {
+        let inputs = self.inputs_out.clone();
+        let options = self.options.of(remote.ip()).cloned();
+        let task = self.tasks.spawn(async move {
+            let connected = socket::connecting(remote, local, options).await;
+            let input = match connected.and_then(|stream| Ok((stream.local_addr()?, stream))) {
+                Ok((local, stream)) => Input::Connected {
+                    connection,
+                    stream,
+                    local,
+                },
+                Err(error) => Input::ConnectFailed {
+                    connection,
+                    reason: socket::in_words(&error),
+                },
+            };
+            let _ = inputs.send(input).await;
+        });
+        let attempt = Attempt {
+            remote,
+            local,
+            task,
+        };
+        self.attempts.insert(connection, attempt);
+    }
+}
