@@ -1,12 +1,11 @@
 //! The one loop: take what is new, mark what it touches, apply once a round.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use caracal_bgp::{Event, PeerId, Speaker, SpeakerConfig, Time};
+use caracal_bgp::{Event, Speaker, SpeakerConfig, Time};
 use caracal_bgp_net::Shell;
 use caracal_datastore::file::FileDatastore;
 use caracal_datastore::ipam::Ipam;
@@ -14,7 +13,8 @@ use caracal_datastore::{Datastore, TypedStore, WatchEvent, Watcher};
 use caracal_fib::{Change, Fib, Gate, Route};
 use caracal_peering::PeerKind;
 use ipnet::IpNet;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::cluster::{Cluster, Touched, WATCHED};
@@ -126,7 +126,7 @@ struct Node {
     cluster: Cluster,
     plan: Plan,
     /// Peers whose routes from before the restart are still expected.
-    awaited: HashMap<PeerId, IpAddr>,
+    awaited: Vec<IpAddr>,
     /// What the tender works with.
     wishes: watch::Sender<tender::Wishes>,
     restart_finished: bool,
@@ -148,7 +148,7 @@ impl Node {
             watcher,
             cluster: Cluster::default(),
             plan: Plan::default(),
-            awaited: HashMap::new(),
+            awaited: Vec::new(),
             wishes,
             restart_finished: false,
             plan_dirty: false,
@@ -172,7 +172,11 @@ impl Node {
                     changed.context("BGP has stopped")?;
                     while self.apply_routes().await? == PREFIXES_A_ROUND {}
                 }
-                event = bgp_events.recv() => self.handle_bgp(event),
+                event = bgp_events.recv() => {
+                    if matches!(event, Ok(Event::DeferralOver { .. }) | Err(RecvError::Lagged(_))) {
+                        self.ask_who_is_awaited().await?;
+                    }
+                }
                 changed = fib_status.changed() => {
                     changed.context("the FIB has stopped")?;
                     let now = fib_status.borrow_and_update().host_mtu;
@@ -223,13 +227,15 @@ impl Node {
         }
     }
 
-    fn handle_bgp(&mut self, event: Result<Event, broadcast::error::RecvError>) {
-        match event {
-            Ok(Event::DeferralOver { peer }) => {
-                self.awaited.remove(&peer);
-            }
-            Ok(_) | Err(_) => {}
-        }
+    /// Whoever is waited for is asked of the speaker, not summed up from events, of which a slow reader loses some.
+    async fn ask_who_is_awaited(&mut self) -> anyhow::Result<()> {
+        self.awaited = self
+            .shared
+            .shell
+            .with(|speaker, now| awaited(speaker, now))
+            .await
+            .context("BGP has stopped")?;
+        Ok(())
     }
 
     /// Makes the plan anew and carries out how it differs from the last.
@@ -294,7 +300,7 @@ impl Node {
             .map(|(prefix, path)| (*prefix, path.clone()))
             .collect();
         let first = !std::mem::replace(&mut self.restart_finished, true);
-        let awaited = self
+        self.awaited = self
             .shared
             .shell
             .with(move |speaker, now| {
@@ -306,30 +312,17 @@ impl Node {
                 withdrawn
                     .into_iter()
                     .for_each(|prefix| speaker.withdraw(now, prefix));
-                let set: Vec<(PeerId, IpAddr)> = peers
-                    .into_iter()
-                    .map(|config| (config.remote_address, speaker.set_peer(now, config)))
-                    .map(|(address, peer)| (peer, address))
-                    .collect();
+                for config in peers {
+                    speaker.set_peer(now, config);
+                }
                 if first {
                     // Every local path of this restart is there.
                     speaker.finish_restart(now);
                 }
-                let pending: Vec<IpAddr> = speaker
-                    .peers(now)
-                    .into_iter()
-                    .filter(|peer| peer.deferral_pending)
-                    .map(|peer| peer.address)
-                    .collect();
-                set.into_iter()
-                    .filter(|(_, address)| pending.contains(address))
-                    .collect::<Vec<_>>()
+                awaited(speaker, now)
             })
             .await
             .context("BGP has stopped")?;
-        self.awaited.extend(awaited);
-        self.awaited
-            .retain(|_, address| self.plan.peer(*address).is_some());
         Ok(())
     }
 
@@ -412,7 +405,7 @@ impl Node {
             return Gate::Open;
         }
         let mut protected = Vec::new();
-        for address in self.awaited.values() {
+        for address in &self.awaited {
             let peer = self.plan.peer(*address);
             let mesh = peer.is_some_and(|peer| peer.kind == PeerKind::Mesh);
             if !mesh {
@@ -444,6 +437,15 @@ impl Node {
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner) = snapshot;
     }
+}
+
+/// Peers whose paths from before the restart are still expected.
+fn awaited(speaker: &Speaker, now: Time) -> Vec<IpAddr> {
+    let pending = speaker
+        .peers(now)
+        .into_iter()
+        .filter(|peer| peer.deferral_pending);
+    pending.map(|peer| peer.address).collect()
 }
 
 /// How the FIB's wishes differ between two plans.
