@@ -191,7 +191,7 @@ impl Node {
             if self.cluster.in_sync && std::mem::take(&mut self.plan_dirty) {
                 self.apply_plan(host_mtu).await?;
             }
-            self.apply_gate();
+            self.apply_gate().await?;
         }
     }
 
@@ -389,12 +389,15 @@ impl Node {
 
     /// Opens the gate for deletions as far as is known enough (invariant 3 of docs/architecture.md): one absent mesh
     /// peer protects only the routes through itself, one absent reflector or router all remote ones.
-    fn apply_gate(&mut self) {
+    async fn apply_gate(&mut self) -> anyhow::Result<()> {
         let gate = self.gate_now();
         if gate != self.gate {
+            // What came before an End-of-RIB is desired before its absence means anything.
+            while self.apply_routes().await? == PREFIXES_A_ROUND {}
             self.shared.fib.apply(vec![Change::SetGate(gate.clone())]);
             self.gate = gate;
         }
+        Ok(())
     }
 
     fn gate_now(&self) -> Gate {

@@ -10,6 +10,7 @@ use crate::egress::{self, Way};
 use crate::gate;
 use crate::kernel::{Kernel, Key, Refusal, Resolution};
 use crate::model::{Gate, Route};
+use crate::resolve::Waiting;
 
 #[derive(Debug, Default)]
 pub(super) struct Gateways {
@@ -92,8 +93,15 @@ impl<K: Kernel> Worker<K> {
             return;
         }
         let (gate, protected) = self.effective_gate();
+        let waiting = &self.waiting;
+        let asked = |key: &Key| {
+            waiting
+                .get(&key.prefix)
+                .and_then(Waiting::unasked)
+                .is_some()
+        };
         self.routes
-            .permit_all(|_, spec| gate::may_delete(&gate, &protected, spec));
+            .permit_all(|key, spec| !asked(key) && gate::may_delete(&gate, &protected, spec));
         let open = gate == Gate::Open;
         self.neighbours.permit_all(|_, _| open);
         self.vtep_neighbours.permit_all(|_, _| open);

@@ -28,10 +28,14 @@ impl<K: Kernel> Worker<K> {
                 }
                 // What the kernel has stays, as if nobody desired it, until the gate lets it go.
                 Some(Err(waiting)) => {
-                    self.gateways.ask(waiting.unasked());
+                    let asked = waiting.unasked();
+                    self.gateways.ask(asked);
                     self.waiting.insert(prefix, waiting);
                     self.routes.unset(key, false);
-                    self.ask_gate_about(key);
+                    // Nothing is deleted for want of an answer that is on its way.
+                    if asked.is_none() {
+                        self.ask_gate_about(key);
+                    }
                 }
                 None => {
                     self.waiting.remove(&prefix);

@@ -5,7 +5,7 @@ mod model;
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::kernel::fake::{FakeKernel, refusal};
+use crate::kernel::fake::{FakeKernel, refusal, through};
 use crate::kernel::{LinkKind, Write};
 use crate::model::{Encapsulation, Endpoint, Gate, Route, Tunnels};
 
@@ -128,6 +128,35 @@ fn what_is_wished_for_is_not_deleted_while_there_is_still_much_to_look_at() {
             bench.settle().await;
             assert_eq!(bench.status().writes, 0);
             assert_eq!(bench.status().actual, 5000);
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_route_behind_a_gateway_is_not_deleted_while_the_kernel_is_asked_for_the_gateway() {
+    Bench::run(async |bench| {
+        let behind: IpAddr = [172, 19, 0, 9].into();
+        bench.kernel.with(|kernel| {
+            let way = through("172.18.0.254", 1);
+            kernel.gateways.insert(behind, way);
+        });
+        let wish = Change::SetRoute(
+            net("10.64.9.0/26"),
+            Route::Remote {
+                next_hops: vec![behind],
+                encapsulation: Encapsulation::None,
+            },
+        );
+        bench.apply(vec![wish.clone()]);
+        bench.settle().await;
+        assert_eq!(bench.kernel.routes().len(), 1);
+        let kernel = bench.kernel.clone();
+        Bench::restart(kernel, async |bench| {
+            bench.apply(vec![wish, Change::SetGate(Gate::Open)]);
+            bench.settle().await;
+            assert_eq!(bench.status().writes, 0);
+            assert_eq!(bench.kernel.routes().len(), 1);
         })
         .await;
     });
