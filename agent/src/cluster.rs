@@ -7,7 +7,7 @@ use caracal_datastore::{Key, Kind, Object, StoreError, Stored, WatchEvent};
 use caracal_peering::View;
 
 /// What the agent watches. WorkloadEndpoints are kept by [`crate::workloads`], handles by IPAM.
-pub(crate) const WATCHED: [Kind; 7] = [
+pub(crate) const WATCHED: [Kind; 8] = [
     Kind::Node,
     Kind::IPPool,
     Kind::BGPConfiguration,
@@ -15,6 +15,7 @@ pub(crate) const WATCHED: [Kind; 7] = [
     Kind::IPAMBlock,
     Kind::BlockAffinity,
     Kind::WorkloadEndpoint,
+    Kind::Secret,
 ];
 
 /// Everything that concerns this node and that the plan is made from.
@@ -76,6 +77,8 @@ impl Cluster {
             Kind::BGPPeer => take(&mut self.view.peers, name, object),
             Kind::BlockAffinity => take(&mut self.affinities, name, object),
             Kind::IPAMBlock => take(&mut self.blocks, name, object),
+            Kind::Secret => Stored::from_object(object)
+                .map(|stored| drop(self.view.secrets.insert(place(&object.key), stored))),
             Kind::WorkloadEndpoint => {
                 let node = object.spec.get("node").and_then(|node| node.as_str());
                 return Touched::Workload(object.key.clone(), node.map(str::to_owned));
@@ -98,11 +101,17 @@ impl Cluster {
             Kind::BGPPeer => drop(self.view.peers.remove(&key.name)),
             Kind::BlockAffinity => drop(self.affinities.remove(&key.name)),
             Kind::IPAMBlock => drop(self.blocks.remove(&key.name)),
+            Kind::Secret => drop(self.view.secrets.remove(&place(key))),
             Kind::WorkloadEndpoint => return Touched::Workload(key.clone(), None),
             Kind::IPAMHandle | Kind::IPAMConfig => return Touched::Nothing,
         }
         Touched::Plan
     }
+}
+
+/// Namespace and name.
+fn place(key: &Key) -> (String, String) {
+    (key.namespace.clone().unwrap_or_default(), key.name.clone())
 }
 
 fn take<R: Resource>(

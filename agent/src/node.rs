@@ -26,6 +26,7 @@ use crate::workloads::{Circumstances, Workloads};
 use crate::{server, ways};
 
 mod registration;
+mod sessions;
 mod tender;
 
 /// Prefixes that one round takes out of the Loc-RIB at most, so that nobody waits long for the speaker.
@@ -248,7 +249,10 @@ impl Node {
         };
         let plan = plan::make(&self.cluster, own);
         let last = std::mem::replace(&mut self.plan, plan);
+        let shell = &self.shared.shell;
+        sessions::secure(shell, &last, &mut self.plan).await?;
         self.tell_speaker(&last).await?;
+        sessions::release(&self.shared.shell, &last, &self.plan).await?;
         self.shared.fib.apply(fib_changes(&last, &self.plan));
         if last.pools != self.plan.pools {
             self.reroute_everything().await?;

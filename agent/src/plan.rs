@@ -5,11 +5,12 @@ use std::net::IpAddr;
 
 use caracal_agent_api::Condition;
 use caracal_bgp::LocalPath;
+use caracal_bgp_net::{Md5Key, SessionOptions};
 use caracal_datastore::Stored;
 use caracal_datastore::resources::{Encapsulation, IPAMBlock, IPPool, Node};
 use caracal_fib::model::IpipDevice;
 use caracal_fib::{Mode, Tunnels, Vtep, VxlanDevice};
-use caracal_peering::{Defaults, PlannedPeer, identity_of, peers_of};
+use caracal_peering::{Defaults, PlannedPeer, View, identity_of, password_of, peers_of};
 use ipnet::IpNet;
 
 use crate::address::NodeAddresses;
@@ -30,6 +31,8 @@ pub(crate) struct Plan {
     /// Enabled pools.
     pub(crate) pools: Vec<Pool>,
     pub(crate) peers: Vec<PlannedPeer>,
+    /// How connections with peers are signed, and from how far they may come. Most need nothing.
+    pub(crate) sessions: BTreeMap<IpAddr, SessionOptions>,
     /// Confirmed blocks of this node.
     pub(crate) blocks: BTreeSet<IpNet>,
     /// Blocks, and addresses borrowed from blocks of others.
@@ -64,7 +67,7 @@ pub(crate) fn make(cluster: &Cluster, own: Own<'_>) -> Plan {
             .filter_map(|pool| Some(condition("PoolUnusable", pool.unusable.as_deref()?))),
     );
     let blocks = blocks(cluster, own, &pools, &mut conditions);
-    let (asn, peers) = peers(cluster, own, &mut conditions);
+    let (asn, peers, sessions) = peers(cluster, own, &mut conditions);
     let (tunnels, vteps) = tunnels(cluster, own, &pools);
     let borrowed = borrowed(cluster, own, &tunnels);
     let exported = |prefix: &&IpNet| {
@@ -77,6 +80,7 @@ pub(crate) fn make(cluster: &Cluster, own: Own<'_>) -> Plan {
     Plan {
         asn,
         peers,
+        sessions,
         originated: blocks
             .iter()
             .chain(&borrowed)
@@ -122,7 +126,7 @@ fn affine_node(block: &IPAMBlock) -> Option<&str> {
     block.affinity.as_deref()?.strip_prefix("host:")
 }
 
-fn condition(name: &str, message: &str) -> Condition {
+pub(crate) fn condition(name: &str, message: &str) -> Condition {
     Condition {
         name: name.to_owned(),
         message: message.to_owned(),
@@ -160,13 +164,13 @@ fn pools(cluster: &Cluster, own: Own<'_>) -> Vec<Pool> {
     enabled.map(pool).collect()
 }
 
-/// Our AS number and the peers. Those with a password are left out: sessions are not signed yet, and an unsigned one
-/// is not what the operator asked for.
+/// Our AS number, the peers and their session options. A peer whose password is not there is left out: an unsigned
+/// session is not what the operator asked for.
 fn peers(
     cluster: &Cluster,
     own: Own<'_>,
     conditions: &mut Vec<Condition>,
-) -> (u32, Vec<PlannedPeer>) {
+) -> (u32, Vec<PlannedPeer>, BTreeMap<IpAddr, SessionOptions>) {
     let defaults = Defaults::default();
     let asn = identity_of(own.node, &cluster.view, &defaults, None)
         .map_or(defaults.asn, |identity| identity.asn);
@@ -176,17 +180,44 @@ fn peers(
             .iter()
             .map(|fault| condition("InvalidPeering", fault)),
     );
-    let (signed, plain): (Vec<_>, Vec<_>) = peers
-        .into_iter()
-        .partition(|peer| peer.password_ref.is_some());
-    conditions.extend(signed.iter().map(|peer| {
-        let message = format!(
-            "peer {} ({}): a password is configured and TCP MD5 is not supported yet; it is not connected",
-            peer.config.remote_address, peer.config.name
-        );
-        condition("PasswordNotSupported", &message)
-    }));
-    (asn, plain)
+    let mut usable = Vec::with_capacity(peers.len());
+    let mut sessions = BTreeMap::new();
+    for peer in peers {
+        let address = peer.config.remote_address;
+        match session_options(&cluster.view, &peer) {
+            Ok(options) => {
+                if options != SessionOptions::default() {
+                    sessions.insert(address, options);
+                }
+                usable.push(peer);
+            }
+            Err(why) => {
+                let message = format!(
+                    "peer {address} ({}): {why}; it is not connected",
+                    peer.config.name
+                );
+                conditions.push(condition("PasswordMissing", &message));
+            }
+        }
+    }
+    (asn, usable, sessions)
+}
+
+fn session_options(view: &View, peer: &PlannedPeer) -> Result<SessionOptions, String> {
+    let key = match &peer.password_ref {
+        None => None,
+        Some(reference) => {
+            let password = password_of(view, reference).map_err(|why| why.to_string())?;
+            let key = Md5Key::new(password).map_err(|why| {
+                format!("Secret {}, key {}: {why}", reference.name, reference.key)
+            })?;
+            Some(key)
+        }
+    };
+    Ok(SessionOptions {
+        key,
+        ttl_security: peer.ttl_security,
+    })
 }
 
 /// Blocks with a confirmed affinity to this node, if the block says so too. `pending` ones are never announced.

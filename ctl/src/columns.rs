@@ -117,6 +117,16 @@ fn columns(kind: Kind, wide: bool) -> Vec<Column> {
                 ("CONTAINER", "/containerID"),
             ],
         ),
+        // Never the values.
+        Kind::Secret => (
+            vec![
+                ("NAMESPACE", NAMESPACE),
+                ("NAME", NAME),
+                ("TYPE", "/type"),
+                ("DATA", DATA),
+            ],
+            &[],
+        ),
     };
     if wide {
         columns.extend(more);
@@ -129,6 +139,10 @@ fn cell(object: &Object, place: &str) -> String {
         NAME => object.key.name.clone(),
         NAMESPACE => object.key.namespace.clone().unwrap_or_default(),
         ALLOCATED => allocated(&object.spec),
+        DATA => object.spec["data"]
+            .as_object()
+            .map_or(0, serde_json::Map::len)
+            .to_string(),
         pointer => object.spec.pointer(pointer).map_or_else(String::new, text),
     }
 }
@@ -158,6 +172,7 @@ fn allocated(spec: &Value) -> String {
 const NAME: &str = "name";
 const NAMESPACE: &str = "namespace";
 const ALLOCATED: &str = "allocated";
+const DATA: &str = "data";
 
 #[cfg(test)]
 mod tests;

@@ -21,6 +21,9 @@ pub const API_VERSION: &str = "projectcalico.org/v3";
 /// The group and version of Calico's CRDs, read as the same.
 const CRD_API_VERSION: &str = "crd.projectcalico.org/v1";
 
+/// The version of Secret.
+const CORE_API_VERSION: &str = "v1";
+
 /// Kinds of Calico that nothing here needs. They may stand in a file and are passed over.
 const OTHER_KINDS: [&str; 18] = [
     "BGPFilter",
@@ -215,6 +218,15 @@ fn kind_of(value: &Value) -> Result<Option<Kind>, String> {
         None => Err(format!("{field}: is missing")),
     };
     let version = word("apiVersion")?;
+    if word("kind")? == Kind::Secret.as_str() {
+        return if version == CORE_API_VERSION {
+            Ok(Some(Kind::Secret))
+        } else {
+            Err(format!(
+                "apiVersion: {version:?} is not {CORE_API_VERSION}, which Secret has"
+            ))
+        };
+    }
     if version != API_VERSION && version != CRD_API_VERSION {
         return Err(format!("apiVersion: {version:?} is not {API_VERSION}"));
     }
@@ -252,8 +264,15 @@ fn object_of(kind: Kind, value: Value) -> Result<(Object, bool), String> {
     if kind.namespaced() && metadata.namespace.is_none() {
         metadata.namespace = Some("default".to_owned());
     }
-    let spec = fields.remove("spec").unwrap_or(Value::Null);
-    let plain = fields.len() == 2;
+    let (spec, plain) = if kind == Kind::Secret {
+        fields.remove("apiVersion");
+        fields.remove("kind");
+        resources::fold_string_data(&mut fields)?;
+        (Value::Object(fields), true)
+    } else {
+        let spec = fields.remove("spec").unwrap_or(Value::Null);
+        (spec, fields.len() == 2)
+    };
     let key = Key {
         kind,
         namespace: metadata.namespace.clone(),
@@ -270,6 +289,17 @@ fn object_of(kind: Kind, value: Value) -> Result<(Object, bool), String> {
 
 /// The manifest of an object.
 pub fn to_value(object: &Object) -> Value {
+    if object.key.kind == Kind::Secret {
+        let mut value = json!({
+            "apiVersion": CORE_API_VERSION,
+            "kind": object.key.kind.as_str(),
+            "metadata": metadata_value(object),
+        });
+        if let (Value::Object(value), Value::Object(fields)) = (&mut value, &object.spec) {
+            value.extend(fields.clone());
+        }
+        return value;
+    }
     json!({
         "apiVersion": API_VERSION,
         "kind": object.key.kind.as_str(),
@@ -354,7 +384,8 @@ pub(crate) fn is_empty(text: &str) -> bool {
 /// The old manifest with the new object's metadata and spec; other fields stay.
 fn merged(old: Value, object: &Object) -> Value {
     let mut fields = match old {
-        Value::Object(fields) => fields,
+        // All fields of a Secret are its own.
+        Value::Object(fields) if object.key.kind != Kind::Secret => fields,
         _ => Map::new(),
     };
     if let Value::Object(new) = to_value(object) {

@@ -1,4 +1,4 @@
-//! Calico's kinds: names, fields and meaning as in `projectcalico.org/v3`. One file a kind.
+//! Calico's kinds: names, fields and meaning as in `projectcalico.org/v3`; and Kubernetes' Secret. One file a kind.
 //!
 //! Every spec keeps unknown fields (`extra`), and `validate` says what is wrong with which field.
 
@@ -11,6 +11,7 @@ mod ipam_block;
 mod ipam_config;
 mod ipam_handle;
 mod node;
+mod secret;
 mod timestamp;
 mod workload_endpoint;
 
@@ -34,6 +35,8 @@ pub use ipam_block::{Attribute, IPAMBlock};
 pub use ipam_config::IPAMConfig;
 pub use ipam_handle::IPAMHandle;
 pub use node::{Node, NodeAddress, NodeBgp};
+pub(crate) use secret::fold_string_data;
+pub use secret::{Secret, SecretValue};
 pub use timestamp::Timestamp;
 pub use workload_endpoint::{EndpointPort, IpNat, WorkloadEndpoint};
 
@@ -60,6 +63,7 @@ pub fn faults_of(object: &Object) -> Vec<String> {
         Kind::IPAMHandle => faults_as::<IPAMHandle>(object),
         Kind::IPAMConfig => faults_as::<IPAMConfig>(object),
         Kind::WorkloadEndpoint => faults_as::<WorkloadEndpoint>(object),
+        Kind::Secret => faults_as::<Secret>(object),
     }
 }
 

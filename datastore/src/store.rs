@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::resources::Resource;
 
-/// The kinds of this datastore, by their Calico names.
+/// The kinds of this datastore, by their names in Calico and Kubernetes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub enum Kind {
@@ -24,6 +24,7 @@ pub enum Kind {
     IPAMHandle,
     IPAMConfig,
     WorkloadEndpoint,
+    Secret,
 }
 
 impl Kind {
@@ -39,12 +40,18 @@ impl Kind {
             Kind::IPAMHandle,
             Kind::IPAMConfig,
             Kind::WorkloadEndpoint,
+            Kind::Secret,
         ]
     }
 
     /// Whether its objects live in namespaces.
     pub fn namespaced(self) -> bool {
-        self == Kind::WorkloadEndpoint
+        matches!(self, Kind::WorkloadEndpoint | Kind::Secret)
+    }
+
+    /// Where the faults of a spec's fields begin: most kinds have `spec`, a Secret has its fields at the top.
+    fn fields_path(self) -> &'static str {
+        if self == Kind::Secret { "" } else { "spec" }
     }
 
     /// As it stands in manifests.
@@ -59,6 +66,7 @@ impl Kind {
             Kind::IPAMHandle => "IPAMHandle",
             Kind::IPAMConfig => "IPAMConfig",
             Kind::WorkloadEndpoint => "WorkloadEndpoint",
+            Kind::Secret => "Secret",
         }
     }
 
@@ -75,6 +83,7 @@ impl Kind {
             // The kind's name in the group projectcalico.org/v3 served as CRDs.
             Kind::IPAMConfig => &["ipamconfiguration"],
             Kind::WorkloadEndpoint => &["wep", "endpoint"],
+            Kind::Secret => &[],
         }
     }
 }
@@ -117,7 +126,7 @@ impl FromStr for Kind {
 pub struct Key {
     /// Its kind.
     pub kind: Kind,
-    /// Its namespace, for kinds that have one (WorkloadEndpoint).
+    /// Its namespace, for kinds that have one (WorkloadEndpoint, Secret).
     pub namespace: Option<String>,
     /// Its name.
     pub name: String,
@@ -178,16 +187,30 @@ pub struct Metadata {
 }
 
 /// An object as stored, its spec not yet typed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Object {
     /// Which.
     pub key: Key,
     /// Metadata, name and namespace included.
     pub metadata: Metadata,
-    /// `spec` as it stands.
+    /// `spec` as it stands; of a Secret, everything beside the metadata.
     pub spec: Value,
     /// `None` on an object that was not stored yet.
     pub revision: Option<Revision>,
+}
+
+impl fmt::Debug for Object {
+    /// Without what a Secret holds.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut object = formatter.debug_struct("Object");
+        object.field("key", &self.key);
+        if self.key.kind != Kind::Secret {
+            // Metadata may repeat it, in the annotation of `kubectl apply`.
+            object.field("metadata", &self.metadata);
+            object.field("spec", &self.spec);
+        }
+        object.field("revision", &self.revision).finish()
+    }
 }
 
 /// What a datastore cannot do.
@@ -392,9 +415,10 @@ impl<R: Resource> Stored<R> {
         serde_path_to_error::deserialize(spec).map_err(|error| {
             let path = error.path().to_string();
             let why = error.into_inner();
-            match path.as_str() {
-                "." => format!("spec: {why}"),
-                path => format!("spec.{path}: {why}"),
+            match (R::KIND.fields_path(), path.as_str()) {
+                ("", path) => format!("{path}: {why}"),
+                (spec, ".") => format!("{spec}: {why}"),
+                (spec, path) => format!("{spec}.{path}: {why}"),
             }
         })
     }

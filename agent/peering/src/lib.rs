@@ -3,6 +3,7 @@
 //! ```text
 //!   Node, BGPPeer, BGPConfiguration ──[View]──┬── identity_of ──► AS number, router id, cluster id, listen
 //!                                             └── peers_of ─────► peers, and faults in words
+//!   Secret ────────────────────────────────────── password_of ───► what a session is signed with
 //!   IPPool ───────────────────────────────────── export_policy ─► what a peer may get
 //! ```
 //!
@@ -13,19 +14,21 @@
 mod export;
 mod facts;
 mod identity;
+mod password;
 mod plan;
 #[cfg(test)]
 mod testing;
 
 pub use export::export_policy;
 pub use identity::{Identity, identity_of};
+pub use password::{NoPassword, password_of};
 pub use plan::{PeerKind, PlannedPeer, SecretRef, peers_of};
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use caracal_datastore::Stored;
-use caracal_datastore::resources::{BGPConfiguration, BGPPeer, IPPool, Node};
+use caracal_datastore::resources::{BGPConfiguration, BGPPeer, IPPool, Node, Secret};
 
 /// The part of the cluster that decides about BGP. Keys are resource names.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -38,6 +41,8 @@ pub struct View {
     pub configurations: BTreeMap<String, Stored<BGPConfiguration>>,
     /// All pools.
     pub pools: BTreeMap<String, Stored<IPPool>>,
+    /// All Secrets that passwords may be in, by namespace and name.
+    pub secrets: BTreeMap<(String, String), Stored<Secret>>,
 }
 
 /// What holds where the cluster says nothing.

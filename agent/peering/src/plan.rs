@@ -14,6 +14,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU8;
 use std::time::Duration;
 
 use caracal_bgp::config::Policy;
@@ -36,6 +37,8 @@ pub struct PlannedPeer {
     /// The session is to be signed (TCP MD5, RFC 2385) with what this secret holds. Without the secret the peer
     /// must not be configured.
     pub password_ref: Option<SecretRef>,
+    /// Only what has come over at most so many hops is taken (GTSM, RFC 5082), and what is sent has TTL 255.
+    pub ttl_security: Option<NonZeroU8>,
 }
 
 /// Where a peer comes from, in the words of `node status`.
@@ -328,13 +331,13 @@ impl<'a> Planner<'a> {
             import: Policy::accept_all(),
             export: self.export.clone(),
         };
-        let password_ref = options.password_ref;
         self.planned.insert(
             far.address,
             PlannedPeer {
                 config,
                 kind,
-                password_ref,
+                password_ref: options.password_ref,
+                ttl_security: options.ttl_security,
             },
         );
     }
@@ -343,10 +346,6 @@ impl<'a> Planner<'a> {
         let peer = wish.peer;
         for (field, set) in [
             ("spec.filters", !peer.filters.is_empty()),
-            (
-                "spec.ttlSecurity",
-                peer.ttl_security.is_some_and(|hops| hops > 0),
-            ),
             (
                 "spec.numAllowedLocalASNumbers",
                 peer.num_allowed_local_as_numbers
@@ -378,6 +377,7 @@ impl<'a> Planner<'a> {
             next_hop,
             bound: peer.source_address == SourceAddress::UseNodeIP,
             password_ref: peer.password.as_ref().and_then(secret),
+            ttl_security: peer.ttl_security.and_then(NonZeroU8::new),
         }
     }
 
@@ -393,6 +393,7 @@ impl<'a> Planner<'a> {
             password_ref: cluster
                 .and_then(|all| all.node_mesh_password.as_ref())
                 .and_then(secret),
+            ttl_security: None,
         }
     }
 }
@@ -405,6 +406,7 @@ struct Options {
     /// The connection comes from the node's address.
     bound: bool,
     password_ref: Option<SecretRef>,
+    ttl_security: Option<NonZeroU8>,
 }
 
 impl FarEnd {

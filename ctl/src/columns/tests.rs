@@ -79,3 +79,20 @@ spec: {bgp: {asNumber: 64512, ipv4Address: 172.31.0.1/24}}
         "NAME   CIDR          AFFINITY   IN USE\nn1     10.0.0.0/30   host:n1    2 of 4\n"
     );
 }
+
+#[test]
+fn of_a_secret_nothing_is_shown_but_how_many_values_it_has() {
+    let text = "
+apiVersion: v1
+kind: Secret
+metadata: {name: bgp, namespace: kube-system}
+type: Opaque
+stringData: {tor: hush, mesh: hush}
+";
+    for wide in [false, true] {
+        assert_eq!(
+            table(Kind::Secret, &objects(text), wide),
+            "NAMESPACE     NAME   TYPE     DATA\nkube-system   bgp    Opaque   2\n"
+        );
+    }
+}

@@ -401,7 +401,12 @@ pub(crate) fn name_faults(key: &Key) -> Vec<String> {
 fn written_by_people(kind: Kind) -> bool {
     matches!(
         kind,
-        Kind::Node | Kind::IPPool | Kind::BGPConfiguration | Kind::BGPPeer | Kind::IPAMConfig
+        Kind::Node
+            | Kind::IPPool
+            | Kind::BGPConfiguration
+            | Kind::BGPPeer
+            | Kind::IPAMConfig
+            | Kind::Secret
     )
 }
 

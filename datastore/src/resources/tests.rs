@@ -40,6 +40,7 @@ fn rewritten(object: &Object) -> Value {
         Kind::IPAMHandle => through::<IPAMHandle>(object),
         Kind::IPAMConfig => through::<IPAMConfig>(object),
         Kind::WorkloadEndpoint => through::<WorkloadEndpoint>(object),
+        Kind::Secret => through::<Secret>(object),
     }
 }
 
@@ -188,6 +189,11 @@ fn complete() -> Vec<Object> {
                 "allowSpoofedSourcePrefixes": ["10.9.0.0/24"],
                 "qosControls": {"ingressBandwidth": 1000},
             }),
+        ),
+        object(
+            Kind::Secret,
+            "bgp",
+            json!({"type": "Opaque", "data": {"rack-1": "aHVzaA=="}, "immutable": true}),
         ),
     ]
 }

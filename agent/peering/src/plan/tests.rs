@@ -405,6 +405,12 @@ fn options_of_a_bgppeer_reach_the_session() {
         Some("10.0.0.1".parse().unwrap())
     );
     assert_eq!(plain.password_ref, None);
+    assert_eq!(plain.ttl_security, None);
+    assert_eq!(tor(json!({"ttlSecurity": 0})).ttl_security, None);
+    assert_eq!(
+        tor(json!({"ttlSecurity": 2})).ttl_security,
+        std::num::NonZeroU8::new(2)
+    );
 
     assert_eq!(
         tor(json!({"keepaliveTime": "20s"})).config.hold_time,
@@ -459,6 +465,7 @@ fn options_of_the_mesh_are_in_the_cluster_configuration() {
     );
     let peer = only(&cluster, "a");
     assert_eq!(peer.config.graceful_restart, Some(Duration::from_secs(240)));
+    assert_eq!(peer.ttl_security, None);
     assert_eq!(
         peer.password_ref,
         Some(SecretRef {
@@ -503,8 +510,8 @@ fn what_cannot_be_followed_is_said_and_the_rest_stands() {
         )
         .peer("six", json!({"peerIP": "fd00::7", "asNumber": 65001}))
         .peer(
-            "ttl",
-            json!({"peerIP": "10.0.0.8", "asNumber": 65001, "ttlSecurity": 1}),
+            "unreachable",
+            json!({"peerIP": "10.0.0.8", "asNumber": 65001, "reachableBy": "10.0.0.254"}),
         );
     let (peers, faults) = plan(&cluster, "a");
     let names: Vec<_> = peers.iter().map(|peer| peer.config.name.as_str()).collect();
@@ -522,7 +529,7 @@ fn what_cannot_be_followed_is_said_and_the_rest_stands() {
         "BGPPeer no-as: spec.asNumber: missing, while spec.peerIP is 10.0.0.7",
         "BGPPeer nobody: it names no peer: neither spec.peerIP nor spec.peerSelector is set",
         "BGPPeer six: peer fd00::7 is left out, because node a has no IPv6 address",
-        "BGPPeer ttl: spec.ttlSecurity has no effect in this version",
+        "BGPPeer unreachable: spec.reachableBy has no effect in this version",
         "BGPPeer other-port-2: peer 10.0.0.9 port 1180 is left out, because Node_10_0_0_9_port_1179 has the same address",
     ];
     assert_eq!(faults.len(), expected.len(), "{faults:#?}");
