@@ -9,12 +9,13 @@ use caracal_datastore::{
 };
 use caracal_peering::View;
 
-/// What a reflector has to know: four cluster-wide kinds, and nothing that grows with the pods.
-const WATCHED: [Kind; 4] = [
+/// What a reflector has to know: four cluster-wide kinds and secrets, and nothing that grows with the pods.
+const WATCHED: [Kind; 5] = [
     Kind::Node,
     Kind::IPPool,
     Kind::BGPConfiguration,
     Kind::BGPPeer,
+    Kind::Secret,
 ];
 
 /// A watch and what it has told so far.
@@ -82,6 +83,8 @@ impl Cluster {
             Kind::IPPool => take(&mut self.view.pools, object),
             Kind::BGPConfiguration => take(&mut self.view.configurations, object),
             Kind::BGPPeer => take(&mut self.view.peers, object),
+            Kind::Secret => Stored::from_object(object)
+                .map(|stored| drop(self.view.secrets.insert(place(&object.key), stored))),
             _ => Ok(()),
         };
         match outcome {
@@ -97,9 +100,15 @@ impl Cluster {
             Kind::IPPool => drop(self.view.pools.remove(&key.name)),
             Kind::BGPConfiguration => drop(self.view.configurations.remove(&key.name)),
             Kind::BGPPeer => drop(self.view.peers.remove(&key.name)),
+            Kind::Secret => drop(self.view.secrets.remove(&place(key))),
             _ => {}
         }
     }
+}
+
+/// Namespace and name.
+fn place(key: &Key) -> (String, String) {
+    (key.namespace.clone().unwrap_or_default(), key.name.clone())
 }
 
 fn take<R: Resource>(

@@ -1,11 +1,14 @@
 //! The reflector's configuration: one YAML file.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU8;
 use std::path::{Path, PathBuf};
 
 use caracal_bgp::wire::Family;
+use caracal_bgp_net::{Md5Key, SessionOptions};
 use ipnet::IpNet;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 /// What `--help` says about the file.
 pub(crate) const HELP: &str = "\
@@ -19,9 +22,13 @@ CONFIGURATION, one of two ways. Defaults in brackets.
     families: [ipv4-unicast]          [ipv4-unicast, ipv6-unicast]
     peers:
       - {address: 172.31.1.1, asn: 64512, client: true, passive: true}
-                                      also port: [179]; client and passive: [false]
+                                      also port: [179]; client and passive: [false];
+                                      password: 1 to 80 octets, signs the session (TCP MD5) [none];
+                                      ttlSecurity: hops, no packet from farther away is taken [off]
     dynamicPeers:                     whoever connects from here is a peer
       - {prefix: 172.31.0.0/16, asn: 64512, client: true}
+                                      also password, ttlSecurity; with a password every peer in the
+                                      prefix needs one
   (b) From the cluster's resources: AS number, cluster id and peers are what Node, BGPPeer and
       BGPConfiguration say of this node; clients find it by the same resources.
     datastore: {type: file, path: /var/lib/caracal/store}
@@ -91,8 +98,10 @@ pub(crate) struct PeerEntry {
     pub(crate) client: bool,
     #[serde(default)]
     pub(crate) passive: bool,
+    #[serde(default, deserialize_with = "password")]
+    pub(crate) password: Option<Md5Key>,
     #[serde(default)]
-    password: Option<String>,
+    pub(crate) ttl_security: Option<NonZeroU8>,
 }
 
 /// One of `dynamicPeers`.
@@ -103,6 +112,30 @@ pub(crate) struct DynamicEntry {
     pub(crate) asn: u32,
     #[serde(default)]
     pub(crate) client: bool,
+    #[serde(default, deserialize_with = "password")]
+    pub(crate) password: Option<Md5Key>,
+    #[serde(default)]
+    pub(crate) ttl_security: Option<NonZeroU8>,
+}
+
+impl PeerEntry {
+    /// What its connections need.
+    pub(crate) fn session_options(&self) -> SessionOptions {
+        SessionOptions {
+            key: self.password.clone(),
+            ttl_security: self.ttl_security,
+        }
+    }
+}
+
+impl DynamicEntry {
+    /// What its connections need.
+    pub(crate) fn session_options(&self) -> SessionOptions {
+        SessionOptions {
+            key: self.password.clone(),
+            ttl_security: self.ttl_security,
+        }
+    }
 }
 
 /// Logs on standard error.
@@ -185,7 +218,14 @@ impl Config {
 
     /// Checks the text of a file.
     pub(crate) fn parse(text: &str) -> Result<Config, String> {
-        let mut raw: Raw = serde_saphyr::from_str(text).map_err(|fault| fault.to_string())?;
+        let mut raw: Raw = serde_saphyr::from_str(text).map_err(|fault| {
+            if text.contains("password") {
+                // The lines around the fault may hold one, and logs are read by many.
+                fault.without_snippet().to_string()
+            } else {
+                fault.to_string()
+            }
+        })?;
         let hold_time_seconds = raw.hold_time.unwrap_or(HOLD_TIME_SECONDS);
         if (1..3).contains(&hold_time_seconds) {
             return Err(format!(
@@ -279,12 +319,8 @@ impl Raw {
             if peer.port == 0 {
                 return Err(format!("{at}.port: 0 is not a port"));
             }
-            if peer.password.is_some() {
-                // Said without its value: logs are read by many.
-                return Err(format!(
-                    "{at}.password: this version cannot sign sessions (TCP MD5), peer {}",
-                    peer.address
-                ));
+            if peer.password.is_none() {
+                check_unsigned(&at, peer.address.into(), &self.dynamic_peers)?;
             }
             if self
                 .peers
@@ -302,6 +338,9 @@ impl Raw {
             if entry.prefix != entry.prefix.trunc() {
                 return Err(format!("{at}.prefix: {} has host bits set", entry.prefix));
             }
+            if entry.password.is_none() {
+                check_unsigned(&at, entry.prefix, &self.dynamic_peers)?;
+            }
         }
         Ok(Standalone {
             asn,
@@ -313,6 +352,29 @@ impl Raw {
             dynamic_peers: self.dynamic_peers,
         })
     }
+}
+
+/// The kernel takes nothing unsigned from a prefix that has a key.
+fn check_unsigned(at: &str, peers: IpNet, dynamic: &[DynamicEntry]) -> Result<(), String> {
+    let signed = dynamic
+        .iter()
+        .find(|entry| entry.password.is_some() && entry.prefix.contains(&peers));
+    match signed {
+        None => Ok(()),
+        Some(entry) => Err(format!(
+            "{at}.password: missing, and dynamicPeers has one for {}, which this is part of",
+            entry.prefix
+        )),
+    }
+}
+
+/// Its errors do not say what it is.
+fn password<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Md5Key>, D::Error> {
+    let Ok(text) = Option::<String>::deserialize(deserializer) else {
+        return Err(D::Error::custom("password is not a text"));
+    };
+    let key = text.map(|text| Md5Key::new(text.as_bytes())).transpose();
+    key.map_err(|why| D::Error::custom(format!("password: {why}")))
 }
 
 fn check_asn(field: &str, asn: u32) -> Result<u32, String> {

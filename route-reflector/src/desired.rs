@@ -7,9 +7,12 @@ use std::time::Duration;
 use caracal_bgp::config::Policy;
 use caracal_bgp::wire::Family;
 use caracal_bgp::{NextHopMode, PeerConfig};
-use caracal_peering::{Defaults, View, identity_of, peers_of};
+use caracal_bgp_net::{Md5Key, SessionOptions};
+use caracal_peering::{Defaults, PlannedPeer, View, identity_of, password_of, peers_of};
+use ipnet::IpNet;
 
 use crate::config::{DynamicEntry, FromDatastore, Standalone};
+use crate::sessions::Sessions;
 
 /// The whole of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +20,8 @@ pub(crate) struct Desired {
     pub(crate) own: Own,
     pub(crate) peers: BTreeMap<IpAddr, DesiredPeer>,
     pub(crate) dynamic: Vec<DynamicEntry>,
+    /// How connections are signed, and from how far they may come. Most need nothing.
+    pub(crate) sessions: Sessions,
     /// How a dynamic peer is configured, but for its address and AS number.
     pub(crate) families: Vec<Family>,
     pub(crate) hold_time: Duration,
@@ -65,7 +70,18 @@ impl Desired {
                 },
             )
         });
+        let signed = file
+            .peers
+            .iter()
+            .map(|entry| (entry.address.into(), entry.session_options()));
+        let dynamic = file
+            .dynamic_peers
+            .iter()
+            .map(|entry| (entry.prefix, entry.session_options()));
+        let needs_some =
+            |(_, options): &(IpNet, SessionOptions)| *options != SessionOptions::default();
         Desired {
+            sessions: signed.chain(dynamic).filter(needs_some).collect(),
             peers: peers.collect(),
             own,
             dynamic: file.dynamic_peers.clone(),
@@ -94,13 +110,17 @@ impl Desired {
             ));
         }
         let mut peers = BTreeMap::new();
+        let mut sessions = Sessions::new();
         for peer in planned {
-            if let Some(secret) = peer.password_ref {
-                faults.push(format!(
-                    "peer {} is left out: it asks for a password (secret {}, key {}), and this version cannot sign sessions",
-                    peer.config.name, secret.name, secret.key
-                ));
-                continue;
+            match session_options(view, &peer) {
+                Ok(options) if options == SessionOptions::default() => {}
+                Ok(options) => {
+                    sessions.insert(peer.config.remote_address.into(), options);
+                }
+                Err(why) => {
+                    faults.push(format!("peer {} is left out: {why}", peer.config.name));
+                    continue;
+                }
             }
             peers.insert(
                 peer.config.remote_address,
@@ -124,11 +144,21 @@ impl Desired {
         Ok(Desired {
             own,
             peers,
+            sessions,
             dynamic: Vec::new(),
             families: Vec::new(),
             hold_time,
             faults,
         })
+    }
+
+    /// Goes without these peers, because they cannot have the session options that they need.
+    pub(crate) fn leave_out(&mut self, peers: IpNet, why: &dyn std::error::Error) {
+        self.sessions.remove(&peers);
+        self.peers
+            .retain(|address, _| IpNet::from(*address) != peers);
+        self.dynamic.retain(|entry| entry.prefix != peers);
+        self.faults.push(format!("{peers} is left out: {why}"));
     }
 
     /// The configuration of whoever connects from `address`, if a prefix says that it may. The longest decides.
@@ -147,6 +177,23 @@ impl Desired {
         };
         Some(session.config(&self.own, &self.families, self.hold_time))
     }
+}
+
+fn session_options(view: &View, peer: &PlannedPeer) -> Result<SessionOptions, String> {
+    let key = match &peer.password_ref {
+        None => None,
+        Some(reference) => {
+            let password = password_of(view, reference).map_err(|why| why.to_string())?;
+            let key = Md5Key::new(password).map_err(|why| {
+                format!("Secret {}, key {}: {why}", reference.name, reference.key)
+            })?;
+            Some(key)
+        }
+    };
+    Ok(SessionOptions {
+        key,
+        ttl_security: peer.ttl_security,
+    })
 }
 
 impl Standalone {

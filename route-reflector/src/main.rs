@@ -18,6 +18,7 @@ mod dynamic;
 mod metrics;
 mod reflector;
 mod server;
+mod sessions;
 mod shared;
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use caracal_agent_api::Condition;
 use caracal_bgp::{Speaker, SpeakerConfig, Time};
-use caracal_bgp_net::Shell;
+use caracal_bgp_net::{NetError, OptionsError, Shell};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{info, warn};
@@ -19,6 +19,7 @@ use crate::desired::{Desired, Own};
 use crate::dynamic::Roster;
 use crate::metrics::Metrics;
 use crate::server;
+use crate::sessions::{self, Sessions};
 use crate::shared::{Running, Shared, lock};
 
 /// Runs until a signal ends it, or until it cannot go on.
@@ -49,6 +50,8 @@ pub(crate) struct Reflector {
     cluster: Option<Cluster>,
     /// What of the newest file waits for a restart or is wrong.
     file_conditions: Vec<Condition>,
+    /// What the sockets have been given.
+    sessions: Sessions,
     restart: Restart,
     tick: Interval,
     shared: Arc<Shared>,
@@ -85,6 +88,7 @@ impl Reflector {
             config,
             cluster,
             file_conditions: Vec::new(),
+            sessions: Sessions::new(),
             restart: Restart::Running(Instant::now()),
             shared: shared.clone(),
         };
@@ -143,17 +147,21 @@ impl Reflector {
         let running = self.shared.state().running;
         let mut waiting_for = None;
         match (desired, running) {
-            (Ok(desired), None) => {
+            (Ok(mut desired), None) => {
+                let running = begin(&mut desired)?;
                 conditions.extend(
                     desired
                         .faults
                         .iter()
                         .map(|fault| condition("Unfollowed", fault)),
                 );
-                let running = begin(desired)?;
+                self.sessions = desired.sessions;
                 self.shared.update(|state| state.running = Some(running));
             }
-            (Ok(desired), Some(running)) => {
+            (Ok(mut desired), Some(running)) => {
+                let shell = &running.shell;
+                sessions::secure(shell, &self.sessions, &mut desired).await?;
+                let wanted = desired.sessions.clone();
                 conditions.extend(
                     desired
                         .faults
@@ -169,7 +177,9 @@ impl Reflector {
                 let roster = running.roster.clone();
                 let apply =
                     move |speaker: &mut Speaker, now| lock(&roster).apply(desired, speaker, now);
-                running.shell.with(apply).await?;
+                shell.with(apply).await?;
+                sessions::release(shell, &self.sessions, &wanted).await?;
+                self.sessions = wanted;
             }
             (Err(why), None) => waiting_for = Some(why),
             // The last good state stands.
@@ -267,8 +277,20 @@ impl Reflector {
     }
 }
 
-/// Starts the speaker with its peers, so that none of them is refused at first.
-fn begin(desired: Desired) -> anyhow::Result<Running> {
+/// Starts the speaker with its peers, so that none of them is refused at first. Peers that it cannot start with, for
+/// want of keys in the kernel, are left out.
+fn begin(desired: &mut Desired) -> anyhow::Result<Running> {
+    loop {
+        match begin_with(desired) {
+            Err(NetError::Options(refused @ OptionsError::Key { peers, .. })) => {
+                desired.leave_out(peers, &refused);
+            }
+            outcome => return Ok(outcome?),
+        }
+    }
+}
+
+fn begin_with(desired: &Desired) -> Result<Running, NetError> {
     let own = desired.own.clone();
     let config = SpeakerConfig {
         asn: own.asn,
@@ -281,13 +303,14 @@ fn begin(desired: Desired) -> anyhow::Result<Running> {
     };
     let mut speaker = Speaker::new(config, Time::ZERO);
     let mut roster = Roster::new(desired.clone());
-    roster.apply(desired, &mut speaker, Time::ZERO);
+    roster.apply(desired.clone(), &mut speaker, Time::ZERO);
     let roster = Arc::new(Mutex::new(roster));
     let admission = Box::new({
         let roster = roster.clone();
         move |speaker: &mut Speaker, now, remote| lock(&roster).admit(speaker, now, remote)
     });
-    let shell = Shell::start_with(speaker, &own.listen, Some(admission))?;
+    let sessions = desired.sessions.clone();
+    let shell = Shell::start_with_options(speaker, &own.listen, Some(admission), sessions)?;
     info!(asn = own.asn, router_id = %own.router_id, listen = ?shell.listening(), "speaking BGP");
     Ok(Running { own, shell, roster })
 }

@@ -8,7 +8,7 @@ use caracal_agent_api::{Client, Peer, Route, Status};
 use caracal_bgp::config::Policy;
 use caracal_bgp::wire::Family;
 use caracal_bgp::{LocalPath, NextHopMode, PeerConfig, Speaker, SpeakerConfig, Time};
-use caracal_bgp_net::Shell;
+use caracal_bgp_net::{Md5Key, OptionsError, SessionOptions, Shell};
 use ipnet::IpNet;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -422,4 +422,46 @@ async fn in_a_cluster_it_finds_its_clients_by_selector_and_follows_changes() {
     })
     .await;
     assert_eq!(running.peers().await[0].name, "Node_192_0_2_2");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signed_client_stays_while_the_key_changes() {
+    let signed = |key: &str| {
+        let line = line(92);
+        let line = line.trim_end().trim_end_matches('}');
+        format!("peers:\n{line}, password: {key}}}\n{}", self::line(93))
+    };
+    let options = |key: &str| {
+        Some(SessionOptions {
+            key: Some(Md5Key::new(key.as_bytes()).unwrap()),
+            ttl_security: None,
+        })
+    };
+    let one = client(92, 91).await;
+    if let Err(OptionsError::Key { why, .. }) =
+        one.set_session_options(address(91), options("old")).await
+    {
+        println!("skipped: {why}");
+        return;
+    }
+    let reflector = Running::start(91, &signed("old")).await;
+    let other = client(93, 91).await;
+    reflector.until_established(2).await;
+
+    write(&reflector.folder, 91, &signed("new"));
+    one.set_session_options(address(91), options("new"))
+        .await
+        .unwrap();
+    let block: IpNet = "10.233.92.0/26".parse().unwrap();
+    originate(&one, block).await;
+    until("the route", async || has_route(&other, block).await).await;
+    assert_eq!(
+        reflector
+            .peers()
+            .await
+            .iter()
+            .map(|peer| peer.flaps)
+            .sum::<u64>(),
+        0
+    );
 }

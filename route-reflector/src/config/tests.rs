@@ -113,8 +113,18 @@ fn each_fault_names_field_and_value() {
             "peers[1].address: 10.0.0.1 is there twice",
         ),
         (
-            peers("{address: 10.0.0.1, asn: 64512, password: hush}"),
-            "peers[0].password: this version cannot sign sessions (TCP MD5), peer 10.0.0.1",
+            fault(
+                "peers: [{address: 10.0.0.1, asn: 64512}]\n\
+                 dynamicPeers: [{prefix: 10.0.0.0/16, asn: 64512, password: hush}]",
+            ),
+            "peers[0].password: missing, and dynamicPeers has one for 10.0.0.0/16, which this is part of",
+        ),
+        (
+            fault(
+                "dynamicPeers: [{prefix: 10.0.0.0/16, asn: 64512, password: hush}, \
+                 {prefix: 10.0.1.0/24, asn: 64512}]",
+            ),
+            "dynamicPeers[1].password: missing, and dynamicPeers has one for 10.0.0.0/16, which this is part of",
         ),
         (
             peers("{address: 10.0.0.1, asn: 64512, port: 0}"),
@@ -171,4 +181,33 @@ fn what_is_no_field_or_no_value_of_one_is_shown_where_it_stands() {
 fn a_file_that_is_not_there_is_named() {
     let words = Config::load(Path::new("/nonexistent/rr.yaml")).unwrap_err();
     assert!(words.starts_with("/nonexistent/rr.yaml: "), "{words}");
+}
+
+#[test]
+fn no_fault_and_no_debug_output_shows_a_password() {
+    let long = "hush".repeat(21);
+    for (entry, expected) in [
+        (
+            format!("password: {long}"),
+            "1 to 80 octets, and this one has 84",
+        ),
+        (
+            "password: ''".to_owned(),
+            "1 to 80 octets, and this one has 0",
+        ),
+        ("password: [hush]".to_owned(), "password is not a text"),
+        ("password: hush, nonsense: 1".to_owned(), "nonsense"),
+        ("password: hush, ttlSecurity: 0".to_owned(), ""),
+        ("password: hush, ttlSecurity: 256".to_owned(), ""),
+    ] {
+        let words = fault(&format!(
+            "peers:\n- {{address: 10.0.0.1, asn: 64512, {entry}}}\n"
+        ));
+        assert!(words.contains(expected), "{words}");
+        assert!(!words.contains("hush"), "{words}");
+    }
+    let text = "asn: 1\nrouterId: 10.0.0.1\nlisten: ['10.0.0.1:179']\n\
+                peers: [{address: 10.0.0.2, asn: 1, password: hush, ttlSecurity: 1}]";
+    let config = Config::parse(text).unwrap();
+    assert!(!format!("{config:?}").contains("hush"));
 }

@@ -145,15 +145,64 @@ fn a_node_without_a_cluster_id_is_told_that_it_reflects_nothing() {
     );
 }
 
+fn key(text: &str) -> Option<Md5Key> {
+    Some(Md5Key::new(text.as_bytes()).unwrap())
+}
+
+#[test]
+fn passwords_and_ttl_security_of_a_file_hold_for_addresses_and_prefixes() {
+    let desired = from_file(
+        "
+asn: 64512
+routerId: 172.31.0.1
+listen: ['172.31.0.1:179']
+peers:
+  - {address: 172.31.1.1, asn: 64512, password: hush}
+  - {address: 172.31.1.2, asn: 65001, ttlSecurity: 1}
+  - {address: 172.31.1.3, asn: 65001}
+dynamicPeers:
+  - {prefix: 172.32.0.0/16, asn: 64512, password: rush}
+",
+    );
+    let mut wanted = Sessions::new();
+    for (peers, key, hops) in [
+        ("172.31.1.1/32", key("hush"), 0),
+        ("172.31.1.2/32", None, 1),
+        ("172.32.0.0/16", key("rush"), 0),
+    ] {
+        let ttl_security = std::num::NonZeroU8::new(hops);
+        let options = SessionOptions { key, ttl_security };
+        wanted.insert(peers.parse().unwrap(), options);
+    }
+    assert_eq!(desired.sessions, wanted);
+}
+
+#[test]
+fn a_password_of_the_cluster_is_looked_up_in_its_secret() {
+    let mut view = view(Some("1.0.0.1"), true);
+    let mut secret = caracal_datastore::resources::Secret::default();
+    let value = caracal_datastore::resources::SecretValue(b"hush".to_vec());
+    secret.data.insert("rr".to_owned(), value);
+    view.secrets.insert(
+        ("kube-system".to_owned(), "bgp".to_owned()),
+        Stored::new_in("kube-system", "bgp", secret),
+    );
+    let desired = Desired::from_view(&node(), &view, HOLD_TIME).unwrap();
+    assert_eq!(desired.faults, [""; 0]);
+    assert_eq!(desired.peers.len(), 1);
+    assert_eq!(
+        desired.sessions[&"10.0.0.1/32".parse().unwrap()].key,
+        key("hush")
+    );
+}
+
 #[test]
 fn a_peer_that_asks_for_a_password_is_left_out_rather_than_unsigned() {
     let desired = Desired::from_view(&node(), &view(Some("1.0.0.1"), true), HOLD_TIME).unwrap();
     assert!(desired.peers.is_empty());
     assert_eq!(
         desired.faults,
-        [
-            "peer Node_10_0_0_1 is left out: it asks for a password (secret bgp, key rr), and this version cannot sign sessions"
-        ]
+        ["peer Node_10_0_0_1 is left out: there is no Secret bgp"]
     );
 }
 
