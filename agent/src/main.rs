@@ -9,7 +9,7 @@
 //!   workloads ◀── socket ◀── caracal-cni, caracalctl
 //! ```
 //!
-//! [`node::Node::run`] is the one loop. `plan` and `ways` are pure.
+//! `node::Node::run` is the one loop. `plan` and `ways` are pure.
 
 mod address;
 mod cluster;
