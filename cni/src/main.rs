@@ -12,7 +12,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`env`], [`config`] | what the runtime says, checked once |
+//! | [`mod@env`], [`config`] | what the runtime says, checked once |
 //! | [`version`], [`result`], [`error`] | what it is told, in its own version |
 //! | [`add`], [`del`], [`check`] | the commands |
 //! | [`plumb`], [`veth`], [`netns`] | the pod's device: what, by netlink, and where |
