@@ -44,3 +44,6 @@ pub(super) async fn release(shell: &Shell, last: &Plan, plan: &Plan) -> anyhow::
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -129,6 +129,8 @@ impl Shell {
     /// prefix that have none of their own. A session that is there stays and goes on with the new ones, if its
     /// other end does the same before the hold time is over.
     ///
+    /// After an error there are none, and the peers should not be either.
+    ///
     /// Set them before the peer, and remove them after it. In a prefix with a key, every peer must have one:
     /// the kernel does not take anything unsigned from there.
     pub async fn set_session_options(

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use tokio::task::AbortHandle;
 
 use super::{Driver, Input};
-use crate::options::{self, OptionsError, SessionOptions};
+use crate::options::{self, Md5Key, OptionsError, SessionOptions};
 use crate::socket;
 
 /// A connection that we are opening.
@@ -26,8 +26,11 @@ impl Driver {
     ) -> Result<(), OptionsError> {
         let key = options.as_ref().and_then(|options| options.key.clone());
         // Listeners first: who connects from now on is judged by the new key.
-        for (listener, local) in &self.listeners {
-            options::arm(listener.as_ref(), local.ip(), peers, key.as_ref())?;
+        if let Err(refused) = self.arm(peers, key.as_ref()) {
+            // Half a key is worse than none: these peers would be asked for a signature for ever.
+            let _ = self.arm(peers, None);
+            self.options.replace(peers, None);
+            return Err(refused);
         }
         if !self.options.replace(peers, options) {
             return Ok(());
@@ -57,6 +60,12 @@ impl Driver {
             self.connect(connection, attempt.remote, attempt.local);
         }
         Ok(())
+    }
+
+    fn arm(&self, peers: IpNet, key: Option<&Md5Key>) -> Result<(), OptionsError> {
+        self.listeners.iter().try_for_each(|(listener, local)| {
+            options::arm(listener.as_ref(), local.ip(), peers, key)
+        })
     }
 
     /// Opens a connection and reports on it.
