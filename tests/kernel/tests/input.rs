@@ -306,14 +306,16 @@ lab_tests! {
         let mut daemon = Daemon::new(&node.netns, &Binaries::find()?.agent, &["--config", &file], &log);
         daemon.start()?;
         wait::until("port 179 to be named", || {
-            let said = daemon.log();
-            let named = said.lines().any(|line| line.contains("179") && line.to_lowercase().contains("in use"));
-            if named { Ok(()) } else { Err(said) }
+            if daemon.check_running().is_err() {
+                let said = daemon.log();
+                let named = said.lines().any(|line| line.contains("179") && line.contains("in use"));
+                return if named { Ok(()) } else { Err(format!("it has ended: {said}")) };
+            }
+            let status = node.status().map_err(|error| error.to_string())?;
+            let named = status.conditions.iter().any(|condition| condition.message.contains("179"));
+            if named { Ok(()) } else { Err(format!("{:?}", status.conditions)) }
         })?;
-        if daemon.check_running().is_ok() {
-            wait_condition(node, &["179"])?;
-            daemon.kill()?;
-        }
+        drop(daemon);
         drop(taken);
         lab.nodes[0].agent.start()?;
         lab.wait_converged()
