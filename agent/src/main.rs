@@ -77,7 +77,6 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
             error!("cannot go on: {fault:#}");
-            eprintln!("caracal-agent: {fault:#}");
             ExitCode::FAILURE
         }
     }

@@ -39,7 +39,7 @@ const MULTIPATH_MAX: usize = 8;
 /// Starts everything, runs until a signal, and leaves forwarding in place.
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let mut stop = Signals::new()?;
-    let socket = server::claim(&config.socket).await?;
+    let (socket, _socket_file) = server::claim(&config.socket).await?;
     let http = match config.http.listen.0 {
         Some(address) => Some(server::listen(address).await?),
         None => None,
@@ -115,7 +115,6 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         }
     };
     shared.shell.stop(true).await;
-    let _ = std::fs::remove_file(&shared.config.socket);
     ended
 }
 
@@ -268,10 +267,13 @@ impl Node {
             mtu,
         };
         self.shared.workloads.set_circumstances(circumstances);
-        let pools = self.plan.pools.clone();
-        let blocks = self.plan.blocks.clone();
-        self.wishes
-            .send_if_modified(|wishes| wishes.renew(pools, blocks));
+        let wishes = tender::Wishes::of(&self.plan);
+        self.wishes.send_if_modified(|known| {
+            let changed = *known != wishes;
+            *known = wishes;
+            changed
+        });
+        self.log_changes(&last);
         self.publish();
         Ok(())
     }
@@ -423,6 +425,40 @@ impl Node {
         }
         protected.sort();
         Gate::OpenExcept(protected)
+    }
+
+    /// One line for each change that an operator may have to explain later.
+    fn log_changes(&self, last: &Plan) {
+        for prefix in self
+            .plan
+            .originated
+            .keys()
+            .filter(|prefix| !last.originated.contains_key(prefix))
+        {
+            info!("{prefix}: announced");
+        }
+        for prefix in last
+            .originated
+            .keys()
+            .filter(|prefix| !self.plan.originated.contains_key(prefix))
+        {
+            info!("{prefix}: no longer announced");
+        }
+        for condition in self
+            .plan
+            .conditions
+            .iter()
+            .filter(|condition| !last.conditions.contains(condition))
+        {
+            warn!("{}: {}", condition.name, condition.message);
+        }
+        for condition in last
+            .conditions
+            .iter()
+            .filter(|condition| !self.plan.conditions.contains(condition))
+        {
+            info!("no longer {}: {}", condition.name, condition.message);
+        }
     }
 
     fn publish(&self) {

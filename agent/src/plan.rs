@@ -28,8 +28,12 @@ const VXLAN_PORT: u16 = 4789;
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Plan {
     pub(crate) asn: u32,
-    /// Enabled pools.
+    /// All pools, disabled ones too: what they gave lives on.
     pub(crate) pools: Vec<Pool>,
+    /// Blocks of this node whose affinity has been lost.
+    pub(crate) orphans: BTreeSet<IpNet>,
+    /// The cluster has a Node resource for us.
+    pub(crate) registered: bool,
     pub(crate) peers: Vec<PlannedPeer>,
     /// How connections with peers are signed, and from how far they may come. Most need nothing.
     pub(crate) sessions: BTreeMap<IpAddr, SessionOptions>,
@@ -66,13 +70,24 @@ pub(crate) fn make(cluster: &Cluster, own: Own<'_>) -> Plan {
             .iter()
             .filter_map(|pool| Some(condition("PoolUnusable", pool.unusable.as_deref()?))),
     );
+    let all_pools: Vec<Stored<IPPool>> = cluster.view.pools.values().cloned().collect();
+    let overlaps = caracal_datastore::resources::overlaps(&all_pools);
+    conditions.extend(
+        overlaps
+            .iter()
+            .map(|fault| condition("InvalidResource", fault)),
+    );
     let blocks = blocks(cluster, own, &pools, &mut conditions);
+    let orphans = orphans(cluster, own);
+    conditions.extend(orphans.iter().map(|cidr| {
+        let message = format!("block {cidr} says that it belongs to node {}, but no BlockAffinity does; it is claimed again", own.node);
+        condition("BlockWithoutAffinity", &message)
+    }));
     let (asn, peers, sessions) = peers(cluster, own, &mut conditions);
     let (tunnels, vteps) = tunnels(cluster, own, &pools);
     let borrowed = borrowed(cluster, own, &tunnels);
-    let exported = |prefix: &&IpNet| {
-        ways::pool_of(&pools, prefix).is_some_and(|pool| !pool.disable_bgp_export)
-    };
+    let exported =
+        |prefix: &&IpNet| ways::pool_of(&pools, prefix).is_none_or(|pool| !pool.disable_bgp_export);
     let path = LocalPath {
         local_pref: Some(LOCAL_PREF),
         ..LocalPath::default()
@@ -93,6 +108,8 @@ pub(crate) fn make(cluster: &Cluster, own: Own<'_>) -> Plan {
             .copied()
             .collect(),
         blocks,
+        orphans,
+        registered: cluster.view.nodes.contains_key(own.node),
         pools,
         tunnels,
         vteps,
@@ -139,11 +156,6 @@ fn pools(cluster: &Cluster, own: Own<'_>) -> Vec<Pool> {
         Encapsulation::Always => Some(Mode::Always),
         Encapsulation::CrossSubnet => Some(Mode::CrossSubnet),
     };
-    let enabled = cluster
-        .view
-        .pools
-        .iter()
-        .filter(|(_, pool)| !pool.spec.disabled);
     let pool = |(name, pool): (&String, &Stored<IPPool>)| {
         let cidr = pool.spec.cidr;
         let overlapped = own
@@ -156,12 +168,13 @@ fn pools(cluster: &Cluster, own: Own<'_>) -> Vec<Pool> {
             cidr,
             encapsulation: ways::encapsulation(mode(pool.spec.ipip_mode), mode(pool.spec.vxlan_mode), &cidr),
             disable_bgp_export: pool.spec.disable_bgp_export,
+            disabled: pool.spec.disabled,
             unusable: overlapped.map(|net| {
                 format!("IPPool {name}: {cidr} overlaps {net}, the network of node {}; it is not used on this node", own.node)
             }),
         }
     };
-    enabled.map(pool).collect()
+    cluster.view.pools.iter().map(pool).collect()
 }
 
 /// Our AS number, the peers and their session options. A peer whose password is not there is left out: an unsigned
@@ -240,8 +253,15 @@ fn blocks(
         let cidr = affinity.cidr;
         match owner_of.get(&cidr) {
             Some(Some(node)) if *node == own.node => {
-                if ways::pool_of(pools, &cidr).is_some_and(|pool| pool.unusable.is_none()) {
+                let pool = ways::pool_of(pools, &cidr);
+                if pool.is_none_or(|pool| pool.unusable.is_none()) {
                     blocks.insert(cidr);
+                }
+                if pool.is_none() {
+                    conditions.push(condition(
+                        "BlockWithoutPool",
+                        &format!("block {cidr} of node {} lies in no IPPool any more; it is announced until its addresses are released", own.node),
+                    ));
                 }
             }
             Some(Some(node)) => conditions.push(condition(
@@ -255,6 +275,23 @@ fn blocks(
         }
     }
     blocks
+}
+
+/// Blocks that say they are this node's, for which there is no affinity in any state.
+fn orphans(cluster: &Cluster, own: Own<'_>) -> BTreeSet<IpNet> {
+    let claimed: BTreeSet<IpNet> = cluster
+        .affinities
+        .values()
+        .filter(|affinity| affinity.spec.is_of(own.node))
+        .map(|affinity| affinity.spec.cidr)
+        .collect();
+    let ours = cluster
+        .blocks
+        .values()
+        .filter(|block| affine_node(&block.spec) == Some(own.node));
+    ours.map(|block| block.spec.cidr)
+        .filter(|cidr| !claimed.contains(cidr))
+        .collect()
 }
 
 /// Addresses of this node that lie in a block of another node or of nobody: announced as host routes.

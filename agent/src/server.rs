@@ -1,7 +1,7 @@
 //! The agent's two faces: the unix socket (requests of the plugin and caracalctl) and HTTP (Prometheus, probes).
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,8 +21,18 @@ use crate::workloads::Refusal;
 
 mod convert;
 
+/// Removes our socket when we end, however we end.
+#[derive(Debug)]
+pub(crate) struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
 /// Takes the socket for this process, with mode 0600. A living agent's is left alone, a dead one's replaced.
-pub(crate) async fn claim(path: &Path) -> anyhow::Result<UnixListener> {
+pub(crate) async fn claim(path: &Path) -> anyhow::Result<(UnixListener, SocketFile)> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("socket {}: cannot make its folder", path.display()))?;
@@ -42,9 +52,10 @@ pub(crate) async fn claim(path: &Path) -> anyhow::Result<UnixListener> {
     }
     let listener = UnixListener::bind(path)
         .with_context(|| format!("socket {}: cannot listen", path.display()))?;
+    let file = SocketFile(path.to_owned());
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
         .with_context(|| format!("socket {}: cannot set its mode", path.display()))?;
-    Ok(listener)
+    Ok((listener, file))
 }
 
 /// Opens the port for Prometheus and probes.

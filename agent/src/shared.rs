@@ -29,7 +29,7 @@ pub(crate) struct Shared {
     pub(crate) ipam: Arc<Ipam>,
     pub(crate) workloads: Workloads,
     pub(crate) metrics: Metrics,
-    /// Written by the loop after each round.
+    /// Written by the loop with each new plan.
     pub(crate) snapshot: RwLock<Snapshot>,
 }
 

@@ -69,15 +69,23 @@ pub(crate) async fn tend(
 ) -> Result<(), TunnelFault> {
     let mut addresses = Vec::new();
     for tunnel in Tunnel::ALL {
-        let needing: Vec<String> = pools
-            .iter()
-            .filter(|pool| pool.unusable.is_none() && Tunnel::of_pool(pool) == Some(tunnel))
-            .map(|pool| pool.name.clone())
-            .collect();
+        let needing = || {
+            pools
+                .iter()
+                .filter(|pool| pool.unusable.is_none() && Tunnel::of_pool(pool) == Some(tunnel))
+        };
         let handle = tunnel.handle(node);
-        if needing.is_empty() {
+        if needing().next().is_none() {
             ipam.release_handle(&handle).await?;
             addresses.push((tunnel, None));
+            continue;
+        }
+        let assigning: Vec<String> = needing()
+            .filter(|pool| pool.may_assign())
+            .map(|pool| pool.name.clone())
+            .collect();
+        if assigning.is_empty() {
+            // What lives on in disabled pools keeps the address that the node has.
             continue;
         }
         let attributes = BTreeMap::from([
@@ -90,7 +98,7 @@ pub(crate) async fn tend(
             attributes,
             ipv4: v4,
             ipv6: !v4,
-            pools: needing,
+            pools: assigning,
             addresses: Vec::new(),
             purpose: Purpose::Tunnel,
         };

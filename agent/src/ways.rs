@@ -12,11 +12,18 @@ pub(crate) struct Pool {
     pub(crate) cidr: IpNet,
     pub(crate) encapsulation: Encapsulation,
     pub(crate) disable_bgp_export: bool,
+    /// Nothing new is assigned from it; what it gave lives on.
+    pub(crate) disabled: bool,
     /// It may not be used on this node (it overlaps the node's own network); why, in words.
     pub(crate) unusable: Option<String>,
 }
 
 impl Pool {
+    /// New addresses may come from it on this node.
+    pub(crate) fn may_assign(&self) -> bool {
+        !self.disabled && self.unusable.is_none()
+    }
+
     /// Octets that its tunnels take of every packet.
     pub(crate) fn overhead_octets(&self) -> u32 {
         match (self.encapsulation, self.cidr) {

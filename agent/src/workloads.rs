@@ -6,7 +6,7 @@
 //!
 //! Invariant: an endpoint enters the FIB only with addresses that IPAM gave to its handle.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -74,8 +74,41 @@ struct State {
     /// Between the two halves of ADD, by container and interface.
     promised: HashMap<(String, String), Workload>,
     /// Containers deleted in this run: a late report of the datastore does not bring them back.
-    gone: HashSet<String>,
+    gone: Gone,
     locks: HashMap<String, Arc<tokio::sync::Mutex<()>>>,
+}
+
+/// The last containers that were deleted.
+#[derive(Debug, Default)]
+struct Gone {
+    known: HashSet<String>,
+    oldest_first: VecDeque<String>,
+}
+
+impl Gone {
+    /// A late report comes within seconds; nobody deletes so many in that time.
+    const MAX: usize = 10_000;
+
+    fn insert(&mut self, container_id: &str) {
+        if self.known.insert(container_id.to_owned()) {
+            self.oldest_first.push_back(container_id.to_owned());
+        }
+        if self.oldest_first.len() > Gone::MAX
+            && let Some(oldest) = self.oldest_first.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+    }
+
+    fn remove(&mut self, container_id: &str) {
+        if self.known.remove(container_id) {
+            self.oldest_first.retain(|known| known != container_id);
+        }
+    }
+
+    fn contains(&self, container_id: &str) -> bool {
+        self.known.contains(container_id)
+    }
 }
 
 /// One attached, or promised, workload.
@@ -83,6 +116,8 @@ struct State {
 pub(crate) struct Workload {
     /// Object in the datastore.
     pub(crate) key: Key,
+    /// The CNI network; `None` for one that Calico attached.
+    pub(crate) network: Option<String>,
     pub(crate) container_id: String,
     pub(crate) ifname: String,
     pub(crate) namespace: Option<String>,
@@ -173,11 +208,7 @@ impl Workloads {
                 self.node
             )));
         }
-        if !circumstances
-            .pools
-            .iter()
-            .any(|pool| pool.unusable.is_none())
-        {
+        if !circumstances.pools.iter().any(Pool::may_assign) {
             return Err(Refusal::Later(format!(
                 "node {}: there is no usable enabled IPPool",
                 self.node
@@ -198,6 +229,7 @@ impl Workloads {
         let assigned = self.assign(request).await?;
         let workload = Workload {
             key: workload_key,
+            network: Some(request.network.clone()),
             container_id: request.container_id.clone(),
             ifname: request.ifname.clone(),
             namespace: request.namespace.clone(),
@@ -346,19 +378,24 @@ impl Workloads {
             .handles_of_this_node()
             .await
             .map_err(|fault| Refusal::Later(format!("node {}: {fault}", self.node)))?;
+        let known: Vec<Workload> = self.state().known.values().cloned().collect();
+        // A handle alone does not say where the network's name ends, so it is taken apart only where nothing is known of
+        // the container; IDs of containers have no dots.
         let prefix = format!("{}.", request.network);
         let in_handles = handles
             .keys()
-            .filter_map(|handle| handle.strip_prefix(&prefix).map(str::to_owned));
-        let in_memory: Vec<String> = self
-            .state()
-            .known
-            .values()
-            .map(|workload| workload.container_id.clone())
-            .collect();
+            .filter_map(|handle| handle.strip_prefix(&prefix))
+            .filter(|id| {
+                !id.contains('.') && !known.iter().any(|known| known.container_id == **id)
+            });
+        let in_memory = known
+            .iter()
+            .filter(|known| known.network.as_deref() == Some(&request.network))
+            .map(|known| known.container_id.as_str());
         let mut doomed: Vec<String> = in_handles
             .chain(in_memory)
-            .filter(|id| !valid.contains(id.as_str()))
+            .filter(|id| !valid.contains(id))
+            .map(str::to_owned)
             .collect();
         doomed.sort();
         doomed.dedup();
@@ -453,10 +490,7 @@ impl Workloads {
             .find(|known| known.container_id == container_id && known.ifname == ifname)
             .map(|known| known.device.clone());
         let known = device.and_then(|device| state.known.remove(&device));
-        state.gone.insert(container_id.to_owned());
-        if state.gone.len() > 10_000 {
-            state.gone.clear();
-        }
+        state.gone.insert(container_id);
         drop(state);
         if let Some(known) = &known {
             self.fib
@@ -484,16 +518,40 @@ impl Workloads {
             .map(|known| known.ifname.clone())
     }
 
+    /// Addresses for a container. IPAM's records may have been lost under our feet (a block that somebody deleted): an
+    /// address that a living workload has is not given again, and the records of all workloads are mended.
     async fn assign(&self, request: &CniAdd) -> Result<Vec<Assigned>, Refusal> {
+        let assigned = self.assign_once(request).await?;
+        let Some((address, holder)) = self.in_use(&request.container_id, &assigned) else {
+            return Ok(assigned);
+        };
+        warn!(
+            "container {}: IPAM gave {address}, which {holder} has; mending IPAM's records",
+            request.container_id
+        );
+        self.give_back(request).await;
+        self.reassert().await;
+        let assigned = self.assign_once(request).await?;
+        match self.in_use(&request.container_id, &assigned) {
+            None => Ok(assigned),
+            Some((address, holder)) => {
+                self.give_back(request).await;
+                Err(Refusal::Later(format!(
+                    "IPAM gives {address}, which {holder} has"
+                )))
+            }
+        }
+    }
+
+    async fn assign_once(&self, request: &CniAdd) -> Result<Vec<Assigned>, Refusal> {
         let pools = self.state().circumstances.pools.clone();
         let usable = |v4: bool| {
             pools
                 .iter()
-                .any(|pool| pool.unusable.is_none() && pool.cidr.addr().is_ipv4() == v4)
+                .any(|pool| pool.may_assign() && pool.cidr.addr().is_ipv4() == v4)
         };
-        let handle = handle(&request.network, &request.container_id);
         let wish = AssignRequest {
-            handle: handle.clone(),
+            handle: handle(&request.network, &request.container_id),
             attributes: record::attributes(&self.node, request),
             ipv4: usable(true),
             ipv6: usable(false),
@@ -501,25 +559,57 @@ impl Workloads {
             addresses: request.addresses.clone(),
             purpose: Purpose::Workload,
         };
-        let assigned = self
-            .ipam
-            .assign(wish)
-            .await
-            .map_err(|fault| refusal(&request.container_id, fault))?;
-        let overlapping = |assigned: &Assigned| {
-            pools
-                .iter()
-                .find(|pool| pool.name == assigned.pool)
-                .and_then(|pool| pool.unusable.clone())
-        };
-        if let Some(why) = assigned.iter().find_map(overlapping) {
-            let _ = self.ipam.release_handle(&handle).await;
-            return Err(Refusal::Later(format!(
-                "container {}: {why}",
-                request.container_id
-            )));
+        let outcome = self.ipam.assign(wish).await;
+        outcome.map_err(|fault| match fault {
+            IpamError::NotAvailable { .. } => Refusal::Wrong(fault.to_string()),
+            // Somebody must change the request; a pool that comes later is named the same way.
+            IpamError::NoPool(_) if !request.pools.is_empty() => Refusal::Wrong(fault.to_string()),
+            fault => Refusal::Later(fault.to_string()),
+        })
+    }
+
+    /// An address that another container's workload has, and that workload's name.
+    fn in_use(&self, container_id: &str, assigned: &[Assigned]) -> Option<(IpAddr, String)> {
+        let state = self.state();
+        let others = state
+            .known
+            .values()
+            .filter(|known| known.container_id != container_id);
+        let mut held =
+            others.flat_map(|known| known.addresses.iter().map(move |address| (*address, known)));
+        let (address, holder) =
+            held.find(|(held, _)| assigned.iter().any(|assigned| assigned.address == *held))?;
+        Some((address, holder.name()))
+    }
+
+    async fn give_back(&self, request: &CniAdd) {
+        let handle = handle(&request.network, &request.container_id);
+        if let Err(fault) = self.ipam.release_handle(&handle).await {
+            warn!("container {}: {fault}", request.container_id);
         }
-        Ok(assigned)
+    }
+
+    /// Makes IPAM's records say again what the workloads of this node have.
+    async fn reassert(&self) {
+        let known: Vec<Workload> = self.state().known.values().cloned().collect();
+        for workload in known {
+            let Some(network) = &workload.network else {
+                continue;
+            };
+            let wish = AssignRequest {
+                handle: handle(network, &workload.container_id),
+                attributes: record::attributes_of(
+                    &self.node,
+                    workload.namespace.as_deref(),
+                    workload.pod.as_deref(),
+                ),
+                addresses: workload.addresses.clone(),
+                ..AssignRequest::default()
+            };
+            if let Err(fault) = self.ipam.assign(wish).await {
+                warn!("workload {}: {fault}", workload.name());
+            }
+        }
     }
 
     fn reply(&self, workload: &Workload, attached: bool) -> CniAddReply {
@@ -583,16 +673,6 @@ pub(crate) fn parse_mac(text: &str) -> Option<[u8; 6]> {
         .collect::<Result<_, _>>()
         .ok()?;
     octets.try_into().ok()
-}
-
-fn refusal(container_id: &str, fault: IpamError) -> Refusal {
-    let words = format!("container {container_id}: {fault}");
-    match fault {
-        IpamError::NotAvailable { .. } => Refusal::Wrong(words),
-        IpamError::NoPool(_) | IpamError::Exhausted(_) | IpamError::Store(_) => {
-            Refusal::Later(words)
-        }
-    }
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ mod release;
 mod tend;
 pub mod usage;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -52,6 +52,8 @@ pub struct Ipam {
     /// One request a handle at a time.
     handles: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     upkeep: tokio::sync::Mutex<tend::Upkeep>,
+    /// Pools that are treated as disabled on this node.
+    avoided: Mutex<BTreeSet<String>>,
 }
 
 /// Tells the time.
@@ -139,7 +141,20 @@ impl Ipam {
             claiming: tokio::sync::Mutex::default(),
             handles: Mutex::default(),
             upkeep: tokio::sync::Mutex::default(),
+            avoided: Mutex::default(),
         }
+    }
+
+    /// From now on these pools, by name, are treated as if they were disabled: nothing new comes from them on
+    /// this node, and what they gave stays.
+    pub fn avoid(&self, pools: BTreeSet<String>) {
+        *self.avoided.lock().unwrap_or_else(PoisonError::into_inner) = pools;
+    }
+
+    /// As [`Ipam::tend`], and looks through every block and handle at once, which `tend` does only now and then.
+    pub async fn tend_everything(&self) -> Result<(), IpamError> {
+        self.upkeep.lock().await.audited = None;
+        self.tend().await
     }
 
     /// Assigns. A repeated call with a handle that already has addresses of these families returns those.
@@ -200,7 +215,13 @@ impl Ipam {
     /// the backends keep these few objects in memory.
     async fn rules(&self) -> Result<Rules, StoreError> {
         let config = self.store.get::<IPAMConfig>("default").await?;
-        let (pools, unreadable) = self.store.list::<IPPool>().await?;
+        let (mut pools, unreadable) = self.store.list::<IPPool>().await?;
+        {
+            let avoided = self.avoided.lock().unwrap_or_else(PoisonError::into_inner);
+            for pool in &mut pools {
+                pool.spec.disabled |= avoided.contains(&pool.metadata.name);
+            }
+        }
         let node = self.store.get::<Node>(&self.node).await?;
         Ok(Rules {
             config: config.map(|stored| stored.spec).unwrap_or_default(),

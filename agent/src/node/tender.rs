@@ -1,5 +1,5 @@
 //! What must be kept tidy beside the loop, because it waits for the datastore: tunnel addresses, a spare block, and
-//! DELs that were recorded while the agent was away.
+//! DELs that were recorded while the agent was away; and our own Node resource, should somebody delete it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,6 +10,8 @@ use ipnet::IpNet;
 use tokio::sync::watch;
 use tracing::warn;
 
+use super::registration;
+use crate::plan::Plan;
 use crate::shared::Shared;
 use crate::ways::Pool;
 use crate::{spool, tunnels};
@@ -18,24 +20,26 @@ use crate::{spool, tunnels};
 const ROUND: Duration = Duration::from_secs(10);
 
 /// What the loop wants tended.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Wishes {
     pools: Vec<Pool>,
     /// Only to be woken when they change.
     blocks: BTreeSet<IpNet>,
+    orphans: BTreeSet<IpNet>,
+    registered: bool,
     in_sync: bool,
 }
 
 impl Wishes {
-    /// True when something changed.
-    pub(crate) fn renew(&mut self, pools: Vec<Pool>, blocks: BTreeSet<IpNet>) -> bool {
-        let changed = !self.in_sync || self.pools != pools || self.blocks != blocks;
-        *self = Wishes {
-            pools,
-            blocks,
+    /// What a plan asks for.
+    pub(crate) fn of(plan: &Plan) -> Wishes {
+        Wishes {
+            pools: plan.pools.clone(),
+            blocks: plan.blocks.clone(),
+            orphans: plan.orphans.clone(),
+            registered: plan.registered,
             in_sync: true,
-        };
-        changed
+        }
     }
 }
 
@@ -53,24 +57,34 @@ pub(crate) async fn run(
             () = tokio::time::sleep(ROUND) => {}
         }
         let now = wishes.borrow_and_update().clone();
-        if !now.in_sync {
-            continue;
+        if now.in_sync {
+            tend(&shared, &store, &now).await;
         }
-        spool::finish(&shared.config.cni.spool, &shared.workloads).await;
-        let node = &shared.config.nodename;
-        if let Err(fault) = tunnels::tend(node, &now.pools, &shared.ipam, &store).await {
-            warn!(
-                "node {node}: {fault}; trying again in {} s",
-                ROUND.as_secs()
-            );
+    }
+}
+
+async fn tend(shared: &Shared, store: &TypedStore, wishes: &Wishes) {
+    let node = &shared.config.nodename;
+    let again = ROUND.as_secs();
+    if !wishes.registered {
+        match registration::register(&shared.config, store).await {
+            Ok(_) => warn!("node {node}: its Node resource was gone; made again"),
+            Err(fault) => warn!("node {node}: {fault}; trying again in {again} s"),
         }
-        if now.pools.iter().any(|pool| pool.unusable.is_none())
-            && let Err(fault) = shared.ipam.tend().await
-        {
-            warn!(
-                "node {node}: spare block: {fault}; trying again in {} s",
-                ROUND.as_secs()
-            );
-        }
+    }
+    spool::finish(&shared.config.cni.spool, &shared.workloads).await;
+    let unusable = wishes.pools.iter().filter(|pool| pool.unusable.is_some());
+    shared
+        .ipam
+        .avoid(unusable.map(|pool| pool.name.clone()).collect());
+    if let Err(fault) = tunnels::tend(node, &wishes.pools, &shared.ipam, store).await {
+        warn!("node {node}: {fault}; trying again in {again} s");
+    }
+    let tended = match wishes.orphans.is_empty() {
+        true => shared.ipam.tend().await,
+        false => shared.ipam.tend_everything().await,
+    };
+    if let Err(fault) = tended {
+        warn!("node {node}: address blocks: {fault}; trying again in {again} s");
     }
 }

@@ -332,3 +332,73 @@ fn a_secret_that_goes_takes_its_peer_along() {
     cluster.handle(WatchEvent::Deleted(secret(json!({})).key));
     assert!(make(&cluster, own(&[])).peers.is_empty());
 }
+
+#[test]
+fn a_block_outlives_its_pool_and_is_named() {
+    let cluster = cluster(&[
+        node("node1", "172.31.1.1/24"),
+        affinity("a", "node1", "10.233.1.0/26", "confirmed"),
+        block("10-233-1-0-26", "node1", "10.233.1.0/26", 64),
+    ]);
+    let plan = make(&cluster, own(&[]));
+    assert_eq!(
+        plan.originated.keys().copied().collect::<Vec<_>>(),
+        nets(&["10.233.1.0/26"])
+    );
+    assert_eq!(plan.conditions[0].name, "BlockWithoutPool");
+    assert!(plan.conditions[0].message.contains("10.233.1.0/26"));
+}
+
+#[test]
+fn what_a_disabled_pool_gave_is_announced_and_encapsulated_as_before() {
+    let cluster = cluster(&[
+        node("node1", "172.31.1.1/24"),
+        pool(json!({"disabled": true, "ipipMode": "Always"})),
+        affinity("a", "node1", "10.233.1.0/26", "confirmed"),
+        block("10-233-1-0-26", "node1", "10.233.1.0/26", 64),
+    ]);
+    let plan = make(&cluster, own(&[]));
+    assert_eq!(plan.originated.len(), 1);
+    assert!(plan.tunnels.ipip.is_some());
+    assert!(!plan.pools[0].may_assign());
+    assert_eq!(plan.conditions, []);
+}
+
+#[test]
+fn a_block_whose_affinity_is_lost_is_named_to_be_claimed_again() {
+    let cluster = cluster(&[
+        node("node1", "172.31.1.1/24"),
+        pool(json!({})),
+        block("10-233-1-0-26", "node1", "10.233.1.0/26", 64),
+        block("10-233-2-0-26", "node2", "10.233.2.0/26", 64),
+        affinity("c", "node1", "10.233.3.0/26", "pending"),
+        block("10-233-3-0-26", "node1", "10.233.3.0/26", 64),
+    ]);
+    let plan = make(&cluster, own(&[]));
+    assert_eq!(
+        plan.orphans.iter().copied().collect::<Vec<_>>(),
+        nets(&["10.233.1.0/26"])
+    );
+    assert_eq!(plan.conditions[0].name, "BlockWithoutAffinity");
+}
+
+#[test]
+fn pools_that_overlap_one_another_are_named() {
+    let cluster = cluster(&[
+        node("node1", "172.31.1.1/24"),
+        (Kind::IPPool, "one", json!({"cidr": "10.233.0.0/16"})),
+        (Kind::IPPool, "two", json!({"cidr": "10.233.128.0/17"})),
+    ]);
+    let plan = make(&cluster, own(&[]));
+    let message = &plan.conditions[0].message;
+    assert!(
+        message.contains("one") && message.contains("two"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_node_without_a_resource_is_to_be_registered() {
+    assert!(!make(&cluster(&[]), own(&[])).registered);
+    assert!(make(&cluster(&[node("node1", "172.31.1.1/24")]), own(&[])).registered);
+}

@@ -6,6 +6,7 @@ fn pool(cidr: &str, encapsulation: Encapsulation) -> Pool {
         cidr: cidr.parse().unwrap(),
         encapsulation,
         disable_bgp_export: false,
+        disabled: false,
         unusable: None,
     }
 }

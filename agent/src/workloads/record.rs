@@ -14,6 +14,9 @@ use super::{Workload, parse_mac};
 /// Where workloads without Kubernetes are kept.
 const NAMESPACE_DEFAULT: &str = "default";
 
+/// Annotation: the CNI network by which the container was attached, and so the name of its handle.
+const NETWORK: &str = "caracal.net/network";
+
 /// The key of the WorkloadEndpoint of this request.
 pub(super) fn key(node: &str, request: &CniAdd) -> Key {
     let name = match &request.pod {
@@ -34,16 +37,23 @@ pub(super) fn key(node: &str, request: &CniAdd) -> Key {
 
 /// What IPAM keeps with the addresses.
 pub(super) fn attributes(node: &str, request: &CniAdd) -> BTreeMap<String, String> {
+    attributes_of(node, request.namespace.as_deref(), request.pod.as_deref())
+}
+
+/// The same for a workload that is known already.
+pub(super) fn attributes_of(
+    node: &str,
+    namespace: Option<&str>,
+    pod: Option<&str>,
+) -> BTreeMap<String, String> {
+    let now = Timestamp::of(SystemTime::now()).to_string();
     let mut attributes = BTreeMap::from([
         ("node".to_owned(), node.to_owned()),
-        (
-            "timestamp".to_owned(),
-            Timestamp::of(SystemTime::now()).to_string(),
-        ),
+        ("timestamp".to_owned(), now),
     ]);
-    if let (Some(namespace), Some(pod)) = (&request.namespace, &request.pod) {
-        attributes.insert("namespace".to_owned(), namespace.clone());
-        attributes.insert("pod".to_owned(), pod.clone());
+    if let (Some(namespace), Some(pod)) = (namespace, pod) {
+        attributes.insert("namespace".to_owned(), namespace.to_owned());
+        attributes.insert("pod".to_owned(), pod.to_owned());
     }
     attributes
 }
@@ -74,9 +84,13 @@ pub(super) async fn write(
         mac: mac.join(":"),
         ..WorkloadEndpoint::default()
     };
+    let network = workload.network.iter();
     let metadata = Metadata {
         name: workload.key.name.clone(),
         namespace: workload.key.namespace.clone(),
+        annotations: network
+            .map(|network| (NETWORK.to_owned(), network.clone()))
+            .collect(),
         ..Metadata::default()
     };
     let wanted = Stored {
@@ -88,14 +102,16 @@ pub(super) async fn write(
     loop {
         let outcome = match store.get(&workload.key).await? {
             None => store.create(wanted.clone()).await,
-            Some(old) if old.spec == wanted.spec => return Ok(()),
             Some(old) => {
-                store
-                    .update(Object {
-                        spec: wanted.spec.clone(),
-                        ..old
-                    })
-                    .await
+                let mut new = old.clone();
+                new.spec = wanted.spec.clone();
+                new.metadata
+                    .annotations
+                    .extend(wanted.metadata.annotations.clone());
+                if new == old {
+                    return Ok(());
+                }
+                store.update(new).await
             }
         };
         match outcome {
@@ -140,6 +156,7 @@ pub(super) fn read(object: &Object) -> Result<(String, Workload), StoreError> {
     let spec = stored.spec;
     let workload = Workload {
         key: object.key.clone(),
+        network: stored.metadata.annotations.get(NETWORK).cloned(),
         container_id: spec.container_id,
         ifname: spec.endpoint,
         namespace: (spec.orchestrator == "k8s")

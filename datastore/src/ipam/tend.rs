@@ -29,7 +29,7 @@ const AUDIT_INTERVAL: Duration = Duration::from_secs(600);
 /// What is remembered from one time to the next.
 #[derive(Debug, Default)]
 pub(super) struct Upkeep {
-    audited: Option<SystemTime>,
+    pub(super) audited: Option<SystemTime>,
     /// Handles that counted more than blocks hold: since when, in which revision.
     suspects: BTreeMap<String, (SystemTime, Option<Revision>)>,
 }
