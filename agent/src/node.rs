@@ -264,6 +264,7 @@ impl Node {
         let circumstances = Circumstances {
             datastore_in_sync: true,
             pools: self.plan.pools.clone(),
+            tunnel_addresses: self.plan.tunnel_addresses(),
             mtu,
         };
         self.shared.workloads.set_circumstances(circumstances);

@@ -32,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) pools: Vec<Pool>,
     /// Blocks of this node whose affinity has been lost.
     pub(crate) orphans: BTreeSet<IpNet>,
+    /// Some address of a local workload or tunnel is free in IPAM's records.
+    pub(crate) records_lost: bool,
     /// The cluster has a Node resource for us.
     pub(crate) registered: bool,
     pub(crate) peers: Vec<PlannedPeer>,
@@ -109,6 +111,7 @@ pub(crate) fn make(cluster: &Cluster, own: Own<'_>) -> Plan {
             .collect(),
         blocks,
         orphans,
+        records_lost: records_lost(cluster, own, &tunnels),
         registered: cluster.view.nodes.contains_key(own.node),
         pools,
         tunnels,
@@ -118,6 +121,11 @@ pub(crate) fn make(cluster: &Cluster, own: Own<'_>) -> Plan {
 }
 
 impl Plan {
+    /// What the tunnel devices of this node have.
+    pub(crate) fn tunnel_addresses(&self) -> Vec<IpAddr> {
+        tunnel_addresses(&self.tunnels).collect()
+    }
+
     /// The peer with this address; they stand in order of address.
     pub(crate) fn peer(&self, address: IpAddr) -> Option<&PlannedPeer> {
         let index = self
@@ -294,9 +302,26 @@ fn orphans(cluster: &Cluster, own: Own<'_>) -> BTreeSet<IpNet> {
         .collect()
 }
 
-/// Addresses of this node that lie in a block of another node or of nobody: announced as host routes.
-fn borrowed(cluster: &Cluster, own: Own<'_>, tunnels: &Tunnels) -> BTreeSet<IpNet> {
-    let tunnel_addresses = [
+/// Whether an address that is in use here counts as free, or its block is gone: somebody has taken IPAM's records away.
+fn records_lost(cluster: &Cluster, own: Own<'_>, tunnels: &Tunnels) -> bool {
+    let recorded = |address: IpAddr| {
+        let block = cluster
+            .blocks
+            .values()
+            .find(|block| block.spec.cidr.contains(&address))?;
+        let ordinal = caracal_datastore::ipam::block::ordinal(&block.spec.cidr, address)?;
+        *block.spec.allocations.get(ordinal)?
+    };
+    let mut addresses = own
+        .workloads
+        .iter()
+        .copied()
+        .chain(tunnel_addresses(tunnels));
+    addresses.any(|address| recorded(address).is_none())
+}
+
+fn tunnel_addresses(tunnels: &Tunnels) -> impl Iterator<Item = IpAddr> + use<> {
+    let addresses = [
         tunnels
             .ipip
             .as_ref()
@@ -304,11 +329,16 @@ fn borrowed(cluster: &Cluster, own: Own<'_>, tunnels: &Tunnels) -> BTreeSet<IpNe
         tunnels.vxlan.as_ref().map(|tunnel| tunnel.address),
         tunnels.vxlan_v6.as_ref().map(|tunnel| tunnel.address),
     ];
+    addresses.into_iter().flatten()
+}
+
+/// Addresses of this node that lie in a block of another node or of nobody: announced as host routes.
+fn borrowed(cluster: &Cluster, own: Own<'_>, tunnels: &Tunnels) -> BTreeSet<IpNet> {
     let addresses = own
         .workloads
         .iter()
         .copied()
-        .chain(tunnel_addresses.into_iter().flatten());
+        .chain(tunnel_addresses(tunnels));
     let foreign: Vec<IpNet> = cluster
         .blocks
         .values()

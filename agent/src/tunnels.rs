@@ -60,13 +60,16 @@ pub(crate) enum TunnelFault {
     Store(#[from] StoreError),
 }
 
-/// Makes IPAM and the Node resource agree with what the pools need.
+/// Makes IPAM and the Node resource agree with what the pools need. When IPAM's records have been lost, the node keeps the
+/// addresses that its resource records.
 pub(crate) async fn tend(
     node: &str,
     pools: &[Pool],
     ipam: &Ipam,
     store: &TypedStore,
+    records_lost: bool,
 ) -> Result<(), TunnelFault> {
+    let stored = store.get::<Node>(node).await?;
     let mut addresses = Vec::new();
     for tunnel in Tunnel::ALL {
         let needing = || {
@@ -80,14 +83,15 @@ pub(crate) async fn tend(
             addresses.push((tunnel, None));
             continue;
         }
-        let assigning: Vec<String> = needing()
-            .filter(|pool| pool.may_assign())
-            .map(|pool| pool.name.clone())
-            .collect();
+        let assigning: Vec<&Pool> = needing().filter(|pool| pool.may_assign()).collect();
         if assigning.is_empty() {
             // What lives on in disabled pools keeps the address that the node has.
             continue;
         }
+        // The address that the node has already, should IPAM's records have been lost.
+        let recorded = recorded(&stored, tunnel)
+            .filter(|_| records_lost)
+            .filter(|address| assigning.iter().any(|pool| pool.cidr.contains(address)));
         let attributes = BTreeMap::from([
             ("node".to_owned(), node.to_owned()),
             ("type".to_owned(), tunnel.attribute().to_owned()),
@@ -98,11 +102,20 @@ pub(crate) async fn tend(
             attributes,
             ipv4: v4,
             ipv6: !v4,
-            pools: assigning,
-            addresses: Vec::new(),
+            pools: assigning.iter().map(|pool| pool.name.clone()).collect(),
+            addresses: recorded.into_iter().collect(),
             purpose: Purpose::Tunnel,
         };
-        let assigned = ipam.assign(wish).await?;
+        let assigned = match ipam.assign(wish.clone()).await {
+            Err(IpamError::NotAvailable { .. }) if !wish.addresses.is_empty() => {
+                ipam.assign(AssignRequest {
+                    addresses: Vec::new(),
+                    ..wish
+                })
+                .await?
+            }
+            outcome => outcome?,
+        };
         addresses.push((tunnel, assigned.first().map(|assigned| assigned.address)));
     }
     record(node, &addresses, store).await
@@ -130,6 +143,15 @@ async fn record(
             outcome => return outcome.map(drop).map_err(TunnelFault::from),
         }
     }
+}
+
+fn recorded(node: &Option<Stored<Node>>, tunnel: Tunnel) -> Option<IpAddr> {
+    let spec = &node.as_ref()?.spec;
+    Some(match tunnel {
+        Tunnel::Ipip => spec.bgp.as_ref()?.ipv4_ipip_tunnel_addr?.into(),
+        Tunnel::Vxlan => spec.ipv4_vxlan_tunnel_addr?.into(),
+        Tunnel::VxlanV6 => spec.ipv6_vxlan_tunnel_addr?.into(),
+    })
 }
 
 fn set(node: &mut Stored<Node>, tunnel: Tunnel, address: Option<IpAddr>) {

@@ -26,6 +26,8 @@ use crate::ways::Pool;
 
 mod record;
 
+/// How often IPAM may give an address that is in use before an ADD is put off.
+const ASSIGN_TRIES: usize = 8;
 /// How long ADD waits for the kernel.
 const KERNEL_PATIENCE: Duration = Duration::from_secs(10);
 /// The gateway of every pod (IPv4); the host side answers for it by proxy ARP.
@@ -51,6 +53,8 @@ pub(crate) enum Refusal {
 pub(crate) struct Circumstances {
     pub(crate) datastore_in_sync: bool,
     pub(crate) pools: Vec<Pool>,
+    /// What the tunnel devices of this node have.
+    pub(crate) tunnel_addresses: Vec<IpAddr>,
     /// Octets, both ends of a pod's veth pair.
     pub(crate) mtu: u32,
 }
@@ -521,26 +525,23 @@ impl Workloads {
     /// Addresses for a container. IPAM's records may have been lost under our feet (a block that somebody deleted): an
     /// address that a living workload has is not given again, and the records of all workloads are mended.
     async fn assign(&self, request: &CniAdd) -> Result<Vec<Assigned>, Refusal> {
-        let assigned = self.assign_once(request).await?;
-        let Some((address, holder)) = self.in_use(&request.container_id, &assigned) else {
-            return Ok(assigned);
-        };
-        warn!(
-            "container {}: IPAM gave {address}, which {holder} has; mending IPAM's records",
-            request.container_id
-        );
-        self.give_back(request).await;
-        self.reassert().await;
-        let assigned = self.assign_once(request).await?;
-        match self.in_use(&request.container_id, &assigned) {
-            None => Ok(assigned),
-            Some((address, holder)) => {
-                self.give_back(request).await;
-                Err(Refusal::Later(format!(
-                    "IPAM gives {address}, which {holder} has"
-                )))
-            }
+        for _ in 0..ASSIGN_TRIES {
+            let assigned = self.assign_once(request).await?;
+            let Some((address, holder)) = self.in_use(&request.container_id, &assigned) else {
+                return Ok(assigned);
+            };
+            let id = &request.container_id;
+            warn!(
+                "container {id}: IPAM gave {address}, which {holder} has; mending IPAM's records"
+            );
+            // What is given back is the last to be given again.
+            self.give_back(request).await;
+            self.reassert().await;
         }
+        Err(Refusal::Later(format!(
+            "IPAM gives addresses that are in use on node {}",
+            self.node
+        )))
     }
 
     async fn assign_once(&self, request: &CniAdd) -> Result<Vec<Assigned>, Refusal> {
@@ -571,14 +572,18 @@ impl Workloads {
     /// An address that another container's workload has, and that workload's name.
     fn in_use(&self, container_id: &str, assigned: &[Assigned]) -> Option<(IpAddr, String)> {
         let state = self.state();
+        let given = |address: &IpAddr| assigned.iter().any(|assigned| assigned.address == *address);
+        let mut tunnels = state.circumstances.tunnel_addresses.iter();
+        if let Some(address) = tunnels.find(|address| given(address)) {
+            return Some((*address, "a tunnel of this node".to_owned()));
+        }
         let others = state
             .known
             .values()
             .filter(|known| known.container_id != container_id);
         let mut held =
             others.flat_map(|known| known.addresses.iter().map(move |address| (*address, known)));
-        let (address, holder) =
-            held.find(|(held, _)| assigned.iter().any(|assigned| assigned.address == *held))?;
+        let (address, holder) = held.find(|(held, _)| given(held))?;
         Some((address, holder.name()))
     }
 
@@ -590,7 +595,7 @@ impl Workloads {
     }
 
     /// Makes IPAM's records say again what the workloads of this node have.
-    async fn reassert(&self) {
+    pub(crate) async fn reassert(&self) {
         let known: Vec<Workload> = self.state().known.values().cloned().collect();
         for workload in known {
             let Some(network) = &workload.network else {

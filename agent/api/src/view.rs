@@ -154,7 +154,7 @@ pub struct Path {
     pub origin: String,
     /// MULTI_EXIT_DISC.
     pub med: Option<u32>,
-    /// COMMUNITIES.
+    /// COMMUNITIES, then LARGE_COMMUNITY.
     pub communities: Vec<String>,
     /// ORIGINATOR_ID.
     pub originator_id: Option<Ipv4Addr>,

@@ -26,6 +26,7 @@ pub(crate) struct Wishes {
     /// Only to be woken when they change.
     blocks: BTreeSet<IpNet>,
     orphans: BTreeSet<IpNet>,
+    records_lost: bool,
     registered: bool,
     in_sync: bool,
 }
@@ -37,6 +38,7 @@ impl Wishes {
             pools: plan.pools.clone(),
             blocks: plan.blocks.clone(),
             orphans: plan.orphans.clone(),
+            records_lost: plan.records_lost,
             registered: plan.registered,
             in_sync: true,
         }
@@ -77,7 +79,18 @@ async fn tend(shared: &Shared, store: &TypedStore, wishes: &Wishes) {
     shared
         .ipam
         .avoid(unusable.map(|pool| pool.name.clone()).collect());
-    if let Err(fault) = tunnels::tend(node, &wishes.pools, &shared.ipam, store).await {
+    if wishes.records_lost {
+        shared.workloads.reassert().await;
+    }
+    if let Err(fault) = tunnels::tend(
+        node,
+        &wishes.pools,
+        &shared.ipam,
+        store,
+        wishes.records_lost,
+    )
+    .await
+    {
         warn!("node {node}: {fault}; trying again in {again} s");
     }
     let tended = match wishes.orphans.is_empty() {

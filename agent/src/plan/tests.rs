@@ -402,3 +402,30 @@ fn a_node_without_a_resource_is_to_be_registered() {
     assert!(!make(&cluster(&[]), own(&[])).registered);
     assert!(make(&cluster(&[node("node1", "172.31.1.1/24")]), own(&[])).registered);
 }
+
+#[test]
+fn an_address_in_use_that_ipam_counts_as_free_is_noticed() {
+    let free = block("10-233-1-0-26", "node1", "10.233.1.0/26", 64);
+    let mut taken = free.clone();
+    taken.2["allocations"][5] = json!(0);
+    taken.2["attributes"] = json!([{"handle_id": "h"}]);
+    let unallocated: Vec<usize> = (0..64).filter(|ordinal| *ordinal != 5).collect();
+    taken.2["unallocated"] = json!(unallocated);
+    let workloads: Vec<IpAddr> = vec!["10.233.1.5".parse().unwrap()];
+    let lost =
+        |objects: &[(Kind, &str, Value)]| make(&cluster(objects), own(&workloads)).records_lost;
+    assert!(
+        lost(&[node("node1", "172.31.1.1/24"), pool(json!({}))]),
+        "its block is gone"
+    );
+    assert!(lost(&[
+        node("node1", "172.31.1.1/24"),
+        pool(json!({})),
+        free
+    ]));
+    assert!(!lost(&[
+        node("node1", "172.31.1.1/24"),
+        pool(json!({})),
+        taken
+    ]));
+}

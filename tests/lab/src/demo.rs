@@ -112,7 +112,7 @@ fn show(wishes: &Wishes) -> Result<ExitCode> {
 fn options(wishes: &Wishes, terminal: &Terminal) -> Options {
     let wanted = wishes.encapsulation.unwrap_or(Encapsulation::Ipip);
     let mut encapsulation = wanted;
-    if wanted == Encapsulation::Ipip && wishes.racks > 1 && !kernel_has("ipip") {
+    if wanted == Encapsulation::Ipip && !kernel_has("ipip") {
         encapsulation = Encapsulation::Vxlan;
         let line = "This kernel has no ipip, so VXLAN is used across racks; to see tunl0 for real: ./tests/run guest";
         println!("{}", terminal.dim(line));

@@ -28,20 +28,23 @@ pub(crate) fn exec(exec: &Exec) -> Result<ExitCode> {
     let number = exec.lab.map_or_else(only_lab, Ok)?;
     let place = format!("/proc/{number}/root/run/netns/{}", exec.place);
     fs::metadata(&place).with_context(|| format!("lab {number} has no {}", exec.place))?;
-    let mut command = private::visit(number, &exec.place, &words_for(&exec.place, &exec.words)?)?;
+    let mut command = private::visit(number, &exec.place, &words_for(&exec.words)?)?;
+    // What `caracalctl` would otherwise have to be told.
+    command
+        .env(
+            "CARACAL_SOCKET",
+            format!("{}/{}/agent.sock", private::FOLDER, exec.place),
+        )
+        .env("CARACAL_DATASTORE", format!("{}/store", private::FOLDER));
     Err(command.exec()).with_context(|| format!("{} in lab {number}", exec.words.join(" ")))
 }
 
-/// `caracalctl` stands beside this program, and wants to know its socket.
-fn words_for(place: &str, words: &[String]) -> Result<Vec<String>> {
+/// `caracalctl` stands beside this program.
+fn words_for(words: &[String]) -> Result<Vec<String>> {
     match words.split_first() {
         Some((first, rest)) if first == "caracalctl" => {
-            let beside = std::env::current_exe()?
-                .with_file_name("caracalctl")
-                .display()
-                .to_string();
-            let socket = format!("{}/{place}/agent.sock", private::FOLDER);
-            Ok([&[beside, "--socket".into(), socket], rest].concat())
+            let beside = std::env::current_exe()?.with_file_name("caracalctl");
+            Ok([&[beside.display().to_string()], rest].concat())
         }
         _ => Ok(words.to_vec()),
     }
