@@ -87,7 +87,7 @@ pub struct PathView {
     pub origin: String,
     /// MULTI_EXIT_DISC.
     pub med: Option<u32>,
-    /// `aa:bb`.
+    /// `aa:bb`, then the large ones (RFC 8092): `aa:bb:cc`.
     pub communities: Vec<String>,
     /// ORIGINATOR_ID.
     pub originator_id: Option<Ipv4Addr>,

@@ -9,7 +9,7 @@ use super::table::{Entry, Source};
 use crate::decision;
 use crate::event::PeerId;
 use crate::view::{PathView, RouteView};
-use crate::wire::Community;
+use crate::wire::{Attributes, Community};
 
 impl Rib {
     pub(crate) fn route(&self, prefix: &IpNet) -> Option<RouteView> {
@@ -71,11 +71,7 @@ impl Rib {
                 as_path: attributes.as_path.to_string(),
                 origin: decision::origin_name(attributes.origin).to_owned(),
                 med: attributes.med,
-                communities: attributes
-                    .communities
-                    .iter()
-                    .map(|&c| Community(c).to_string())
-                    .collect(),
+                communities: communities(attributes),
                 originator_id: attributes.originator_id,
                 cluster_list: attributes.cluster_list.clone(),
             }
@@ -88,4 +84,13 @@ impl Rib {
             paths,
         }
     }
+}
+
+/// The communities of RFC 1997, then the large ones of RFC 8092.
+fn communities(attributes: &Attributes) -> Vec<String> {
+    let short = attributes.communities.iter();
+    let short = short.map(|&community| Community(community).to_string());
+    let large = attributes.large_communities.iter();
+    let large = large.map(|(administrator, one, two)| format!("{administrator}:{one}:{two}"));
+    short.chain(large).collect()
 }

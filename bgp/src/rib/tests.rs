@@ -277,6 +277,24 @@ fn attributes_that_fit_into_no_message_are_not_sent_and_what_they_replace_is_wit
 }
 
 #[test]
+fn a_path_is_shown_with_its_communities_and_then_its_large_ones() {
+    let mut rib = clients(1);
+    let attributes = rib.intern(Attributes {
+        next_hop: Some(IpAddr::V4(address(0))),
+        communities: vec![64999 << 16 | 7],
+        large_communities: vec![(64999, 1, 2), (u32::MAX, 0, 3)],
+        ..Attributes::default()
+    });
+    let from = Source::Peer(PeerId(0));
+    rib.set_path(from, prefix(1), &attributes, Verdict::Eligible);
+    let shown = rib.route(&prefix(1)).map(|route| route.paths).unwrap();
+    assert_eq!(
+        shown[0].communities,
+        ["64999:7", "64999:1:2", "4294967295:0:3"]
+    );
+}
+
+#[test]
 fn end_of_rib_comes_after_everything_and_is_held_back_when_asked() {
     let mut rib = clients(1);
     for number in 0..10 {
