@@ -278,7 +278,11 @@ fn build_fabric(options: &Options) -> Result<Netns> {
     let mut lines = Vec::new();
     for rack in options.rack_numbers() {
         let router = topology::router(rack);
-        lines.push(format!("link add rack{rack} type bridge"));
+        // An address of its own: else a bridge takes the lowest of its ports', and with a port that comes later the router
+        // changes under the neighbour caches of all nodes.
+        lines.push(format!(
+            "link add rack{rack} address 02:00:00:00:{rack:02x}:fe type bridge"
+        ));
         lines.push(format!("addr add {} dev rack{rack}", router.ipv4));
         if options.ipv6 {
             lines.push(format!("addr add {} dev rack{rack} nodad", router.ipv6));
