@@ -1,7 +1,17 @@
 //! Other people's routers as guests of the lab: how each is configured, and how it is asked what it knows.
 //!
-//! The tests are in `tests/`, one file a router; each begins with a drawing and numbered expectations.
+//! The tests are in `tests/`, one file a router; each begins with a drawing and numbered expectations. What all routers
+//! have in common is a [`Router`]; what is expected of all of them, and the lab around them, is a [`Scene`].
 
 mod bird;
+mod frr;
+mod gobgp;
+mod json;
+mod router;
+mod scene;
 
 pub use bird::{Bird, BirdRoute};
+pub use frr::Frr;
+pub use gobgp::GoBgp;
+pub use router::{Announced, Learned, Place, Router};
+pub use scene::Scene;

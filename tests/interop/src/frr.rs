@@ -1,0 +1,261 @@
+//! FRRouting: `zebra` and `bgpd` of Debian's package `frr`, started by hand.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use caracal_lab::daemon::Daemon;
+use caracal_lab::private::program;
+use caracal_lab::topology::ASN;
+use caracal_lab::{Netns, manifests, wait};
+use serde_json::Value;
+
+use crate::json::{items, number, text};
+use crate::router::{Announced, Learned, Place, Router};
+
+const DAEMONS: &str = "/usr/lib/frr";
+
+/// FRR, with its routes in the kernel of its namespace.
+#[derive(Debug)]
+pub struct Frr {
+    /// Its namespace.
+    pub netns: Netns,
+    zebra: Daemon,
+    bgpd: Daemon,
+    sockets: PathBuf,
+    vtysh: PathBuf,
+    asn: u32,
+}
+
+impl Router for Frr {
+    fn start(place: &Place) -> Result<Frr> {
+        let vtysh = program("vtysh", "frr")?;
+        let sockets = place.folder.join("sockets");
+        fs::create_dir_all(&sockets).with_context(|| format!("{}", sockets.display()))?;
+        join_group(place)?;
+        // Nodes of the other rack are behind the default route, which FRR does not trust for next hops unless told.
+        let resolve = "ip nht resolve-via-default\nipv6 nht resolve-via-default\n";
+        manifests::write(
+            &place.folder,
+            "zebra.conf",
+            &format!("log stdout\n{resolve}"),
+        )?;
+        manifests::write(&place.folder, "bgpd.conf", &configuration(place))?;
+        let daemon = |name: &str, more: &[&str]| {
+            let program = Path::new(DAEMONS).join(name);
+            if !program.is_file() {
+                bail!("the program {name} is missing; on Debian: apt-get install frr");
+            }
+            let file = |name: &str| place.folder.join(name).display().to_string();
+            let (configuration, pid) =
+                (file(&format!("{name}.conf")), file(&format!("{name}.pid")));
+            let (sockets, api) = (file("sockets"), file("zserv.api"));
+            let common = [
+                "-f",
+                &configuration,
+                "-i",
+                &pid,
+                "--vty_socket",
+                &sockets,
+                "-z",
+                &api,
+                // Inside a user namespace there is nobody else to become.
+                "-u",
+                "root",
+                "-g",
+                "root",
+            ];
+            let args = [&common, more].concat();
+            let mut daemon = Daemon::new(&place.netns, &program, &args, &place.log());
+            daemon.start()?;
+            Ok(daemon)
+        };
+        let mut zebra = daemon("zebra", &[])?;
+        wait::until_or("zebra to listen", || {
+            zebra.check_running()?;
+            Ok(match place.folder.join("zserv.api").exists() {
+                true => Ok(()),
+                false => Err("no socket yet".to_owned()),
+            })
+        })?;
+        let bgpd = daemon("bgpd", &["-P", "0"])?;
+        Ok(Frr {
+            netns: place.netns.clone(),
+            zebra,
+            bgpd,
+            sockets,
+            vtysh,
+            asn: place.asn,
+        })
+    }
+
+    fn established(&mut self) -> Result<Vec<IpAddr>> {
+        self.zebra.check_running()?;
+        self.bgpd.check_running()?;
+        let Ok(neighbours) = self.json("show bgp neighbors json") else {
+            return Ok(Vec::new());
+        };
+        let members = neighbours.as_object().into_iter().flatten();
+        let up = members.filter(|(_, peer)| peer["bgpState"] == "Established");
+        Ok(up.filter_map(|(address, _)| address.parse().ok()).collect())
+    }
+
+    fn learned(&mut self) -> Result<Vec<Learned>> {
+        let mut learned = Vec::new();
+        for family in ["ipv4", "ipv6"] {
+            // The table has no communities; the page of one prefix has all.
+            let table = self.json(&format!("show bgp {family} unicast json"))?;
+            let prefixes = table["routes"].as_object().into_iter().flatten();
+            let words: Vec<_> = prefixes
+                .map(|(prefix, _)| format!("show bgp {family} unicast {prefix} json"))
+                .collect();
+            if words.is_empty() {
+                continue;
+            }
+            let said = self.ask(&words.iter().map(String::as_str).collect::<Vec<_>>())?;
+            for page in serde_json::Deserializer::from_str(&said).into_iter::<Value>() {
+                let page = page.with_context(|| format!("vtysh, {words:?}: {said}"))?;
+                let paths = items(&page["paths"]).iter();
+                // What is its own comes from nobody.
+                let others = paths.filter(|path| {
+                    path["peer"]["peerId"]
+                        .as_str()
+                        .is_some_and(|id| !["0.0.0.0", "::"].contains(&id))
+                });
+                learned.extend(others.map(|path| one(&text(&page["prefix"]), path)));
+            }
+        }
+        Ok(learned)
+    }
+
+    fn announce(&mut self, announced: &Announced) -> Result<()> {
+        self.network("", announced)
+    }
+
+    fn withdraw(&mut self, announced: &Announced) -> Result<()> {
+        self.network("no ", announced)
+    }
+}
+
+impl Frr {
+    fn network(&self, no: &str, announced: &Announced) -> Result<()> {
+        let map = format!("route-map announced-{} permit 10", self.asn);
+        let prefix = announced.prefix;
+        let family = if prefix.contains(':') { "ipv6" } else { "ipv4" };
+        self.ask(&[
+            "configure terminal",
+            &map,
+            &format!("set local-preference {}", announced.local_pref),
+            &format!("set metric {}", announced.med),
+            &format!("set community {}", announced.community),
+            &format!("set large-community {}", announced.large_community),
+            &format!("set as-path prepend {}", announced.prepend),
+            "exit",
+            &format!("router bgp {}", self.asn),
+            &format!("address-family {family} unicast"),
+            &format!("{no}network {prefix} route-map announced-{}", self.asn),
+        ])
+        .map(|_| ())
+    }
+
+    fn json(&self, words: &str) -> Result<Value> {
+        let said = self.ask(&[words])?;
+        serde_json::from_str(&said).with_context(|| format!("vtysh, {words}: {said}"))
+    }
+
+    /// Asks its command line.
+    fn ask(&self, lines: &[&str]) -> Result<String> {
+        let mut command = Command::new(&self.vtysh);
+        command.arg("--vty_socket").arg(&self.sockets);
+        for line in lines {
+            command.args(["-c", line]);
+        }
+        let done = command.output().context("vtysh")?;
+        let said = String::from_utf8_lossy(&done.stdout).into_owned();
+        if !done.status.success() || said.contains("% ") {
+            let errors = String::from_utf8_lossy(&done.stderr);
+            bail!("vtysh, {}: {said}{errors}", lines.join("; "));
+        }
+        Ok(said)
+    }
+}
+
+/// FRR wants whom it runs as to be in its group, and inside a user namespace there is only root. So, in this private world,
+/// the file of groups says that root is.
+fn join_group(place: &Place) -> Result<()> {
+    let groups = fs::read_to_string("/etc/group").context("/etc/group")?;
+    let mut own = String::new();
+    for line in groups.lines() {
+        let comma = if line.ends_with(':') { "" } else { "," };
+        let more = if line.starts_with("frrvty:") {
+            format!("{comma}root")
+        } else {
+            String::new()
+        };
+        let _ = writeln!(own, "{line}{more}");
+    }
+    manifests::write(&place.folder, "group", &own)?;
+    let mut command = Command::new(program("mount", "mount")?);
+    command.arg("--bind").arg(place.folder.join("group"));
+    let done = command.arg("/etc/group").output().context("mount")?;
+    if !done.status.success() {
+        let said = String::from_utf8_lossy(&done.stderr);
+        bail!("a file of groups of our own: {}", said.trim());
+    }
+    Ok(())
+}
+
+fn one(prefix: &str, path: &Value) -> Learned {
+    let hops = items(&path["nexthops"]);
+    let hop = hops.iter().find(|hop| hop["scope"] != "link-local");
+    Learned {
+        prefix: prefix.to_owned(),
+        from: text(&path["peer"]["peerId"]),
+        next_hop: hop.map(|hop| text(&hop["ip"])).unwrap_or_default(),
+        local_pref: number(&path["locPrf"]),
+        med: number(&path["metric"]).filter(|&metric| metric != 0),
+        origin: text(&path["origin"]).to_lowercase(),
+        as_path: text(&path["aspath"]["string"]).replace("Local", ""),
+        communities: [&path["community"], &path["largeCommunity"]]
+            .into_iter()
+            .flat_map(|list| items(&list["list"]).iter().map(text))
+            .collect(),
+        stale: path["stale"] == true,
+    }
+}
+
+fn configuration(place: &Place) -> String {
+    let (asn, id) = (place.asn, place.site.ipv4.addr());
+    let mut lines = format!(
+        "log stdout
+router bgp {asn}
+ bgp router-id {id}
+ no bgp default ipv4-unicast
+ no bgp ebgp-requires-policy
+ no bgp network import-check
+"
+    );
+    for neighbour in &place.neighbours {
+        let _ = writeln!(
+            lines,
+            " neighbor {neighbour} remote-as {ASN}
+ neighbor {neighbour} timers connect 1
+ neighbor {neighbour} advertisement-interval 0"
+        );
+        if !place.is_internal() {
+            let _ = writeln!(lines, " neighbor {neighbour} ebgp-multihop");
+        }
+    }
+    for ipv6 in [false, true] {
+        let family = if ipv6 { "ipv6" } else { "ipv4" };
+        let _ = writeln!(lines, " address-family {family} unicast");
+        for neighbour in place.neighbours.iter().filter(|one| one.is_ipv6() == ipv6) {
+            let _ = writeln!(lines, "  neighbor {neighbour} activate");
+        }
+        lines.push_str(" exit-address-family\n");
+    }
+    lines
+}
