@@ -243,6 +243,7 @@ fn check(codec: &Codec, octets: &[u8], seen: &mut Seen) {
     }
 }
 
+/// Invariant 6 of docs/architecture.md.
 #[test]
 fn no_message_panics_or_means_two_things() {
     let count = std::env::var("CARACAL_FUZZ_MESSAGES").ok();

@@ -5,6 +5,7 @@ use smallvec::{SmallVec, smallvec};
 use super::*;
 use crate::kernel::{Hop, Link, LinkKind};
 
+/// Invariant 3 of docs/architecture.md.
 #[test]
 fn a_closed_gate_lets_nothing_go_and_an_open_one_everything() {
     for spec in [remote("172.18.0.2"), workload(), Spec::blackhole(67)] {
@@ -42,6 +43,7 @@ fn the_gateway_of_an_absent_peer_is_protected_too() {
     assert!(may_delete(&gate, &protected, &remote("172.18.0.253")));
 }
 
+/// Invariant 2 of docs/architecture.md.
 #[test]
 fn only_what_calico_made_is_taken_over() {
     let cases = [

@@ -89,6 +89,7 @@ fn a_deletion_that_no_event_told_is_found_by_the_slow_read() {
     });
 }
 
+/// Invariant 8 of docs/architecture.md.
 #[test]
 fn a_workload_waits_for_one_batch_at_most() {
     Bench::run(async |bench| {

@@ -76,6 +76,7 @@ fn shutdowns_that_are_meant_cost_routes() {
     assert!(run(&plan).unwrap().lost > 0);
 }
 
+/// Invariant 7 of docs/architecture.md.
 #[test]
 fn the_same_seed_is_the_same_story_to_the_octet() {
     for seed in 0..5 {

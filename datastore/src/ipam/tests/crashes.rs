@@ -190,6 +190,7 @@ proptest! {
 }
 
 /// Each write of a first assignment and of a release, one after the other.
+/// Invariant 5 of docs/architecture.md.
 #[tokio::test]
 async fn a_crash_at_each_write_of_a_life_is_survived() {
     for write in 0..8 {
