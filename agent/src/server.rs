@@ -12,14 +12,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use caracal_agent_api::{ApiError, CniAdd, CniAttached, CniDel, CniGc, FibRoute, Route};
+use caracal_fib::RouteStatus;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
 use crate::shared::Shared;
 use crate::workloads::Refusal;
-
-mod convert;
 
 /// Removes our socket when we end, however we end.
 #[derive(Debug)]
@@ -139,27 +138,28 @@ async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
 
 async fn routes(State(shared): State<Arc<Shared>>) -> Response {
     match shared.shell.with(|speaker, _| speaker.routes()).await {
-        Ok(routes) => Json(
-            routes
-                .into_iter()
-                .map(convert::route)
-                .collect::<Vec<Route>>(),
-        )
-        .into_response(),
+        Ok(routes) => {
+            Json(routes.into_iter().map(Route::from).collect::<Vec<Route>>()).into_response()
+        }
         Err(fault) => failure(StatusCode::SERVICE_UNAVAILABLE, fault.to_string()),
     }
 }
 
 async fn fib(State(shared): State<Arc<Shared>>) -> Response {
     match shared.fib.routes().await {
-        Ok(routes) => Json(
-            routes
-                .into_iter()
-                .map(convert::fib_route)
-                .collect::<Vec<FibRoute>>(),
-        )
-        .into_response(),
+        Ok(routes) => {
+            Json(routes.into_iter().map(fib_route).collect::<Vec<FibRoute>>()).into_response()
+        }
         Err(fault) => failure(StatusCode::SERVICE_UNAVAILABLE, fault.to_string()),
+    }
+}
+
+fn fib_route(status: RouteStatus) -> FibRoute {
+    FibRoute {
+        prefix: status.prefix,
+        way: status.way,
+        state: status.state,
+        reason: status.reason,
     }
 }
 

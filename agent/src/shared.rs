@@ -60,7 +60,13 @@ impl Shared {
             .with(|speaker, now| speaker.peers(now))
             .await
             .unwrap_or_default();
-        views.into_iter().map(|view| peer(view, &types)).collect()
+        views
+            .into_iter()
+            .map(|view| {
+                let peer_type = types.get(&view.address).cloned();
+                Peer::of(view, peer_type.unwrap_or_default())
+            })
+            .collect()
     }
 
     /// Everything at a glance.
@@ -146,28 +152,5 @@ fn summary(fib: &FibStatus) -> FibSummary {
         stale: fib.stale,
         writes: fib.writes,
         repairs: fib.repairs,
-    }
-}
-
-fn peer(view: PeerView, types: &HashMap<IpAddr, String>) -> Peer {
-    Peer {
-        peer_type: types.get(&view.address).cloned().unwrap_or_default(),
-        name: view.name,
-        address: view.address,
-        remote_asn: view.remote_asn,
-        local_asn: view.local_asn,
-        state: view.state,
-        state_seconds: view.state_seconds,
-        router_id: view.router_id,
-        hold_time_seconds: view.hold_time_seconds,
-        families: view.families,
-        prefixes_received: view.prefixes_received,
-        prefixes_accepted: view.prefixes_accepted,
-        prefixes_stale: view.prefixes_stale,
-        prefixes_sent: view.prefixes_sent,
-        flaps: view.flaps,
-        messages_received: view.messages_received,
-        messages_sent: view.messages_sent,
-        last_error: view.last_error,
     }
 }

@@ -3,8 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use caracal_agent_api::{Condition, Path, Peer, Route, Status};
-use caracal_bgp::view::{PathView, PeerView, RouteView};
+use caracal_agent_api::{Condition, Peer, Route, Status};
 use caracal_bgp_net::Shell;
 
 use crate::desired::Own;
@@ -82,7 +81,10 @@ impl Shared {
         let roster = lock(&running.roster);
         views
             .into_iter()
-            .map(|view| peer(roster.kind(view.address), view))
+            .map(|view| {
+                let kind = roster.kind(view.address);
+                Peer::of(view, kind)
+            })
             .collect()
     }
 
@@ -95,7 +97,7 @@ impl Shared {
             .with(|speaker, _| speaker.routes())
             .await
             .unwrap_or_default();
-        views.into_iter().map(route).collect()
+        views.into_iter().map(Route::from).collect()
     }
 
     pub(crate) async fn status(&self) -> Status {
@@ -167,54 +169,6 @@ fn peer_down(peer: &Peer) -> Condition {
     Condition {
         name: "PeerDown".to_owned(),
         message,
-    }
-}
-
-fn peer(kind: String, view: PeerView) -> Peer {
-    Peer {
-        name: view.name,
-        peer_type: kind,
-        address: view.address,
-        remote_asn: view.remote_asn,
-        local_asn: view.local_asn,
-        state: view.state,
-        state_seconds: view.state_seconds,
-        router_id: view.router_id,
-        hold_time_seconds: view.hold_time_seconds,
-        families: view.families,
-        prefixes_received: view.prefixes_received,
-        prefixes_accepted: view.prefixes_accepted,
-        prefixes_stale: view.prefixes_stale,
-        prefixes_sent: view.prefixes_sent,
-        flaps: view.flaps,
-        messages_received: view.messages_received,
-        messages_sent: view.messages_sent,
-        last_error: view.last_error,
-    }
-}
-
-fn route(view: RouteView) -> Route {
-    Route {
-        prefix: view.prefix,
-        paths: view.paths.into_iter().map(path).collect(),
-    }
-}
-
-fn path(view: PathView) -> Path {
-    Path {
-        peer: view.peer,
-        next_hop: view.next_hop,
-        best: view.best,
-        multipath: view.multipath,
-        stale: view.stale,
-        lost_because: view.lost_because,
-        local_pref: view.local_pref,
-        as_path: view.as_path,
-        origin: view.origin,
-        med: view.med,
-        communities: view.communities,
-        originator_id: view.originator_id,
-        cluster_list: view.cluster_list,
     }
 }
 

@@ -18,6 +18,8 @@
 
 mod client;
 mod cni;
+#[cfg(feature = "speaker")]
+mod speaker;
 mod view;
 
 pub use client::{Client, ClientError};
