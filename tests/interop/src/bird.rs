@@ -23,7 +23,7 @@ pub struct Bird {
 }
 
 /// A path that BIRD knows, as `birdc show route all` prints it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BirdRoute {
     /// Prefix.
     pub prefix: String,
@@ -37,6 +37,10 @@ pub struct BirdRoute {
     pub origin: String,
     /// BGP.as_path.
     pub as_path: String,
+    /// BGP.med.
+    pub med: String,
+    /// BGP.community and BGP.large_community, each as `aa:bb` or `aa:bb:cc`.
+    pub communities: Vec<String>,
 }
 
 impl Bird {
@@ -100,57 +104,65 @@ impl Bird {
 
     /// The paths that it has learned by BGP.
     pub fn learned(&self) -> Result<Vec<BirdRoute>> {
-        let mut routes: Vec<BirdRoute> = Vec::new();
-        let mut prefix = String::new();
-        for line in self.ask("show route all")?.lines() {
-            let field = |name: &str| {
-                line.trim()
-                    .strip_prefix(name)
-                    .map(|value| value.trim().to_owned())
-            };
-            if let Some((head, rest)) = line.split_once(" [") {
-                let mut words = head.split_whitespace();
-                // A further path of the same prefix has no prefix in front.
-                if let Some(first) = words.next().filter(|first| first.contains('/')) {
-                    prefix = first.to_owned();
-                }
-                let protocol = rest
-                    .split_whitespace()
-                    .next()
-                    .unwrap_or_default()
-                    .to_owned();
-                let empty = String::new;
-                let (next_hop, local_pref, origin, as_path) = (empty(), empty(), empty(), empty());
-                routes.push(BirdRoute {
-                    prefix: prefix.clone(),
-                    protocol,
-                    next_hop,
-                    local_pref,
-                    origin,
-                    as_path,
-                });
-            }
-            let Some(route) = routes.last_mut() else {
-                continue;
-            };
-            if let Some(value) = field("BGP.next_hop:") {
-                // In IPv6 the link-local address follows.
-                route.next_hop = value
-                    .split_whitespace()
-                    .next()
-                    .unwrap_or_default()
-                    .to_owned();
-            } else if let Some(value) = field("BGP.local_pref:") {
-                route.local_pref = value;
-            } else if let Some(value) = field("BGP.origin:") {
-                route.origin = value;
-            } else if let Some(value) = field("BGP.as_path:") {
-                route.as_path = value;
-            }
-        }
-        routes.retain(|route| !route.next_hop.is_empty());
-        Ok(routes)
+        Ok(routes_of(&self.ask("show route all")?))
     }
+}
+
+/// Reads what `show route all` prints; BIRD 1 and 2 differ in words that do not matter here.
+pub(crate) fn routes_of(text: &str) -> Vec<BirdRoute> {
+    let mut routes: Vec<BirdRoute> = Vec::new();
+    let mut prefix = String::new();
+    for line in text.lines() {
+        let field = |name: &str| {
+            line.trim()
+                .strip_prefix(name)
+                .map(|value| value.trim().to_owned())
+        };
+        if let Some((head, rest)) = line.split_once(" [") {
+            let mut words = head.split_whitespace();
+            // A further path of the same prefix has no prefix in front.
+            if let Some(first) = words.next().filter(|first| first.contains('/')) {
+                prefix = first.to_owned();
+            }
+            routes.push(BirdRoute {
+                prefix: prefix.clone(),
+                protocol: rest
+                    .split_whitespace()
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned(),
+                ..BirdRoute::default()
+            });
+        }
+        let Some(route) = routes.last_mut() else {
+            continue;
+        };
+        if let Some(value) = field("BGP.next_hop:") {
+            // In IPv6 the link-local address follows.
+            route.next_hop = value
+                .split_whitespace()
+                .next()
+                .unwrap_or_default()
+                .to_owned();
+        } else if let Some(value) = field("BGP.local_pref:") {
+            route.local_pref = value;
+        } else if let Some(value) = field("BGP.origin:") {
+            route.origin = value;
+        } else if let Some(value) = field("BGP.as_path:") {
+            route.as_path = value;
+        } else if let Some(value) = field("BGP.med:") {
+            route.med = value;
+        } else if let Some(value) =
+            field("BGP.community:").or_else(|| field("BGP.large_community:"))
+        {
+            let one = value.split(['(', ')']).map(str::trim);
+            let one = one.filter(|one| !one.is_empty());
+            let colons = one.map(|one| one.replace(' ', "").replace(',', ":"));
+            route.communities.extend(colons);
+        }
+    }
+    routes.retain(|route| !route.next_hop.is_empty());
+    routes
 }
 
 fn configuration(lab: &Lab, site: &Site, asn: u32, announced: &[&str]) -> String {

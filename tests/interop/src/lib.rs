@@ -4,6 +4,8 @@
 //! have in common is a [`Router`]; what is expected of all of them, and the lab around them, is a [`Scene`].
 
 mod bird;
+mod bird1;
+mod exabgp;
 mod frr;
 mod gobgp;
 mod json;
@@ -11,6 +13,8 @@ mod router;
 mod scene;
 
 pub use bird::{Bird, BirdRoute};
+pub use bird1::Bird1;
+pub use exabgp::ExaBgp;
 pub use frr::Frr;
 pub use gobgp::GoBgp;
 pub use router::{Announced, Learned, Place, Router};
