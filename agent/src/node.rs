@@ -10,8 +10,7 @@ use caracal_bgp_net::Shell;
 use caracal_datastore::file::FileDatastore;
 use caracal_datastore::ipam::Ipam;
 use caracal_datastore::{Datastore, TypedStore, WatchEvent, Watcher};
-use caracal_fib::{Change, Fib, Gate, Route};
-use caracal_peering::PeerKind;
+use caracal_fib::{Change, Fib, Gate};
 use ipnet::IpNet;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
@@ -25,6 +24,8 @@ use crate::shared::{Shared, Snapshot};
 use crate::workloads::{Circumstances, Workloads};
 use crate::{server, ways};
 
+mod difference;
+mod gate;
 mod registration;
 mod sessions;
 mod tender;
@@ -252,7 +253,7 @@ impl Node {
         sessions::secure(shell, &last, &mut self.plan).await?;
         self.tell_speaker(&last).await?;
         sessions::release(&self.shared.shell, &last, &self.plan).await?;
-        self.shared.fib.apply(fib_changes(&last, &self.plan));
+        self.shared.fib.apply(difference::of(&last, &self.plan));
         if last.pools != self.plan.pools {
             self.reroute_everything().await?;
         }
@@ -394,10 +395,10 @@ impl Node {
         self.shared.fib.apply(changes);
     }
 
-    /// Opens the gate for deletions as far as is known enough (invariant 3 of docs/architecture.md): one absent mesh
-    /// peer protects only the routes through itself, one absent reflector or router all remote ones.
+    /// Opens the gate for deletions as far as is known enough.
     async fn apply_gate(&mut self) -> anyhow::Result<()> {
-        let gate = self.gate_now();
+        let known = self.cluster.in_sync && self.restart_finished;
+        let gate = gate::now(known, &self.awaited, &self.plan);
         if gate != self.gate {
             // What came before an End-of-RIB is desired before its absence means anything.
             while self.apply_routes().await? == PREFIXES_A_ROUND {}
@@ -405,27 +406,6 @@ impl Node {
             self.gate = gate;
         }
         Ok(())
-    }
-
-    fn gate_now(&self) -> Gate {
-        if !self.cluster.in_sync || !self.restart_finished {
-            return Gate::Closed;
-        }
-        if self.awaited.is_empty() {
-            return Gate::Open;
-        }
-        let mut protected = Vec::new();
-        for address in &self.awaited {
-            let peer = self.plan.peer(*address);
-            let mesh = peer.is_some_and(|peer| peer.kind == PeerKind::Mesh);
-            if !mesh {
-                return Gate::LocalOnly;
-            }
-            protected.push(*address);
-            protected.extend(self.plan.vteps.get(address).map(|vtep| vtep.address));
-        }
-        protected.sort();
-        Gate::OpenExcept(protected)
     }
 
     /// One line for each change that an operator may have to explain later.
@@ -490,35 +470,6 @@ fn awaited(speaker: &Speaker, now: Time) -> Vec<IpAddr> {
         .into_iter()
         .filter(|peer| peer.deferral_pending);
     pending.map(|peer| peer.address).collect()
-}
-
-/// How the FIB's wishes differ between two plans.
-fn fib_changes(last: &Plan, plan: &Plan) -> Vec<Change> {
-    let mut changes = Vec::new();
-    if last.tunnels != plan.tunnels {
-        changes.push(Change::SetTunnels(plan.tunnels.clone()));
-    }
-    let new_vteps = plan
-        .vteps
-        .iter()
-        .filter(|(address, vtep)| last.vteps.get(address) != Some(vtep));
-    changes.extend(new_vteps.map(|(address, vtep)| Change::SetVtep(*address, vtep.clone())));
-    let gone = last
-        .vteps
-        .keys()
-        .filter(|address| !plan.vteps.contains_key(address));
-    changes.extend(gone.map(|address| Change::RemoveVtep(*address)));
-    changes.extend(
-        plan.blackholes
-            .difference(&last.blackholes)
-            .map(|block| Change::SetRoute(*block, Route::Blackhole)),
-    );
-    changes.extend(
-        last.blackholes
-            .difference(&plan.blackholes)
-            .map(|block| Change::RemoveRoute(*block)),
-    );
-    changes
 }
 
 async fn open(config: &Config) -> anyhow::Result<Arc<dyn Datastore>> {

@@ -431,4 +431,4 @@ fn node_address(node: &Stored<Node>, v6: bool) -> Option<IpAddr> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

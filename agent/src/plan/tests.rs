@@ -429,3 +429,27 @@ fn an_address_in_use_that_ipam_counts_as_free_is_noticed() {
         taken
     ]));
 }
+
+/// For tests of what is made of a plan: node1 with a block, two others in the mesh, VXLAN.
+pub(crate) fn mesh_of_three() -> Plan {
+    make(&cluster(&mesh()), own(&[]))
+}
+
+/// The same with a router beside them.
+pub(crate) fn with_router(address: &str) -> Plan {
+    let mut objects = mesh();
+    let spec = json!({"peerIP": address, "asNumber": 64999});
+    objects.push((Kind::BGPPeer, "router", spec));
+    make(&cluster(&objects), own(&[]))
+}
+
+fn mesh() -> Vec<(Kind, &'static str, Value)> {
+    vec![
+        node("node1", "172.31.1.1/24"),
+        node("node2", "172.31.1.2/24"),
+        node("node3", "172.31.2.1/24"),
+        pool(json!({"vxlanMode": "CrossSubnet"})),
+        affinity("a", "node1", "10.233.1.0/26", "confirmed"),
+        block("10-233-1-0-26", "node1", "10.233.1.0/26", 64),
+    ]
+}
