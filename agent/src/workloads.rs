@@ -6,7 +6,7 @@
 //!
 //! Invariant: an endpoint enters the FIB only with addresses that IPAM gave to its handle.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use caracal_agent_api::{
     CniAdd, CniAddReply, CniAddress, CniAttached, CniDel, CniDelReply, CniGc, CniGcReply,
     EndpointView,
 };
-use caracal_datastore::ipam::{AssignRequest, Assigned, Ipam, IpamError, Purpose};
+use caracal_datastore::ipam::Ipam;
 use caracal_datastore::{Datastore, Key};
 use caracal_fib::{Change, Endpoint, Fib};
 use ipnet::IpNet;
@@ -24,10 +24,13 @@ use tracing::{info, warn};
 
 use crate::ways::Pool;
 
+mod assign;
+mod gone;
 mod record;
+mod report;
 
-/// How often IPAM may give an address that is in use before an ADD is put off.
-const ASSIGN_TRIES: usize = 8;
+use gone::Gone;
+
 /// How long ADD waits for the kernel.
 const KERNEL_PATIENCE: Duration = Duration::from_secs(10);
 /// The gateway of every pod (IPv4); the host side answers for it by proxy ARP.
@@ -80,39 +83,6 @@ struct State {
     /// Containers deleted in this run: a late report of the datastore does not bring them back.
     gone: Gone,
     locks: HashMap<String, Arc<tokio::sync::Mutex<()>>>,
-}
-
-/// The last containers that were deleted.
-#[derive(Debug, Default)]
-struct Gone {
-    known: HashSet<String>,
-    oldest_first: VecDeque<String>,
-}
-
-impl Gone {
-    /// A late report comes within seconds; nobody deletes so many in that time.
-    const MAX: usize = 10_000;
-
-    fn insert(&mut self, container_id: &str) {
-        if self.known.insert(container_id.to_owned()) {
-            self.oldest_first.push_back(container_id.to_owned());
-        }
-        if self.oldest_first.len() > Gone::MAX
-            && let Some(oldest) = self.oldest_first.pop_front()
-        {
-            self.known.remove(&oldest);
-        }
-    }
-
-    fn remove(&mut self, container_id: &str) {
-        if self.known.remove(container_id) {
-            self.oldest_first.retain(|known| known != container_id);
-        }
-    }
-
-    fn contains(&self, container_id: &str) -> bool {
-        self.known.contains(container_id)
-    }
 }
 
 /// One attached, or promised, workload.
@@ -422,56 +392,6 @@ impl Workloads {
         Ok(reply)
     }
 
-    /// The datastore reports a WorkloadEndpoint of a node, or (`None`) that it is gone. Those of other nodes are many
-    /// and none of our business.
-    pub(crate) async fn handle_report(&self, key: &Key, node: Option<&str>) {
-        let ours = match node {
-            Some(node) => node == self.node,
-            None => self.state().known.values().any(|known| known.key == *key),
-        };
-        if !ours {
-            return;
-        }
-        // What the store holds now counts, not what the report said then.
-        let object = match self.store.get(key).await {
-            Ok(object) => object,
-            Err(fault) => return warn!("{fault}"),
-        };
-        match object.as_ref().map(record::read) {
-            Some(Ok((node, workload))) if node == self.node => self.take_over(workload),
-            Some(Err(fault)) => warn!("{fault}"),
-            _ => self.drop_unrecorded_by_store(key),
-        }
-    }
-
-    fn take_over(&self, workload: Workload) {
-        let state = self.state();
-        let known = state.known.get(&workload.device);
-        let older = known.is_some_and(|known| !known.recorded || *known == workload);
-        if older || state.gone.contains(&workload.container_id) {
-            return;
-        }
-        drop(state);
-        self.insert(workload);
-    }
-
-    fn drop_unrecorded_by_store(&self, key: &Key) {
-        let mut state = self.state();
-        let Some(device) = state
-            .known
-            .values()
-            .find(|known| known.key == *key && known.recorded)
-            .map(|w| w.device.clone())
-        else {
-            return;
-        };
-        state.known.remove(&device);
-        drop(state);
-        info!("{key}: gone from the datastore; its routes are removed");
-        self.fib.apply(vec![Change::RemoveEndpoint(device)]);
-        self.changed.send_modify(|count| *count += 1);
-    }
-
     fn insert(&self, workload: Workload) {
         let change = Change::SetEndpoint(workload.device.clone(), workload.endpoint());
         {
@@ -520,101 +440,6 @@ impl Workloads {
             .values()
             .find(|known| known.container_id == container_id)
             .map(|known| known.ifname.clone())
-    }
-
-    /// Addresses for a container. IPAM's records may have been lost under our feet (a block that somebody deleted): an
-    /// address that a living workload has is not given again, and the records of all workloads are mended.
-    async fn assign(&self, request: &CniAdd) -> Result<Vec<Assigned>, Refusal> {
-        for _ in 0..ASSIGN_TRIES {
-            let assigned = self.assign_once(request).await?;
-            let Some((address, holder)) = self.in_use(&request.container_id, &assigned) else {
-                return Ok(assigned);
-            };
-            let id = &request.container_id;
-            warn!(
-                "container {id}: IPAM gave {address}, which {holder} has; mending IPAM's records"
-            );
-            // What is given back is the last to be given again.
-            self.give_back(request).await;
-            self.reassert().await;
-        }
-        Err(Refusal::Later(format!(
-            "IPAM gives addresses that are in use on node {}",
-            self.node
-        )))
-    }
-
-    async fn assign_once(&self, request: &CniAdd) -> Result<Vec<Assigned>, Refusal> {
-        let pools = self.state().circumstances.pools.clone();
-        let usable = |v4: bool| {
-            pools
-                .iter()
-                .any(|pool| pool.may_assign() && pool.cidr.addr().is_ipv4() == v4)
-        };
-        let wish = AssignRequest {
-            handle: handle(&request.network, &request.container_id),
-            attributes: record::attributes(&self.node, request),
-            ipv4: usable(true),
-            ipv6: usable(false),
-            pools: request.pools.clone(),
-            addresses: request.addresses.clone(),
-            purpose: Purpose::Workload,
-        };
-        let outcome = self.ipam.assign(wish).await;
-        outcome.map_err(|fault| match fault {
-            IpamError::NotAvailable { .. } => Refusal::Wrong(fault.to_string()),
-            // Somebody must change the request; a pool that comes later is named the same way.
-            IpamError::NoPool(_) if !request.pools.is_empty() => Refusal::Wrong(fault.to_string()),
-            fault => Refusal::Later(fault.to_string()),
-        })
-    }
-
-    /// An address that another container's workload has, and that workload's name.
-    fn in_use(&self, container_id: &str, assigned: &[Assigned]) -> Option<(IpAddr, String)> {
-        let state = self.state();
-        let given = |address: &IpAddr| assigned.iter().any(|assigned| assigned.address == *address);
-        let mut tunnels = state.circumstances.tunnel_addresses.iter();
-        if let Some(address) = tunnels.find(|address| given(address)) {
-            return Some((*address, "a tunnel of this node".to_owned()));
-        }
-        let others = state
-            .known
-            .values()
-            .filter(|known| known.container_id != container_id);
-        let mut held =
-            others.flat_map(|known| known.addresses.iter().map(move |address| (*address, known)));
-        let (address, holder) = held.find(|(held, _)| given(held))?;
-        Some((address, holder.name()))
-    }
-
-    async fn give_back(&self, request: &CniAdd) {
-        let handle = handle(&request.network, &request.container_id);
-        if let Err(fault) = self.ipam.release_handle(&handle).await {
-            warn!("container {}: {fault}", request.container_id);
-        }
-    }
-
-    /// Makes IPAM's records say again what the workloads of this node have.
-    pub(crate) async fn reassert(&self) {
-        let known: Vec<Workload> = self.state().known.values().cloned().collect();
-        for workload in known {
-            let Some(network) = &workload.network else {
-                continue;
-            };
-            let wish = AssignRequest {
-                handle: handle(network, &workload.container_id),
-                attributes: record::attributes_of(
-                    &self.node,
-                    workload.namespace.as_deref(),
-                    workload.pod.as_deref(),
-                ),
-                addresses: workload.addresses.clone(),
-                ..AssignRequest::default()
-            };
-            if let Err(fault) = self.ipam.assign(wish).await {
-                warn!("workload {}: {fault}", workload.name());
-            }
-        }
     }
 
     fn reply(&self, workload: &Workload, attached: bool) -> CniAddReply {
