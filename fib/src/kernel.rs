@@ -89,6 +89,19 @@ pub(crate) enum NeighbourKey {
     Mac(u32, [u8; 6]),
 }
 
+/// For logs: `10.233.1.5 on device 7`, `66:2d:bf:44:a6:8b on device 3`.
+impl fmt::Display for NeighbourKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NeighbourKey::Address(device, address) => write!(f, "{address} on device {device}"),
+            NeighbourKey::Mac(device, mac) => {
+                let octets: Vec<String> = mac.iter().map(|octet| format!("{octet:02x}")).collect();
+                write!(f, "{} on device {device}", octets.join(":"))
+            }
+        }
+    }
+}
+
 /// What a neighbour is reached by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NeighbourValue {

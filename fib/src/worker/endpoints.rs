@@ -250,7 +250,7 @@ async fn write_some<K: Kernel>(
             Err(refusal) => {
                 let first = neighbours.failed(key, now, refusal.reason.clone());
                 if first {
-                    warn!(?key, reason = %refusal, "neighbour is refused; trying again");
+                    warn!(neighbour = %key, reason = %refusal, "neighbour is refused; trying again");
                 }
             }
         }

@@ -20,9 +20,9 @@ pub(crate) struct Wishes {
     /// Nodes.
     #[arg(long, default_value_t = 3)]
     nodes: u8,
-    /// Racks: subnets with a router between them.
-    #[arg(long, default_value_t = 2)]
-    racks: u8,
+    /// Racks: subnets with a router between them [default: 2, or 1 for a single node].
+    #[arg(long)]
+    racks: Option<u8>,
     /// Pods on each node.
     #[arg(long, default_value_t = 2)]
     pods: u8,
@@ -124,6 +124,7 @@ fn options(wishes: &Wishes, terminal: &Terminal) -> Options {
         ipv6,
         ..
     } = *wishes;
+    let racks = racks.unwrap_or(nodes.clamp(1, 2));
     Options {
         nodes,
         racks,
