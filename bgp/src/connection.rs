@@ -96,6 +96,8 @@ pub(crate) struct Connection {
     state: State,
     offer: Offer,
     negotiated: Option<Negotiated>,
+    /// The peer's OPEN, in OpenConfirm.
+    opened_with: Option<Box<Open>>,
     codec: Codec,
     received: Vec<u8>,
     hold_deadline: Option<Time>,
@@ -132,6 +134,7 @@ impl Connection {
             state: State::OpenSent,
             codec: Codec::initial(),
             negotiated: None,
+            opened_with: None,
             received: Vec::new(),
             hold_deadline: Some(now + OPEN_SENT_HOLD_TIME),
             keepalive_deadline: None,
@@ -200,11 +203,21 @@ impl Connection {
             (Closed, _) => Outcome::Nothing,
 
             (OpenSent, Input::Open(open)) => match self.offer.negotiate(&open) {
-                Ok(negotiated) => self.confirm(now, negotiated),
+                Ok(negotiated) => {
+                    self.opened_with = Some(Box::new(open));
+                    self.confirm(now, negotiated)
+                }
                 Err(refusal) => self.end_with(refusal.notification, Some(refusal.reason)),
             },
+            // RFC 4271 §8.2.2, OpenConfirm, event 19: an OPEN that causes no collision changes nothing. RFC 6608 calls it
+            // unexpected; so do we, unless it repeats the first one word for word. OpenBGPD 7.7 sends it twice where it
+            // accepts a connection while it makes one, and an error would take the routes that it keeps over our restart.
+            (OpenConfirm, Input::Open(open)) if self.opened_with.as_deref() == Some(&open) => {
+                Outcome::Nothing
+            }
             (OpenConfirm, Input::Keepalive) => {
                 self.state = Established;
+                self.opened_with = None;
                 self.established_at = Some(now);
                 self.restart_hold_timer(now);
                 Outcome::Up

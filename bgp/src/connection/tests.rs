@@ -33,7 +33,8 @@ fn every_state_answers_every_input_as_the_table_says() {
     #[rustfmt::skip]
     let table: [(Input, [Cell; 3]); 16] = [
         // input                               OpenSent         OpenConfirm    Established
-        (Input::Open(open(64512)),            [Go(OpenConfirm), Send(5, 2),    Send(5, 3)]),
+        // The same once more is what some speakers do; another one is not.
+        (Input::Open(open(64512)),            [Go(OpenConfirm), Stay,          Send(5, 3)]),
         (Input::Open(open(64999)),            [Send(2, 2),      Send(5, 2),    Send(5, 3)]),
         (Input::Keepalive,                    [Send(5, 1),      Go(Established), Stay]),
         (Input::Update(Box::default()),       [Send(5, 1),      Send(5, 2),    Deliver]),
@@ -61,6 +62,26 @@ fn every_state_answers_every_input_as_the_table_says() {
         assert_eq!(closed.step(NOW, input), Outcome::Nothing);
         assert_eq!((closed.state(), closed.transmit.len()), (Closed, 0));
     }
+}
+
+#[test]
+fn an_open_that_comes_twice_neither_ends_the_connection_nor_prolongs_it() {
+    let mut connection = in_state(OpenConfirm);
+    let deadline = connection.next_deadline();
+    let later = NOW + Duration::from_secs(5);
+    assert_eq!(
+        connection.step(later, Input::Open(open(64512))),
+        Outcome::Nothing
+    );
+    assert_eq!(connection.next_deadline(), deadline);
+    assert_eq!(connection.step(later, Input::Keepalive), Outcome::Up);
+    let mut connection = in_state(OpenConfirm);
+    let other = Open {
+        router_id: Ipv4Addr::new(203, 0, 113, 9),
+        ..open(64512)
+    };
+    let outcome = connection.step(later, Input::Open(other));
+    assert!(matches!(outcome, Outcome::Ended(_)), "{outcome:?}");
 }
 
 #[test]
