@@ -17,7 +17,7 @@ use crate::bird::routes_of;
 use crate::router::{Announced, Learned, Place, Router};
 
 /// Where the package was unpacked.
-pub const FOLDER_VARIABLE: &str = "CARACAL_BIRD1";
+const FOLDER_VARIABLE: &str = "CARACAL_BIRD1";
 
 /// BIRD 1.6, with no kernel protocol.
 #[derive(Debug)]

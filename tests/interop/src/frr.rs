@@ -14,7 +14,7 @@ use caracal_lab::{Netns, manifests, wait};
 use serde_json::Value;
 
 use crate::json::{items, number, text};
-use crate::router::{Announced, Learned, Place, Router};
+use crate::router::{Announced, Learned, Place, Router, cover};
 
 const DAEMONS: &str = "/usr/lib/frr";
 
@@ -197,15 +197,7 @@ fn join_group(place: &Place) -> Result<()> {
         };
         let _ = writeln!(own, "{line}{more}");
     }
-    manifests::write(&place.folder, "group", &own)?;
-    let mut command = Command::new(program("mount", "mount")?);
-    command.arg("--bind").arg(place.folder.join("group"));
-    let done = command.arg("/etc/group").output().context("mount")?;
-    if !done.status.success() {
-        let said = String::from_utf8_lossy(&done.stderr);
-        bail!("a file of groups of our own: {}", said.trim());
-    }
-    Ok(())
+    cover(place, Path::new("/etc/group"), &own)
 }
 
 fn one(prefix: &str, path: &Value) -> Learned {

@@ -9,6 +9,7 @@ mod exabgp;
 mod frr;
 mod gobgp;
 mod json;
+mod openbgpd;
 mod router;
 mod scene;
 
@@ -17,5 +18,6 @@ pub use bird1::Bird1;
 pub use exabgp::ExaBgp;
 pub use frr::Frr;
 pub use gobgp::GoBgp;
+pub use openbgpd::OpenBgpd;
 pub use router::{Announced, Learned, Place, Router};
 pub use scene::Scene;

@@ -1,14 +1,19 @@
 //! What every router can be asked and told, whoever made it.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use caracal_lab::private::program;
 use caracal_lab::topology::{ASN, Site};
-use caracal_lab::{Lab, Netns};
+use caracal_lab::{Lab, Netns, manifests};
 
 /// A router beside the lab's nodes, with one session a node and family.
 pub trait Router: Sized {
+    /// Whether it can put another AS than its own in front of a path.
+    const PREPENDS: bool = true;
+
     /// Starts it. It announces nothing yet.
     fn start(place: &Place) -> Result<Self>;
 
@@ -87,6 +92,20 @@ impl Place {
     }
 }
 
+/// Lays a file of our own over one of the system's. Nobody outside of this private world sees it.
+pub(crate) fn cover(place: &Place, file: &Path, text: &str) -> Result<()> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    manifests::write(&place.folder, &name, text)?;
+    let mut command = Command::new(program("mount", "mount")?);
+    command.arg("--bind").arg(place.folder.join(&*name));
+    let done = command.arg(file).output().context("mount")?;
+    if !done.status.success() {
+        let said = String::from_utf8_lossy(&done.stderr);
+        bail!("a {} of our own: {}", file.display(), said.trim());
+    }
+    Ok(())
+}
+
 /// A path that a router has learned, in the words of our own `GET /v1/routes`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Learned {
@@ -123,6 +142,6 @@ pub struct Announced {
     pub community: &'static str,
     /// A large community (RFC 8092).
     pub large_community: &'static str,
-    /// An AS number in front of the router's own.
+    /// An AS number behind the router's own, of routers that can.
     pub prepend: u32,
 }

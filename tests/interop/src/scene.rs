@@ -107,6 +107,7 @@ impl<R: Router> Scene<R> {
                             if internal { "" } else { OUR_AS }.to_owned(),
                             local.origin.clone(),
                             internal.then_some(local.local_pref),
+                            local.med,
                             local.communities.clone(),
                         )
                     })
@@ -124,6 +125,7 @@ impl<R: Router> Scene<R> {
                                     path.as_path.clone(),
                                     path.origin.clone(),
                                     path.local_pref.filter(|_| internal),
+                                    path.med,
                                     path.communities.clone(),
                                 )
                             })
@@ -226,10 +228,10 @@ impl<R: Router> Scene<R> {
             wait::until(&format!("{} to have {announced:?}", node.name()), || {
                 let path = path_from(node, announced.prefix, from)?;
                 let internal = self.asn == ASN;
-                let as_path = match internal {
-                    true => announced.prepend.to_string(),
-                    false => format!("{} {}", self.asn, announced.prepend),
-                };
+                let own = (!internal).then_some(self.asn);
+                let behind = R::PREPENDS.then_some(announced.prepend);
+                let as_path = own.into_iter().chain(behind).map(|asn| asn.to_string());
+                let as_path = as_path.collect::<Vec<_>>().join(" ");
                 let same = path.next_hop == Some(from)
                     && path.as_path == as_path
                     && path.med == Some(announced.med)

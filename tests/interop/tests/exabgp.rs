@@ -8,7 +8,7 @@
 //! listen, so all sessions are on its initiative. Expectations, over IPv4 and IPv6:
 //!  1. Its session with each node is Established.
 //!  2. Inside the AS it hears of each node's blocks from that node alone, with that node's address as next hop and with
-//!     ORIGIN, LOCAL_PREF and communities as the node itself shows them, and with an empty AS path; in another AS from each
+//!     ORIGIN, LOCAL_PREF, MED and communities as the node itself shows them, and with an empty AS path; in another AS from each
 //!     node, with the announcing node as next hop and 64512 as AS path.
 //!  3. What it announces arrives at each node with LOCAL_PREF (inside the AS), MED, AS path, community and large community
 //!     as it was set, and leads to it in each kernel; when withdrawn it is gone; when announced again it is back.

@@ -1,0 +1,36 @@
+//! ```text
+//!        rack 1                         rack 2
+//!   node1    node2    OpenBGPD 7        node3
+//!     │ .1     │ .2     │ .100            │ .1
+//!   ──┴────────┴────────┴───── router ────┴──
+//! ```
+//! OpenBGPD is one more router in the cluster's AS (or another one), a global BGPPeer of all nodes.
+//! Expectations, over IPv4 and IPv6:
+//!  1. Its session with each node is Established.
+//!  2. Inside the AS it has each node's blocks from that node alone, with that node's address as next hop and with ORIGIN,
+//!     LOCAL_PREF, MED and communities as the node itself shows them, and with an empty AS path; in another AS from each
+//!     node, with the announcing node as next hop and 64512 as AS path.
+//!  3. What it announces arrives at each node with LOCAL_PREF (inside the AS), MED, AS path, community and large community
+//!     as it was set, and leads to it in each kernel; when withdrawn it is gone; when announced again it is back.
+//!  4. While a node's agent is killed and started again, it keeps the node's blocks: as stale ones, then as fresh ones.
+
+use caracal_interop_tests::{OpenBgpd, Scene};
+use caracal_lab::lab_tests;
+
+lab_tests! {
+    fn openbgpd_in_the_same_as_learns_all_blocks_and_its_prefixes_come_and_go() {
+        let mut scene = Scene::<OpenBgpd>::inside_the_as(true)?;
+        scene.router_has_all_blocks()?;
+        scene.prefixes_of_the_router_come_and_go()
+    }
+
+    fn openbgpd_in_another_as_learns_all_blocks_and_its_prefixes_come_and_go() {
+        let mut scene = Scene::<OpenBgpd>::in_another_as(true)?;
+        scene.router_has_all_blocks()?;
+        scene.prefixes_of_the_router_come_and_go()
+    }
+
+    fn openbgpd_keeps_the_blocks_of_a_node_whose_agent_is_killed_and_comes_back() {
+        Scene::<OpenBgpd>::inside_the_as(true)?.router_helps_a_restart()
+    }
+}
