@@ -6,7 +6,7 @@
 use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -106,6 +106,7 @@ impl Pinger {
 #[derive(Debug)]
 pub struct Stream {
     over: Arc<AtomicBool>,
+    sent: Arc<AtomicU64>,
     thread: JoinHandle<Tally>,
 }
 
@@ -125,6 +126,8 @@ impl Stream {
     pub fn start(mut pinger: Pinger, per_second: u32) -> Stream {
         let over = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&over);
+        let sent = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&sent);
         let interval = Duration::from_secs(1) / per_second.max(1);
         let thread = std::thread::spawn(move || {
             let start = Instant::now();
@@ -136,6 +139,7 @@ impl Stream {
                 });
                 // A request that the kernel refuses counts as lost: it has an entry, and no answer will come.
                 let _ = pinger.send();
+                count.fetch_add(1, Ordering::SeqCst);
                 let due = start + interval * u32::try_from(book.len()).unwrap_or(u32::MAX);
                 while let Some(left) = due
                     .checked_duration_since(Instant::now())
@@ -150,7 +154,12 @@ impl Stream {
             }
             tally(&book)
         });
-        Stream { over, thread }
+        Stream { over, sent, thread }
+    }
+
+    /// Requests so far.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::SeqCst)
     }
 
     /// Stops asking, waits for late answers, and counts.
