@@ -112,8 +112,8 @@ async fn unknown(uri: axum::http::Uri) -> Response {
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
-    let status = shared.status().await;
     let peers = shared.peers().await;
+    let status = shared.status_with(&peers);
     let fib = shared.fib.status().borrow().clone();
     match shared
         .metrics

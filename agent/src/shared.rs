@@ -6,7 +6,6 @@ use std::sync::{Arc, RwLock};
 use std::time::Instant;
 
 use caracal_agent_api::{Condition, FibSummary, Peer, Status};
-use caracal_bgp::view::PeerView;
 use caracal_bgp_net::Shell;
 use caracal_datastore::ipam::Ipam;
 use caracal_fib::{Fib, FibStatus};
@@ -71,12 +70,12 @@ impl Shared {
 
     /// Everything at a glance.
     pub(crate) async fn status(&self) -> Status {
+        self.status_with(&self.peers().await)
+    }
+
+    /// The status, given the peers, so that a scrape asks the speaker once.
+    pub(crate) fn status_with(&self, peers: &[Peer]) -> Status {
         let snapshot = self.snapshot();
-        let peers = self
-            .shell
-            .with(|speaker, now| speaker.peers(now))
-            .await
-            .unwrap_or_default();
         let fib = self.fib.status().borrow().clone();
         let not_ready_because = not_ready(&snapshot, &fib);
         Status {
@@ -98,7 +97,7 @@ impl Shared {
             blocks: snapshot.blocks,
             endpoints: self.workloads.count(),
             fib: Some(summary(&fib)),
-            conditions: conditions(snapshot.conditions, &fib, &peers),
+            conditions: conditions(snapshot.conditions, &fib, peers),
         }
     }
 }
@@ -120,11 +119,7 @@ pub(crate) fn not_ready(snapshot: &Snapshot, fib: &FibStatus) -> Vec<String> {
     reasons
 }
 
-fn conditions(
-    mut conditions: Vec<Condition>,
-    fib: &FibStatus,
-    peers: &[PeerView],
-) -> Vec<Condition> {
+fn conditions(mut conditions: Vec<Condition>, fib: &FibStatus, peers: &[Peer]) -> Vec<Condition> {
     conditions.extend(fib.conditions.iter().map(|(name, message)| Condition {
         name: name.clone(),
         message: message.clone(),
