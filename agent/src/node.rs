@@ -54,13 +54,12 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let restarting = fib.status().borrow().actual > 0;
     let speaker = Speaker::new(
         SpeakerConfig {
-            asn: registered.identity.asn,
-            router_id: registered.identity.router_id,
             cluster_id: registered.identity.cluster_id,
             seed: seed(&config.nodename),
             restarting,
             selection_deferral: SELECTION_DEFERRAL,
             multipath_max: MULTIPATH_MAX,
+            ..SpeakerConfig::new(registered.identity.asn, registered.identity.router_id)
         },
         Time::ZERO,
     );

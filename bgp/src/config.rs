@@ -27,6 +27,22 @@ pub struct SpeakerConfig {
     pub multipath_max: usize,
 }
 
+impl SpeakerConfig {
+    /// A speaker that starts afresh, without multipath, and waits a minute for a restarting peer's End-of-RIB.
+    /// Change what shall be otherwise.
+    pub fn new(asn: u32, router_id: Ipv4Addr) -> SpeakerConfig {
+        SpeakerConfig {
+            asn,
+            router_id,
+            cluster_id: None,
+            seed: 0,
+            restarting: false,
+            selection_deferral: Duration::from_secs(60),
+            multipath_max: 1,
+        }
+    }
+}
+
 /// A configured neighbour.
 ///
 /// Two equal configurations mean that nothing needs to be done; a difference in `name`, policy
@@ -67,6 +83,35 @@ pub struct PeerConfig {
     pub import: Policy,
     /// What it gets.
     pub export: Policy,
+}
+
+impl PeerConfig {
+    /// A neighbour on port 179 with the family of its address, RFC 4271's proposal of a hold time of 90 s,
+    /// graceful restart, and everything accepted both ways. Change what shall be otherwise.
+    pub fn new(remote_address: IpAddr, remote_asn: u32, local_asn: u32) -> PeerConfig {
+        PeerConfig {
+            name: remote_address.to_string(),
+            remote_address,
+            remote_port: 179,
+            remote_asn,
+            local_asn,
+            local_address: None,
+            passive: false,
+            families: vec![match remote_address {
+                IpAddr::V4(_) => Family::Ipv4Unicast,
+                IpAddr::V6(_) => Family::Ipv6Unicast,
+            }],
+            hold_time: Duration::from_secs(90),
+            connect_retry: Duration::from_secs(5),
+            reflector_client: false,
+            next_hop: NextHopMode::Auto,
+            next_hop_self_v4: None,
+            next_hop_self_v6: None,
+            graceful_restart: Some(Duration::from_secs(120)),
+            import: Policy::accept_all(),
+            export: Policy::accept_all(),
+        }
+    }
 }
 
 /// Which address a path that we pass on names as next hop.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::config::{LocalPath, NextHopMode, PeerConfig, Policy, SpeakerConfig};
+use crate::config::{LocalPath, PeerConfig, SpeakerConfig};
 use crate::event::{Action, ConnectionId, Event};
 use crate::speaker::Speaker;
 use crate::time::Time;
@@ -48,13 +48,9 @@ pub(crate) fn speaker_config(node: usize) -> SpeakerConfig {
         unreachable!()
     };
     SpeakerConfig {
-        asn: 64512,
-        router_id,
-        cluster_id: None,
         seed: node as u64,
-        restarting: false,
-        selection_deferral: Duration::from_secs(60),
         multipath_max: 4,
+        ..SpeakerConfig::new(64512, router_id)
     }
 }
 
@@ -62,22 +58,8 @@ pub(crate) fn speaker_config(node: usize) -> SpeakerConfig {
 pub(crate) fn peer_config(node: usize) -> PeerConfig {
     PeerConfig {
         name: format!("node{node}"),
-        remote_address: address(node),
-        remote_port: 179,
-        remote_asn: 64512,
-        local_asn: 64512,
-        local_address: None,
-        passive: false,
         families: vec![Family::Ipv4Unicast, Family::Ipv6Unicast],
-        hold_time: Duration::from_secs(90),
-        connect_retry: Duration::from_secs(5),
-        reflector_client: false,
-        next_hop: NextHopMode::Auto,
-        next_hop_self_v4: None,
-        next_hop_self_v6: None,
-        graceful_restart: Some(Duration::from_secs(120)),
-        import: Policy::accept_all(),
-        export: Policy::accept_all(),
+        ..PeerConfig::new(address(node), 64512, 64512)
     }
 }
 

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use caracal_bgp::config::Policy;
+use caracal_bgp::PeerConfig;
 use caracal_bgp::wire::Family;
-use caracal_bgp::{NextHopMode, PeerConfig};
 use caracal_bgp_net::{Md5Key, SessionOptions};
 use caracal_peering::{Defaults, PlannedPeer, View, identity_of, password_of, peers_of};
 use ipnet::IpNet;
@@ -228,23 +227,15 @@ struct Session {
 impl Session {
     fn config(&self, own: &Own, families: &[Family], hold_time: Duration) -> PeerConfig {
         PeerConfig {
-            name: self.address.to_string(),
-            remote_address: self.address,
             remote_port: self.port,
-            remote_asn: self.asn,
-            local_asn: own.asn,
             local_address: own.source_for(self.address),
             passive: self.passive,
             families: families.to_vec(),
             hold_time,
             connect_retry: CONNECT_RETRY,
             reflector_client: self.client,
-            next_hop: NextHopMode::Auto,
-            next_hop_self_v4: None,
-            next_hop_self_v6: None,
             graceful_restart: Some(RESTART_TIME),
-            import: Policy::accept_all(),
-            export: Policy::accept_all(),
+            ..PeerConfig::new(self.address, self.asn, own.asn)
         }
     }
 }

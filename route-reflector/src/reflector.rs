@@ -293,13 +293,11 @@ fn begin(desired: &mut Desired) -> anyhow::Result<Running> {
 fn begin_with(desired: &Desired) -> Result<Running, NetError> {
     let own = desired.own.clone();
     let config = SpeakerConfig {
-        asn: own.asn,
-        router_id: own.router_id,
         cluster_id: own.cluster_id,
         seed: RandomState::new().build_hasher().finish(),
         restarting: true,
         selection_deferral: SELECTION_DEFERRAL,
-        multipath_max: 1,
+        ..SpeakerConfig::new(own.asn, own.router_id)
     };
     let mut speaker = Speaker::new(config, Time::ZERO);
     let mut roster = Roster::new(desired.clone());

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use caracal_agent_api::{Client, Peer, Route, Status};
-use caracal_bgp::config::Policy;
 use caracal_bgp::wire::Family;
-use caracal_bgp::{LocalPath, NextHopMode, PeerConfig, Speaker, SpeakerConfig, Time};
+use caracal_bgp::{LocalPath, PeerConfig, Speaker, SpeakerConfig, Time};
 use caracal_bgp_net::{Md5Key, OptionsError, SessionOptions, Shell};
 use ipnet::IpNet;
 use tempfile::TempDir;
@@ -113,33 +112,17 @@ async fn until(what: &str, condition: impl AsyncFn() -> bool) {
 /// A client of the reflector at `reflector`.
 async fn client(last: u8, reflector: u8) -> Shell {
     let config = SpeakerConfig {
-        asn: ASN,
-        router_id: Ipv4Addr::new(10, 0, 0, last),
-        cluster_id: None,
         seed: last.into(),
-        restarting: false,
-        selection_deferral: Duration::from_secs(60),
-        multipath_max: 1,
+        ..SpeakerConfig::new(ASN, Ipv4Addr::new(10, 0, 0, last))
     };
     let mut speaker = Speaker::new(config, Time::ZERO);
     let peer = PeerConfig {
         name: "reflector".to_owned(),
-        remote_address: address(reflector),
         remote_port: PORT,
-        remote_asn: ASN,
-        local_asn: ASN,
         local_address: Some(address(last)),
-        passive: false,
         families: vec![Family::Ipv4Unicast, Family::Ipv6Unicast],
-        hold_time: Duration::from_secs(90),
         connect_retry: Duration::from_millis(200),
-        reflector_client: false,
-        next_hop: NextHopMode::Auto,
-        next_hop_self_v4: None,
-        next_hop_self_v6: None,
-        graceful_restart: Some(Duration::from_secs(120)),
-        import: Policy::accept_all(),
-        export: Policy::accept_all(),
+        ..PeerConfig::new(address(reflector), ASN, ASN)
     };
     speaker.set_peer(Time::ZERO, peer);
     Shell::start(speaker, &[SocketAddr::new(address(last), 0)]).unwrap()

@@ -18,7 +18,6 @@ use std::num::NonZeroU8;
 use std::time::Duration;
 
 use caracal_bgp::config::Policy;
-use caracal_bgp::wire::Family;
 use caracal_bgp::{NextHopMode, PeerConfig};
 use caracal_datastore::resources::{
     self, BGPConfiguration, BGPPeer, Password, ReversePeering, SourceAddress,
@@ -302,17 +301,8 @@ impl<'a> Planner<'a> {
         };
         let config = PeerConfig {
             name: session_name(kind, far.address, far.port),
-            remote_address: far.address,
             remote_port: far.port,
-            remote_asn: far.asn,
-            local_asn,
             local_address: own.filter(|_| options.bound),
-            passive: false,
-            families: vec![if far.address.is_ipv4() {
-                Family::Ipv4Unicast
-            } else {
-                Family::Ipv6Unicast
-            }],
             hold_time: options.hold_time,
             connect_retry: self.defaults.connect_retry,
             reflector_client: far.asn == local_asn
@@ -328,8 +318,8 @@ impl<'a> Planner<'a> {
                 _ => None,
             },
             graceful_restart: Some(options.restart_time),
-            import: Policy::accept_all(),
             export: self.export.clone(),
+            ..PeerConfig::new(far.address, far.asn, local_asn)
         };
         self.planned.insert(
             far.address,

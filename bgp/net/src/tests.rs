@@ -26,13 +26,8 @@ fn loopback(last: u8) -> IpAddr {
 
 fn speaker(last: u8) -> Speaker {
     let config = SpeakerConfig {
-        asn: ASN,
-        router_id: Ipv4Addr::new(10, 0, 0, last),
-        cluster_id: None,
         seed: last.into(),
-        restarting: false,
-        selection_deferral: Duration::from_secs(60),
-        multipath_max: 1,
+        ..SpeakerConfig::new(ASN, Ipv4Addr::new(10, 0, 0, last))
     };
     Speaker::new(config, Time::ZERO)
 }
@@ -45,22 +40,10 @@ fn shell(last: u8) -> Shell {
 fn peer(own: u8, remote: u8, remote_port: u16) -> PeerConfig {
     PeerConfig {
         name: format!("peer-{remote}"),
-        remote_address: loopback(remote),
         remote_port,
-        remote_asn: ASN,
-        local_asn: ASN,
         local_address: Some(loopback(own)),
-        passive: false,
-        families: vec![Family::Ipv4Unicast],
-        hold_time: Duration::from_secs(90),
         connect_retry: Duration::from_millis(200),
-        reflector_client: false,
-        next_hop: NextHopMode::Auto,
-        next_hop_self_v4: None,
-        next_hop_self_v6: None,
-        graceful_restart: Some(Duration::from_secs(120)),
-        import: Policy::accept_all(),
-        export: Policy::accept_all(),
+        ..PeerConfig::new(loopback(remote), ASN, ASN)
     }
 }
 

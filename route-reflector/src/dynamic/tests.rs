@@ -18,13 +18,9 @@ fn desired(more: &str) -> Desired {
 
 fn speaker(restarting: bool) -> Speaker {
     let config = SpeakerConfig {
-        asn: 64512,
-        router_id: Ipv4Addr::new(172, 31, 0, 1),
-        cluster_id: None,
         seed: 1,
         restarting,
-        selection_deferral: Duration::from_secs(60),
-        multipath_max: 1,
+        ..SpeakerConfig::new(64512, Ipv4Addr::new(172, 31, 0, 1))
     };
     Speaker::new(config, Time::ZERO)
 }

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use caracal_bgp::wire::Family;
 use caracal_bgp::{
-    Action, ConnectionId, Event, LocalPath, NextHopMode, PeerConfig, Policy, Speaker,
-    SpeakerConfig, Time,
+    Action, ConnectionId, Event, LocalPath, PeerConfig, Speaker, SpeakerConfig, Time,
 };
 use ipnet::IpNet;
 
@@ -660,36 +659,25 @@ fn endpoint(node: usize, port: u16) -> SocketAddr {
 
 fn speaker_config(node: usize, seed: u64, restarting: bool) -> SpeakerConfig {
     SpeakerConfig {
-        asn: 64512,
-        router_id: router_id(node),
-        cluster_id: None,
         seed,
         restarting,
         selection_deferral: Duration::from_secs(20),
         multipath_max: MULTIPATH_MAX,
+        ..SpeakerConfig::new(64512, router_id(node))
     }
 }
 
 fn peer_config(topology: Topology, hold_time: Duration, node: usize, other: usize) -> PeerConfig {
     PeerConfig {
         name: format!("speaker {other}"),
-        remote_address: address(other),
-        remote_port: 179,
-        remote_asn: 64512,
-        local_asn: 64512,
-        local_address: None,
         // A few never call, so that both ways of coming together are in the story.
         passive: (node + other).is_multiple_of(3) && node > other,
         families: vec![Family::Ipv4Unicast, Family::Ipv6Unicast],
         hold_time,
-        connect_retry: Duration::from_secs(5),
         reflector_client: topology.is_client(node, other),
-        next_hop: NextHopMode::Auto,
-        next_hop_self_v4: None,
         next_hop_self_v6: Some(address_v6(node)),
         graceful_restart: Some(Duration::from_secs(15)),
-        import: Policy::accept_all(),
-        export: Policy::accept_all(),
+        ..PeerConfig::new(address(other), 64512, 64512)
     }
 }
 

@@ -1,7 +1,6 @@
 //! Against a real listener, whose room for keys is small.
 
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
 use caracal_bgp::{Speaker, SpeakerConfig, Time};
 use caracal_bgp_net::{Md5Key, SessionOptions};
@@ -10,13 +9,8 @@ use super::*;
 
 fn shell() -> Shell {
     let config = SpeakerConfig {
-        asn: 64512,
-        router_id: Ipv4Addr::new(10, 0, 0, 1),
-        cluster_id: None,
         seed: 1,
-        restarting: false,
-        selection_deferral: Duration::from_secs(60),
-        multipath_max: 1,
+        ..SpeakerConfig::new(64512, Ipv4Addr::new(10, 0, 0, 1))
     };
     Shell::start(
         Speaker::new(config, Time::ZERO),
