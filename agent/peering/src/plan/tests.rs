@@ -2,6 +2,7 @@
 //!
 //! A peer is written as one line: name, AS numbers (local-remote), kind, and what is unusual.
 
+use caracal_bgp::wire::Family;
 use std::time::Duration;
 
 use serde_json::json;
