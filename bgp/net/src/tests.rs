@@ -6,9 +6,8 @@ mod options;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use caracal_bgp::config::Policy;
 use caracal_bgp::wire::{Family, Message};
-use caracal_bgp::{Event, LocalPath, NextHopMode, PeerConfig, Speaker, SpeakerConfig, Time};
+use caracal_bgp::{Event, LocalPath, PeerConfig, Speaker, SpeakerConfig, Time};
 use ipnet::IpNet;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
