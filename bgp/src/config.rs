@@ -1,12 +1,20 @@
 //! What an operator decides about a speaker and its peers.
+//!
+//! All of it can be written down and read back (serde): times are seconds, names are those of the fields in
+//! camelCase.
+
+pub(crate) mod seconds;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::wire::Family;
 
 /// A speaker's own identity (RFC 4271 §4.2) and manners.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct SpeakerConfig {
     /// Our AS number (RFC 6793).
     pub asn: u32,
@@ -22,6 +30,7 @@ pub struct SpeakerConfig {
     pub restarting: bool,
     /// How long a restarting speaker waits for one peer's End-of-RIB (RFC 4724 §4.1
     /// Selection_Deferral_Timer), *per peer*.
+    #[serde(with = "seconds")]
     pub selection_deferral: Duration,
     /// Most paths that a multipath route may have; 1 switches multipath off.
     pub multipath_max: usize,
@@ -47,7 +56,8 @@ impl SpeakerConfig {
 ///
 /// Two equal configurations mean that nothing needs to be done; a difference in `name`, policy
 /// or next-hop mode alone keeps the session.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct PeerConfig {
     /// For people: `Mesh_172_31_0_2`, `Global_10_0_0_1`.
     pub name: String,
@@ -66,8 +76,10 @@ pub struct PeerConfig {
     /// What to negotiate (RFC 4760).
     pub families: Vec<Family>,
     /// Proposed hold time; zero or at least three seconds. Keepalives go at a third of the agreed value.
+    #[serde(with = "seconds")]
     pub hold_time: Duration,
     /// ConnectRetryTimer (RFC 4271 §8), jittered.
+    #[serde(with = "seconds")]
     pub connect_retry: Duration,
     /// It is our client (RFC 4456 §4): internal peers only.
     pub reflector_client: bool,
@@ -78,6 +90,7 @@ pub struct PeerConfig {
     /// "Self" in IPv6; the session's own address when `None` and the session is IPv6.
     pub next_hop_self_v6: Option<Ipv6Addr>,
     /// Restart Time we offer (RFC 4724 §3); `None`: capability not sent.
+    #[serde(with = "seconds::optional")]
     pub graceful_restart: Option<Duration>,
     /// What we take from it.
     pub import: Policy,
@@ -115,7 +128,8 @@ impl PeerConfig {
 }
 
 /// Which address a path that we pass on names as next hop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum NextHopMode {
     /// RFC 4271 §5.1.3: self on eBGP and for local paths, unchanged otherwise.
     #[default]
@@ -127,7 +141,8 @@ pub enum NextHopMode {
 }
 
 /// The attributes of a prefix that we originate.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct LocalPath {
     /// LOCAL_PREF towards internal peers (RFC 4271 §5.1.5); 100 when `None`.
     pub local_pref: Option<u32>,
@@ -140,7 +155,8 @@ pub struct LocalPath {
 /// Ordered rules; the first that matches decides, and `default_accept` where none does.
 ///
 /// Equal policies share one Adj-RIB-Out.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Policy {
     /// In order.
     pub rules: Vec<PolicyRule>,
@@ -167,7 +183,8 @@ impl Policy {
 }
 
 /// One rule of a [`Policy`].
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct PolicyRule {
     /// Matches prefixes equal to or inside one of these; every prefix when empty.
     pub within: Vec<ipnet::IpNet>,
@@ -176,3 +193,6 @@ pub struct PolicyRule {
     /// Accept or reject.
     pub accept: bool,
 }
+
+#[cfg(test)]
+mod tests;
