@@ -3,12 +3,15 @@
 //! All of it can be written down and read back (serde): times are seconds, names are those of the fields in
 //! camelCase.
 
+pub mod bfd;
 pub(crate) mod seconds;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use bfd::BfdConfig;
 
 use crate::wire::Family;
 
@@ -92,6 +95,9 @@ pub struct PeerConfig {
     /// Restart Time we offer (RFC 4724 §3); `None`: capability not sent.
     #[serde(with = "seconds::optional")]
     pub graceful_restart: Option<Duration>,
+    /// BFD watches the path to it, and a path that fails ends the session. `None`: only the hold timer does.
+    #[serde(default)]
+    pub bfd: Option<BfdConfig>,
     /// What we take from it.
     pub import: Policy,
     /// What it gets.
@@ -121,6 +127,7 @@ impl PeerConfig {
             next_hop_self_v4: None,
             next_hop_self_v6: None,
             graceful_restart: Some(Duration::from_secs(120)),
+            bfd: None,
             import: Policy::accept_all(),
             export: Policy::accept_all(),
         }

@@ -14,7 +14,6 @@
 //!  time: handle_timeout, poll_timeout       │ poll_route_change
 //!  local prefixes: originate, withdraw      ▼
 //!                                          FIB
-//!  for monitors: poll_tap (`tap`); for replays: poll_record (`record`)
 //! ```
 //!
 //! [`Speaker`] is the type to start from. Its methods are of four kinds: `handle_*` for what network and clock
@@ -55,17 +54,17 @@ mod negotiated;
 mod peer;
 mod peers;
 mod policy;
-pub mod record;
 mod rib;
 mod rng;
 pub mod speaker;
-pub mod tap;
 pub mod time;
 mod timers;
 pub mod view;
 pub mod wire;
 
-pub use config::{LocalPath, NextHopMode, PeerConfig, Policy, PolicyRule, SpeakerConfig};
+pub use config::{
+    BfdConfig, LocalPath, NextHopMode, PeerConfig, Policy, PolicyRule, SpeakerConfig,
+};
 pub use event::{Action, ConnectionId, Event, PeerId};
 pub use speaker::Speaker;
 pub use time::Time;

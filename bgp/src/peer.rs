@@ -275,13 +275,12 @@ impl Peer {
     }
 
     /// To be called after everything that may have changed the state.
-    /// What it was before, if it is another now.
-    pub(crate) fn note_state(&mut self, now: Time) -> Option<PeerState> {
+    pub(crate) fn note_state(&mut self, now: Time) {
         let state = self.state();
-        (state != self.state).then(|| {
+        if state != self.state {
+            self.state = state;
             self.state_since = now;
-            std::mem::replace(&mut self.state, state)
-        })
+        }
     }
 
     pub(crate) fn state_since(&self) -> Time {

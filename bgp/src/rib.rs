@@ -26,7 +26,6 @@ mod pen;
 mod show;
 mod table;
 mod walk;
-mod watch;
 
 use std::collections::VecDeque;
 
@@ -36,7 +35,7 @@ use smallvec::SmallVec;
 pub(crate) use adj_in::{AdjIn, AdjIns, PeerFacts, SessionKind};
 use adj_out::{AdjOuts, Inputs};
 use ids::PrefixId;
-pub use intern::Interned;
+pub(crate) use intern::Interned;
 use intern::Interner;
 pub(crate) use pen::Sent;
 pub(crate) use table::Source;
@@ -46,7 +45,6 @@ use crate::decision;
 use crate::disseminate::Terms;
 use crate::event::PeerId;
 use crate::import::Verdict;
-use crate::tap::Watch;
 use crate::wire::{Attributes, Family};
 
 /// All RIBs of a speaker.
@@ -59,8 +57,6 @@ pub(crate) struct Rib {
     /// Prefixes whose choice has changed since the driver was told.
     changes: VecDeque<PrefixId>,
     multipath_max: usize,
-    /// What monitors have not yet been told.
-    watch: Option<Box<Watch>>,
 }
 
 impl Rib {
@@ -72,7 +68,6 @@ impl Rib {
             adj_outs: AdjOuts::new(),
             changes: VecDeque::new(),
             multipath_max,
-            watch: None,
         }
     }
 
@@ -121,7 +116,6 @@ impl Rib {
         if let Source::Peer(peer) = source {
             self.adj_ins
                 .note_verdict(peer, replaced.map(|path| path.verdict), Some(verdict));
-            self.note_path(peer, prefix);
         }
         self.reselect(id, &before);
     }
@@ -184,7 +178,6 @@ impl Rib {
             let old = std::mem::replace(&mut path.verdict, verdict);
             if old != verdict {
                 self.adj_ins.note_verdict(peer, Some(old), Some(verdict));
-                self.note_path(peer, prefix);
                 self.reselect(id, &before);
             }
         }
@@ -296,8 +289,6 @@ impl Rib {
         if let Source::Peer(peer) = source {
             self.adj_ins.note_removed(peer, id);
             self.adj_ins.note_verdict(peer, Some(path.verdict), None);
-            let prefix = self.table.entry(id).prefix;
-            self.note_path(peer, prefix);
         }
         self.reselect(id, &before);
         self.release(id);
@@ -314,9 +305,6 @@ impl Rib {
             return;
         }
         let entry = self.table.entry_mut(id);
-        if let Some(watch) = &mut self.watch {
-            watch.note_choice(entry.prefix);
-        }
         if !entry.change_queued {
             entry.change_queued = true;
             self.changes.push_back(id);
@@ -327,12 +315,6 @@ impl Rib {
             interner: &mut self.interner,
         };
         self.adj_outs.update(id, &mut inputs);
-    }
-
-    fn note_path(&mut self, peer: PeerId, prefix: IpNet) {
-        if let Some(watch) = &mut self.watch {
-            watch.note_path(peer, prefix, 0);
-        }
     }
 
     fn chosen(&self, id: PrefixId) -> Chosen {

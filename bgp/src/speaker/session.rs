@@ -12,7 +12,6 @@ use crate::connection::{Connection, End, Input, Outcome, State};
 use crate::event::{Action, ConnectionId, Event, PeerId};
 use crate::peer::{Peer, Phase};
 use crate::rib::PeerFacts;
-use crate::tap::Tapped;
 use crate::time::Time;
 use crate::wire::Notification;
 use crate::wire::iana::{cease, error_code};
@@ -278,11 +277,6 @@ impl Speaker {
         self.rib.open(id, facts, terms);
         self.resume(now, id);
         self.events.push_back(Event::Up { peer: id, at: now });
-        self.tap(|speaker| {
-            let peer = speaker.peers.get(&id)?;
-            let session = peer.session(peer.established()?)?;
-            Some(Tapped::Up(Box::new(session)))
-        });
     }
 
     /// A connection has ended; the driver knows.
@@ -487,6 +481,7 @@ fn keeps_session(old: &PeerConfig, new: &PeerConfig) -> bool {
         next_hop: new.next_hop,
         next_hop_self_v4: new.next_hop_self_v4,
         next_hop_self_v6: new.next_hop_self_v6,
+        bfd: new.bfd,
         import: new.import.clone(),
         export: new.export.clone(),
         ..old.clone()
