@@ -149,6 +149,11 @@ impl Sessions {
         self.timers.first()
     }
 
+    /// The session is there, if only to say its last words.
+    pub fn contains(&self, id: SessionId) -> bool {
+        self.by_id.contains_key(&id)
+    }
+
     /// The session as it is now.
     pub fn view(&self, now: Time, id: SessionId) -> Option<SessionView> {
         self.by_id.get(&id).map(|s| SessionView::new(now, s))
