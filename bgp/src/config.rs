@@ -98,6 +98,10 @@ pub struct PeerConfig {
     /// BFD watches the path to it, and a path that fails ends the session. `None`: only the hold timer does.
     #[serde(default)]
     pub bfd: Option<BfdConfig>,
+    /// How long paths may stay stale while the peer is there: after its return until End-of-RIB (RFC 4724
+    /// §4.2), and in a refresh until its end (RFC 7313 §4).
+    #[serde(with = "seconds")]
+    pub stale_path_time: Duration,
     /// What we take from it.
     pub import: Policy,
     /// What it gets.
@@ -128,6 +132,7 @@ impl PeerConfig {
             next_hop_self_v6: None,
             graceful_restart: Some(Duration::from_secs(120)),
             bfd: None,
+            stale_path_time: Duration::from_secs(360),
             import: Policy::accept_all(),
             export: Policy::accept_all(),
         }

@@ -315,7 +315,7 @@ impl Connection {
 
     fn end_with(&mut self, notification: Notification, why: Option<String>) -> Outcome {
         self.send(&Message::Notification(notification.clone()));
-        let reason = match why {
+        let reason = match why.filter(|why| !why.is_empty()) {
             Some(why) => format!("sent {notification} ({why})"),
             None => format!("sent {notification}"),
         };

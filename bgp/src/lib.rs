@@ -57,6 +57,7 @@ mod policy;
 mod rib;
 mod rng;
 pub mod speaker;
+mod stale;
 pub mod time;
 mod timers;
 pub mod view;

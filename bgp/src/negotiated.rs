@@ -149,20 +149,18 @@ impl Negotiated {
         &self.codec.families
     }
 
-    /// Families of which we keep the peer's paths when it goes away (RFC 4724 §4.2).
-    pub(crate) fn kept_families(&self) -> Vec<Family> {
-        let kept = self
-            .graceful_restart
-            .as_ref()
-            .filter(|graceful| !graceful.time.is_zero());
-        kept.map(|graceful| {
-            graceful
-                .families
-                .iter()
-                .map(|(family, _)| *family)
-                .collect()
-        })
-        .unwrap_or_default()
+    /// How long we keep the peer's paths of the family when it goes away (RFC 4724 §4.2), and then as long-lived
+    /// stale ones; `None`: not at all.
+    pub(crate) fn times_of_grace(&self, family: Family) -> Option<(Duration, Duration)> {
+        let graceful = self.graceful_restart.as_ref()?;
+        let is_kept = graceful.families.iter().any(|(kept, _)| *kept == family);
+        is_kept.then_some((graceful.time, Duration::ZERO))
+    }
+
+    /// The peer has kept forwarding for the family while it was away.
+    pub(crate) fn forwarding_kept(&self, family: Family) -> bool {
+        let graceful = self.graceful_restart.as_ref();
+        graceful.is_some_and(|graceful| graceful.families.contains(&(family, true)))
     }
 
     /// NOTIFICATIONs keep paths as well (RFC 8538 §4).
@@ -170,13 +168,6 @@ impl Negotiated {
         self.graceful_restart
             .as_ref()
             .is_some_and(|graceful| graceful.notification)
-    }
-}
-
-impl GracefulRestart {
-    /// The peer has kept forwarding for the family while it was away.
-    pub(crate) fn forwarding_kept(&self, family: Family) -> bool {
-        self.families.contains(&(family, true))
     }
 }
 

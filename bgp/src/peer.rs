@@ -26,6 +26,7 @@ use crate::import::Importer;
 use crate::negotiated::{Negotiated, Offer};
 use crate::rib::SessionKind;
 use crate::rng::Rng;
+use crate::stale::Kept;
 use crate::time::Time;
 use crate::wire::Family;
 
@@ -38,8 +39,8 @@ pub(crate) struct Peer {
     pub(crate) connections: SmallVec<[Box<Connection>; 2]>,
     /// Phase 1 of its session, when there is one.
     pub(crate) importer: Option<Importer>,
-    /// Its paths from before its restart.
-    pub(crate) stale: Option<Stale>,
+    /// Families of which it has stale paths.
+    pub(crate) stale: SmallVec<[Kept; 2]>,
     /// End-of-RIB that this session has brought.
     pub(crate) ended_families: Vec<Family>,
     /// We have restarted, and wait for its End-of-RIB until then.
@@ -81,14 +82,6 @@ pub(crate) enum PeerState {
     Established,
 }
 
-/// Paths that are kept although their session is gone (RFC 4724 §4.2).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Stale {
-    pub(crate) families: Vec<Family>,
-    /// Until when the peer must be back, or, when it is, have sent End-of-RIB.
-    pub(crate) until: Time,
-}
-
 /// Of all sessions.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Counters {
@@ -107,7 +100,7 @@ impl Peer {
             config,
             connections: SmallVec::new(),
             importer: None,
-            stale: None,
+            stale: SmallVec::new(),
             ended_families: Vec::new(),
             deferral_until: None,
             counters: Counters::default(),
@@ -252,7 +245,7 @@ impl Peer {
 
     pub(crate) fn next_deadline(&self) -> Option<Time> {
         let connections = self.connections.iter().filter_map(|c| c.next_deadline());
-        let stale = self.stale.as_ref().map(|stale| stale.until);
+        let stale = self.stale.iter().map(|kept| kept.until);
         connections
             .chain(self.phase.deadline())
             .chain(stale)

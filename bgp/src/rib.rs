@@ -183,20 +183,37 @@ impl Rib {
         }
     }
 
-    /// Keeps the peer's paths of these families as stale (RFC 4724 §4.2), and drops the others.
-    pub(crate) fn mark_stale(&mut self, peer: PeerId, families: &[Family]) {
+    /// Keeps the peer's paths of these families as stale (RFC 4724 §4.2), and drops the others. Paths that were
+    /// stale already have not been refreshed in a whole session, and go too, unless the family is one of `twice`
+    /// (RFC 9494 §4.2).
+    pub(crate) fn mark_stale(&mut self, peer: PeerId, families: &[Family], twice: &[Family]) {
         for id in self.adj_ins.received(peer) {
             let entry = self.table.entry_mut(id);
             let of_peer = |path: &&mut Path| path.source == Source::Peer(peer);
             let path = entry.paths.iter_mut().find(of_peer);
-            match path.filter(|_| families.contains(&Family::of(&entry.prefix))) {
-                // A path that was stale already has not been refreshed in a whole session.
-                Some(path) if !path.stale => {
+            let family = Family::of(&entry.prefix);
+            match path.filter(|_| families.contains(&family)) {
+                Some(path) if !path.stale || twice.contains(&family) => {
                     path.stale = true;
                     self.adj_ins.note_stale(peer, id);
                 }
                 _ => self.remove_path_of(Source::Peer(peer), id),
             }
+        }
+    }
+
+    /// None of the peer's paths of the family is stale.
+    pub(crate) fn unmark_stale(&mut self, peer: PeerId, family: Family) {
+        for id in self.adj_ins.stale(peer) {
+            let entry = self.table.entry_mut(id);
+            if Family::of(&entry.prefix) != family {
+                continue;
+            }
+            let paths = entry.paths.iter_mut();
+            for path in paths.filter(|path| path.source == Source::Peer(peer)) {
+                path.stale = false;
+            }
+            self.adj_ins.note_received(peer, id);
         }
     }
 

@@ -218,11 +218,12 @@ impl Speaker {
         }
     }
 
-    /// Shuts every session down (Cease, Administrative Shutdown), or, with `keep_forwarding`, closes
-    /// them so that graceful-restart helpers keep our routes (no NOTIFICATION, RFC 4724 §4).
-    pub fn shut_down(&mut self, now: Time, keep_forwarding: bool) {
+    /// Shuts every session down (Cease, Administrative Shutdown), with `words` for the operators of the
+    /// other side (RFC 9003; none when empty), or, with `keep_forwarding`, closes them so that
+    /// graceful-restart helpers keep our routes (no NOTIFICATION, RFC 4724 §4, and so no words).
+    pub fn shut_down(&mut self, now: Time, keep_forwarding: bool, words: &str) {
         self.stopped = true;
-        let word = (!keep_forwarding).then_some((cease::ADMINISTRATIVE_SHUTDOWN, "shutting down"));
+        let word = (!keep_forwarding).then_some((cease::ADMINISTRATIVE_SHUTDOWN, words));
         for id in self.peers.ids() {
             self.stop_peer(now, id, word);
             self.settle(now, id);
@@ -403,7 +404,7 @@ impl Speaker {
         let is_due = |deadline: Option<Time>| deadline.is_some_and(|deadline| deadline <= now);
         let (deferral, stale, phase) = (
             is_due(peer.deferral_until),
-            is_due(peer.stale.as_ref().map(|stale| stale.until)),
+            is_due(peer.stale.iter().map(|kept| kept.until).min()),
             is_due(peer.phase.deadline()),
         );
         let connections: Vec<ConnectionId> = peer.connections.iter().map(|c| c.id).collect();
@@ -411,7 +412,7 @@ impl Speaker {
             self.end_deferral(id);
         }
         if stale {
-            self.drop_stale(id);
+            self.stale_due(now, id);
         }
         for connection in connections {
             while let Some(alive) = self.connection_mut(id, connection)

@@ -416,7 +416,8 @@ impl Driver {
     }
 
     async fn stop(mut self, keep_forwarding: bool) {
-        self.speaker.shut_down(self.shared.now(), keep_forwarding);
+        self.speaker
+            .shut_down(self.shared.now(), keep_forwarding, "the speaker stops");
         self.drain();
         for (_, attempt) in self.attempts.drain() {
             attempt.task.abort();

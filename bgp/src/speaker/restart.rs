@@ -9,13 +9,13 @@
 //! A peer that has restarted too is waited for all the same, against RFC 4724 §4.1: no Caracal holds its
 //! End-of-RIB back for others, so there is no deadlock to fear, and its paths are worth the wait.
 
-use std::time::Duration;
+use smallvec::SmallVec;
 
 use super::Speaker;
 use crate::connection::{Connection, End};
 use crate::event::{Event, PeerId};
-use crate::negotiated::GracefulRestart;
-use crate::peer::Stale;
+use crate::negotiated::Negotiated;
+use crate::stale::{Kept, Stage};
 use crate::time::Time;
 use crate::wire::Family;
 
@@ -35,31 +35,40 @@ impl Speaker {
         peer.counters.flaps += 1;
         peer.importer = None;
         peer.ended_families.clear();
-        peer.stale = None;
+        let before = std::mem::take(&mut peer.stale);
         let agreed = connection.negotiated();
-        let is_graceful =
-            agreed.is_some_and(|agreed| end.is_graceful(agreed.notifications_are_graceful()));
-        let families = agreed
-            .filter(|_| is_graceful)
-            .map(|agreed| agreed.kept_families())
-            .unwrap_or_default();
-        if families.is_empty() {
+        if let Some(agreed) =
+            agreed.filter(|agreed| end.is_graceful(agreed.notifications_are_graceful()))
+        {
+            let families = agreed.families().iter();
+            peer.stale = families
+                .filter_map(|&family| {
+                    let (restart_time, stale_time) = agreed.times_of_grace(family)?;
+                    let before = before.iter().find(|kept| kept.family == family);
+                    Kept::lost(now, family, restart_time, stale_time, before)
+                })
+                .collect();
+        }
+        let kept = peer.stale.clone();
+        for kept in before.iter().filter(|kept| kept.stage == Stage::Refreshing) {
+            // They were good until now: it was us whom the peer told once more.
+            self.rib.unmark_stale(id, kept.family);
+        }
+        if kept.is_empty() {
             self.rib.drop_paths(id);
         } else {
-            self.rib.mark_stale(id, &families);
-            let graceful = agreed.and_then(|agreed| agreed.graceful_restart.as_ref());
-            let time = graceful.map_or(Duration::ZERO, |graceful| graceful.time);
-            peer.stale = Some(Stale {
-                families,
-                until: now + time,
-            });
+            let families = |which: fn(&Kept) -> bool| -> Vec<Family> {
+                let kept = kept.iter().filter(|kept| which(kept));
+                kept.map(|kept| kept.family).collect()
+            };
+            let (all, twice) = (families(|_| true), families(Kept::is_long_lived));
+            self.rib.mark_stale(id, &all, &twice);
         }
-        let stale_kept = peer.stale.is_some();
         self.events.push_back(Event::Down {
             peer: id,
             at: now,
             reason: end.reason,
-            stale_kept,
+            stale_kept: !kept.is_empty(),
         });
     }
 
@@ -68,30 +77,24 @@ impl Speaker {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
-        let Some(mut stale) = peer.stale.take() else {
-            return;
-        };
-        let graceful = peer
-            .negotiated()
-            .and_then(|agreed| agreed.graceful_restart.clone());
-        let kept = |graceful: &GracefulRestart, family| graceful.forwarding_kept(family);
-        let (stay, go): (Vec<Family>, Vec<Family>) = stale
-            .families
-            .iter()
-            .partition(|&&family| graceful.as_ref().is_some_and(|g| kept(g, family)));
-        if !stay.is_empty() {
-            stale.families = stay;
-            stale.until = now + STALE_TIME_MAX;
-            peer.stale = Some(stale);
-        }
-        for family in go {
-            self.rib.sweep_stale(id, family);
+        let before = std::mem::take(&mut peer.stale);
+        let patience = peer.config.stale_path_time;
+        for kept in before {
+            let may_stay = |agreed: &Negotiated| agreed.forwarding_kept(kept.family);
+            let Some(peer) = self.peers.get_mut(&id) else {
+                return;
+            };
+            if peer.negotiated().is_some_and(may_stay) {
+                peer.stale.push(kept.returned(now, patience));
+            } else {
+                self.rib.sweep_stale(id, kept.family);
+            }
         }
     }
 
     /// The peer has sent all it has of the family (RFC 4724 §2).
     pub(super) fn end_of_rib(&mut self, id: PeerId, family: Family) {
-        self.sweep(id, &[family]);
+        self.sweep(id, family, |stage| matches!(stage, Stage::Returned { .. }));
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
@@ -105,10 +108,23 @@ impl Speaker {
         }
     }
 
-    /// The peer has not come back in time, or not said End-of-RIB.
-    pub(super) fn drop_stale(&mut self, id: PeerId) {
-        if let Some(stale) = self.peers.get(&id).and_then(|peer| peer.stale.clone()) {
-            self.sweep(id, &stale.families);
+    /// A time of stale paths is over: the peer has not come back, or not said everything.
+    pub(super) fn stale_due(&mut self, now: Time, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let (due, mut left): (SmallVec<[Kept; 2]>, SmallVec<[Kept; 2]>) =
+            peer.stale.drain(..).partition(|kept| kept.until <= now);
+        let mut swept = Vec::new();
+        for kept in due {
+            match kept.over(now) {
+                Some(next) => left.push(next),
+                None => swept.push(kept.family),
+            }
+        }
+        peer.stale = left;
+        for family in swept {
+            self.rib.sweep_stale(id, family);
         }
     }
 
@@ -121,21 +137,17 @@ impl Speaker {
         }
     }
 
-    fn sweep(&mut self, id: PeerId, families: &[Family]) {
+    /// Drops what is still stale of the family, if that is in such a stage; true when it was.
+    fn sweep(&mut self, id: PeerId, family: Family, stage: impl Fn(Stage) -> bool) -> bool {
         let Some(peer) = self.peers.get_mut(&id) else {
-            return;
+            return false;
         };
-        if let Some(stale) = &mut peer.stale {
-            stale.families.retain(|family| !families.contains(family));
-            if stale.families.is_empty() {
-                peer.stale = None;
-            }
-            for &family in families {
-                self.rib.sweep_stale(id, family);
-            }
+        let ends = |kept: &Kept| kept.family == family && stage(kept.stage);
+        let ended = peer.stale.iter().any(ends);
+        if ended {
+            peer.stale.retain(|kept| !ends(kept));
+            self.rib.sweep_stale(id, family);
         }
+        ended
     }
 }
-
-/// How long paths may stay stale after the peer is back (RFC 4724 §4.2, last paragraph: an upper bound).
-const STALE_TIME_MAX: Duration = Duration::from_secs(360);

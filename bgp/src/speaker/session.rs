@@ -174,7 +174,8 @@ impl Speaker {
         }
     }
 
-    /// Ends all that is between us and the peer: with a Cease, or without a word.
+    /// Ends all that is between us and the peer: with a Cease of this subcode and the reason in words, or
+    /// without a word.
     pub(super) fn stop_peer(&mut self, now: Time, id: PeerId, word: Option<(u8, &str)>) {
         self.give_up(id);
         let Some(peer) = self.peers.get_mut(&id) else {
@@ -184,7 +185,9 @@ impl Speaker {
         let connections: Vec<ConnectionId> = peer.connections.iter().map(|c| c.id).collect();
         for connection in connections {
             let (notification, reason) = match word {
-                Some((subcode, reason)) => (Some(self.farewell(id, connection, subcode)), reason),
+                Some((subcode, reason)) => {
+                    (Some(self.farewell(id, connection, subcode, reason)), reason)
+                }
                 None => (None, "closed for a restart"),
             };
             self.stop(now, id, connection, notification, reason);
@@ -208,12 +211,12 @@ impl Speaker {
         let word = (cease::OTHER_CONFIGURATION_CHANGE, "configuration changed");
         self.stop_peer(now, id, Some(word));
         // Its paths were judged and kept by rules that no longer hold.
-        self.drop_stale(id);
         self.rib.drop_paths(id);
-        if let Some(peer) = self.peers.get_mut(&id)
-            && !stopped
-        {
-            peer.phase = Phase::start(now, &peer.config);
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.stale.clear();
+            if !stopped {
+                peer.phase = Phase::start(now, &peer.config);
+            }
         }
     }
 
@@ -398,21 +401,31 @@ impl Speaker {
         );
     }
 
-    /// A Cease that is meant: where NOTIFICATIONs would be graceful, a Hard Reset (RFC 8538 §3.1).
-    fn farewell(&self, id: PeerId, connection: ConnectionId, subcode: u8) -> Notification {
+    /// A Cease that is meant: where NOTIFICATIONs would be graceful, a Hard Reset (RFC 8538 §3.1). The words go
+    /// where they may (RFC 9003 §2).
+    fn farewell(
+        &self,
+        id: PeerId,
+        connection: ConnectionId,
+        subcode: u8,
+        words: &str,
+    ) -> Notification {
+        let cease = match subcode {
+            cease::ADMINISTRATIVE_SHUTDOWN | cease::ADMINISTRATIVE_RESET if !words.is_empty() => {
+                Notification::cease_with_communication(subcode, words)
+            }
+            _ => Notification::new(error_code::CEASE, subcode, &[]),
+        };
         let connection = self
             .peers
             .get(&id)
             .and_then(|peer| peer.connection(connection));
         let agreed = connection.and_then(Connection::negotiated);
         if agreed.is_some_and(|agreed| agreed.notifications_are_graceful()) {
-            Notification::new(
-                error_code::CEASE,
-                cease::HARD_RESET,
-                &[error_code::CEASE, subcode],
-            )
+            let data = [&[cease.code, cease.subcode], cease.data.as_slice()].concat();
+            Notification::new(error_code::CEASE, cease::HARD_RESET, &data)
         } else {
-            Notification::new(error_code::CEASE, subcode, &[])
+            cease
         }
     }
 }
@@ -478,6 +491,7 @@ fn keeps_session(old: &PeerConfig, new: &PeerConfig) -> bool {
     let as_new = PeerConfig {
         name: new.name.clone(),
         connect_retry: new.connect_retry,
+        stale_path_time: new.stale_path_time,
         next_hop: new.next_hop,
         next_hop_self_v4: new.next_hop_self_v4,
         next_hop_self_v6: new.next_hop_self_v6,

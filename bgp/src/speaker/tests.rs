@@ -2,6 +2,8 @@
 
 use crate::testing::*;
 
+mod grace;
 mod hostile;
+mod played;
 mod restart;
 mod session;

@@ -119,10 +119,14 @@ impl fmt::Display for Notification {
         }
         // Not Display of the cause: it may again hold one, as deep as a message is long.
         if let Some(cause) = self.hard_reset_cause() {
-            return match error_subcode_name(cause.code, cause.subcode) {
-                Some(name) => write!(f, " ({name})"),
-                None => write!(f, " (code {}, subcode {})", cause.code, cause.subcode),
-            };
+            match error_subcode_name(cause.code, cause.subcode) {
+                Some(name) => write!(f, " ({name}")?,
+                None => write!(f, " (code {}, subcode {}", cause.code, cause.subcode)?,
+            }
+            if let Some(text) = cause.communication() {
+                write!(f, " {text:?}")?;
+            }
+            return f.write_str(")");
         }
         if !self.data.is_empty() {
             write!(f, ", data {}", Hex(&self.data))?;

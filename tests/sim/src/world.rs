@@ -318,7 +318,7 @@ impl World {
                 keep_forwarding,
             } => {
                 if let Some(alive) = &mut self.nodes[speaker].speaker {
-                    alive.shut_down(now, keep_forwarding);
+                    alive.shut_down(now, keep_forwarding, "");
                 }
                 self.nodes[speaker].clogged_until = Time::ZERO;
                 self.drain(speaker);

@@ -180,7 +180,7 @@ fn a_shutdown_is_meant_unless_forwarding_is_kept() {
     for keep_forwarding in [true, false] {
         let mut net = pair();
         let now = net.now;
-        net.nodes[1].speaker.shut_down(now, keep_forwarding);
+        net.nodes[1].speaker.shut_down(now, keep_forwarding, "");
         net.settle();
         assert_eq!(net.has(0, BLOCK), keep_forwarding);
         assert_eq!(net.view(1, 0).state, "Idle");
