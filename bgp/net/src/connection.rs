@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use caracal_bgp::ConnectionId;
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
 use crate::driver::Input;
+use crate::places::Place;
 use crate::socket::in_words;
 
 /// The driver's end of a connection. Dropping it closes the connection after what it has in its hands.
@@ -35,6 +36,7 @@ impl Link {
         connection: ConnectionId,
         stream: TcpStream,
         remote: IpAddr,
+        place: Option<Place>,
         inputs: mpsc::Sender<Input>,
     ) -> (Link, impl Future<Output = ()> + Send + 'static) {
         // One buffer that is being written is out of the channel; beside it there may be the last words.
@@ -49,7 +51,11 @@ impl Link {
             more: false,
             _closing: closing,
         };
-        (link, run(connection, stream, inputs, buffers, closed))
+        let running = async move {
+            run(connection, stream, inputs, buffers, closed).await;
+            drop(place);
+        };
+        (link, running)
     }
 
     /// Hands a buffer over; it comes back as [`Input::Written`].
@@ -96,17 +102,26 @@ async fn read(
     stream: &TcpStream,
     inputs: &mpsc::Sender<Input>,
 ) -> String {
+    let turns = Arc::new(Semaphore::new(READS_MAX));
     loop {
         if let Err(error) = stream.readable().await {
             return in_words(&error);
         }
+        // Comes back when the driver is done with what was read: others' keepalives wait behind that only.
+        let Ok(turn) = turns.clone().acquire_owned().await else {
+            return "the speaker has stopped".to_owned();
+        };
         let Ok(place) = inputs.reserve().await else {
             return "the speaker has stopped".to_owned();
         };
         // Framing and decoding on this core would happen here, on the scratch space, without a copy.
         match try_read(stream) {
             Ok(None) => return "closed by the peer".to_owned(),
-            Ok(Some(bytes)) => place.send(Input::Bytes { connection, bytes }),
+            Ok(Some(bytes)) => place.send(Input::Bytes {
+                connection,
+                bytes,
+                turn,
+            }),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return in_words(&error),
         }
@@ -186,6 +201,8 @@ fn try_read(stream: &TcpStream) -> io::Result<Option<Box<[u8]>>> {
 }
 
 const READ_OCTETS_MAX: usize = 64 * 1024;
+/// One that the driver works on, and the next.
+const READS_MAX: usize = 2;
 /// How long a connection that is being closed may take to get its last buffers out.
 const LINGER_MAX: Duration = Duration::from_secs(2);
 const FAREWELL: Duration = Duration::from_millis(500);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use caracal_bgp::{Action, ConnectionId, Event, Speaker, Time};
 use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -19,6 +19,7 @@ use crate::connection::Link;
 use crate::journal::Journal;
 use crate::listener;
 use crate::options::{OptionsError, OptionsTable, SessionOptions};
+use crate::places::{PLACES_MAX, Place};
 use crate::shell::{Admission, COMMANDS_MAX, Shared};
 use crate::socket;
 
@@ -48,6 +49,8 @@ pub(crate) enum Input {
     Bytes {
         connection: ConnectionId,
         bytes: Box<[u8]>,
+        /// Dropped when they are handled: the connection may read on.
+        turn: OwnedSemaphorePermit,
     },
     /// A buffer is written; the connection can take another.
     Written {
@@ -186,16 +189,20 @@ impl Driver {
     /// Some inputs, then everything that follows from them. `Some`: stop.
     fn turn(&mut self, occasion: Occasion) -> Option<bool> {
         let mut stop = None;
+        let mut octets = 0;
         match occasion {
-            Occasion::Input(input) => self.handle_input(input),
+            Occasion::Input(input) => octets += self.handle_input(input),
             Occasion::Command(command) => stop = self.handle_command(command),
             Occasion::Time => {}
         }
         for _ in 0..INPUTS_MAX {
+            if octets >= READ_OCTETS_MAX {
+                break;
+            }
             let Ok(input) = self.inputs.try_recv() else {
                 break;
             };
-            self.handle_input(input);
+            octets += self.handle_input(input);
         }
         for _ in 0..COMMANDS_MAX {
             if stop.is_some() {
@@ -234,8 +241,10 @@ impl Driver {
         }
     }
 
-    fn handle_input(&mut self, input: Input) {
+    /// How many octets it brought.
+    fn handle_input(&mut self, input: Input) -> usize {
         let now = self.shared.now();
+        let mut octets = 0;
         match input {
             Input::Incoming {
                 stream,
@@ -251,11 +260,12 @@ impl Driver {
                 if let Some(attempt) = self.attempts.remove(&connection) {
                     // It may have begun with options that are changed by now.
                     attempt.task.abort();
+                    let place = self.shared.places.take_own(attempt.remote);
                     let remote = attempt.remote.ip();
                     let options = self.options.of(remote);
                     match options.map_or(Ok(()), |options| options.apply(&stream, remote)) {
                         Ok(()) => {
-                            self.open(connection, stream, remote);
+                            self.open(connection, stream, remote, place);
                             self.speaker.handle_connected(now, connection, local);
                         }
                         Err(error) => {
@@ -270,10 +280,16 @@ impl Driver {
                     self.speaker.handle_connect_failed(now, connection, &reason);
                 }
             }
-            Input::Bytes { connection, bytes } => {
+            Input::Bytes {
+                connection,
+                bytes,
+                turn,
+            } => {
                 if self.links.contains_key(&connection) {
                     self.speaker.handle_bytes(now, connection, &bytes);
                 }
+                octets = bytes.len();
+                drop(turn);
             }
             Input::Written { connection, buffer } => {
                 self.keep(buffer);
@@ -292,6 +308,7 @@ impl Driver {
         }
         // At once, so that bytes for a connection that the speaker has given up are not handed to it.
         self.perform();
+        octets
     }
 
     fn handle_incoming(
@@ -301,41 +318,61 @@ impl Driver {
         local: SocketAddr,
         remote: SocketAddr,
     ) {
+        let place = self.shared.places.take(remote);
+        if place.is_none() {
+            let reason = format!("{remote}: has {PLACES_MAX} connections already");
+            self.refuse(stream, remote, &reason);
+            return;
+        }
         if let Some(admission) = &mut self.admission {
             admission(&mut self.speaker, now, remote.ip());
         }
         // Before the speaker, which might give up another connection for this one.
-        let unfit = self.options.of(remote.ip()).and_then(|options| {
-            let reason = options.admit(&stream, remote.ip()).err()?;
-            let _ = self.events.send(Event::ConnectionFailed {
-                peer: None,
-                remote: remote.ip(),
-                reason: reason.clone(),
-            });
-            Some(reason)
-        });
-        let taken = match unfit {
-            None => self.speaker.handle_incoming(now, local, remote),
-            Some(reason) => Err(reason),
+        let options = self.options.of(remote.ip());
+        let fit = options.map_or(Ok(()), |options| options.admit(&stream, remote.ip()));
+        let taken = match fit {
+            Ok(()) => self.speaker.handle_incoming(now, local, remote),
+            Err(reason) => {
+                self.tell(Event::ConnectionFailed {
+                    peer: None,
+                    remote: remote.ip(),
+                    reason: reason.clone(),
+                });
+                Err(reason)
+            }
         };
         match taken {
             Ok(connection) => {
+                // A connection that is gone already says so when it is read.
+                let _ = socket::prepare(&stream);
                 if self.options.of(remote.ip()).is_none() {
                     // It has the listener's TTL and, after a removal, perhaps its key.
                     let _ = SessionOptions::default().apply(&stream, remote.ip());
                 }
-                self.open(connection, stream, remote.ip());
+                self.open(connection, stream, remote.ip(), place);
             }
-            Err(reason) => {
-                self.shared.refused.fetch_add(1, Ordering::Relaxed);
-                drop(stream);
-                self.journal.refused(remote, &reason);
-            }
+            Err(reason) => self.refuse(stream, remote, &reason),
         }
     }
 
-    fn open(&mut self, connection: ConnectionId, stream: TcpStream, remote: IpAddr) {
-        let (link, task) = Link::new(connection, stream, remote, self.inputs_out.clone());
+    /// By a reset: a farewell would leave the connection with the kernel for a minute, and there may be
+    /// thousands a second.
+    fn refuse(&mut self, stream: TcpStream, remote: SocketAddr, reason: &str) {
+        self.shared.refused.fetch_add(1, Ordering::Relaxed);
+        let _ = stream.set_zero_linger();
+        drop(stream);
+        self.journal.refused(remote, reason);
+    }
+
+    fn open(
+        &mut self,
+        connection: ConnectionId,
+        stream: TcpStream,
+        remote: IpAddr,
+        place: Option<Place>,
+    ) {
+        let inputs = self.inputs_out.clone();
+        let (link, task) = Link::new(connection, stream, remote, place, inputs);
         self.links.insert(connection, link);
         self.tasks.spawn(task);
     }
@@ -359,11 +396,17 @@ impl Driver {
         }
         while let Some(event) = self.speaker.poll_event() {
             self.journal.record(&self.speaker, &event);
-            // It fails when nobody listens, which is fine.
-            let _ = self.events.send(event);
+            self.tell(event);
         }
         if self.speaker.has_route_changes() {
             self.changes.send_modify(|count| *count += 1);
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        if self.journal.is_worth_telling(&event) {
+            // It fails when nobody listens, which is fine.
+            let _ = self.events.send(event);
         }
     }
 
@@ -456,6 +499,8 @@ const ALL_HANDLES_GONE: Command = Command::Stop {
 
 /// Places in the input channel, each for up to 64 KiB; also the share of inputs in a turn.
 const INPUTS_MAX: usize = 64;
+/// And so many octets: timers and transmissions wait no longer than it takes to decode them.
+const READ_OCTETS_MAX: usize = 256 * 1024;
 const TRANSMISSIONS_MAX: usize = 64;
 const WRITE_OCTETS_MAX: usize = 64 * 1024;
 const LAST_OCTETS_MAX: usize = 1024 * 1024;

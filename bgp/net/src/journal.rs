@@ -13,6 +13,7 @@ pub(crate) struct Journal {
     /// The newest complaint about a peer: a peer that is away fails in the same way every few seconds.
     complaints: HashMap<PeerId, String>,
     refusals: Refusals,
+    strangers: Strangers,
 }
 
 impl Journal {
@@ -73,6 +74,14 @@ impl Journal {
         }
     }
 
+    /// False for what would only bury the rest: a stranger after many others.
+    pub(crate) fn is_worth_telling(&mut self, event: &Event) -> bool {
+        match event {
+            Event::ConnectionFailed { peer: None, .. } => self.strangers.admit(Instant::now()),
+            _ => true,
+        }
+    }
+
     fn is_news(&mut self, peer: PeerId, complaint: &str) -> bool {
         if self
             .complaints
@@ -115,7 +124,30 @@ impl Refusals {
     }
 }
 
+/// At most [`STRANGERS_MAX`] each [`QUIET`].
+#[derive(Debug, Default)]
+struct Strangers {
+    since: Option<Instant>,
+    told: usize,
+}
+
+impl Strangers {
+    fn admit(&mut self, now: Instant) -> bool {
+        if self
+            .since
+            .is_none_or(|since| now.saturating_duration_since(since) >= QUIET)
+        {
+            self.since = Some(now);
+            self.told = 0;
+        }
+        self.told += 1;
+        self.told <= STRANGERS_MAX
+    }
+}
+
 const QUIET: Duration = Duration::from_secs(10);
+/// A small part of what the channel of events holds.
+const STRANGERS_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -131,6 +163,15 @@ mod tests {
         }
         assert_eq!(refusals.admit(start + QUIET), Some(1000));
         assert_eq!(refusals.admit(start + QUIET * 2), Some(0));
+    }
+
+    #[test]
+    fn of_many_strangers_some_are_told() {
+        let mut strangers = Strangers::default();
+        let start = Instant::now();
+        let told = (0..10_000).filter(|_| strangers.admit(start)).count();
+        assert_eq!(told, STRANGERS_MAX);
+        assert!(strangers.admit(start + QUIET));
     }
 
     #[test]

@@ -16,13 +16,18 @@
 //! delay the keepalives of the others.
 //!
 //! **Reading.** A connection takes a place in the input channel *before* it reads, so what the driver cannot
-//! take stays in the kernel and TCP slows the sender down. Places are given in the order asked for.
+//! take stays in the kernel and TCP slows the sender down. Places are given in the order asked for, and nobody has
+//! more than two, so that a keepalive waits for at most two reads of each other peer.
 //!
 //! **Writing.** A connection has at most one buffer of about 64 KiB in its hands. The driver asks the speaker
 //! for the next one when that is written; a peer that does not read costs one buffer and holds nobody, and
 //! what was superseded meanwhile is never encoded for it.
 //!
-//! **Threads.** Connections are tasks of their own, so on a multi-threaded runtime system calls and copies
+//! **Hostile peers.** Who is no peer is refused by a reset, which leaves no state with us or in the kernel; what is
+//! told of them is limited. An address has a few connections at most, those included that are being closed.
+//! Without descriptors, accepting pauses and sessions go on.
+//!
+//! **Threads. Connections are tasks of their own, so on a multi-threaded runtime system calls and copies
 //! already use all cores. Framing and decoding have their place in `connection::read` (between the read and
 //! the hand-over), where they will leave the driver when the core can be handed decoded messages.
 //!
@@ -35,6 +40,7 @@ mod driver;
 mod journal;
 mod listener;
 mod options;
+mod places;
 mod shell;
 mod socket;
 mod sockopt;

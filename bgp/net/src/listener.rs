@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::driver::Input;
 use crate::options::{OptionsError, OptionsTable};
@@ -48,9 +48,10 @@ pub(crate) async fn accept(
     loop {
         match listener.accept().await {
             Ok((stream, remote)) => {
-                patience = Patience::default();
-                let local = socket::prepare(&stream).and_then(|()| stream.local_addr());
-                match local {
+                if patience.is_over() {
+                    info!(%address, "accepting connections again");
+                }
+                match stream.local_addr() {
                     Ok(local) => {
                         // While the driver has no time, the others wait in the kernel's queue.
                         if inputs
@@ -69,10 +70,12 @@ pub(crate) async fn accept(
                 }
             }
             Err(error) => {
-                if patience.is_fresh() && !is_about_one_connection(&error) {
-                    warn!(%address, %error, "cannot accept connections for now");
-                }
+                let is_new = patience.is_fresh();
                 if let Some(pause) = patience.after(&error) {
+                    if is_new {
+                        let error = socket::in_words(&error);
+                        warn!(%address, %error, "cannot accept connections for now");
+                    }
                     tokio::time::sleep(pause).await;
                 }
             }
@@ -80,10 +83,12 @@ pub(crate) async fn accept(
     }
 }
 
-/// How long to wait after errors in a row.
+/// How long to wait after errors. Without descriptors, each one that comes free lets one connection in, so that
+/// the trouble is over only when many were accepted without an error between.
 #[derive(Debug, Default)]
 struct Patience {
     pause: Duration,
+    accepted: u32,
 }
 
 impl Patience {
@@ -91,11 +96,25 @@ impl Patience {
         self.pause.is_zero()
     }
 
+    /// After a connection that was accepted: true when that ends the trouble.
+    fn is_over(&mut self) -> bool {
+        if self.is_fresh() {
+            return false;
+        }
+        self.accepted += 1;
+        if self.accepted < ACCEPTED_MIN {
+            return false;
+        }
+        *self = Patience::default();
+        true
+    }
+
     /// Out of files or memory the kernel would answer at once, again and again.
     fn after(&mut self, error: &io::Error) -> Option<Duration> {
         if is_about_one_connection(error) {
             return None;
         }
+        self.accepted = 0;
         self.pause = (self.pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
         Some(self.pause)
     }
@@ -113,6 +132,8 @@ fn is_about_one_connection(error: &io::Error) -> bool {
     )
 }
 
+/// In a row, until a shortage is over.
+const ACCEPTED_MIN: u32 = 16;
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
@@ -131,6 +152,21 @@ mod tests {
         assert_eq!(pauses[0], PAUSE_MIN);
         assert!(pauses.is_sorted());
         assert_eq!(pauses[7], PAUSE_MAX);
+    }
+
+    #[test]
+    fn a_shortage_is_named_once_although_a_connection_comes_in_now_and_then() {
+        let out_of_files = io::Error::from_raw_os_error(24);
+        let mut patience = Patience::default();
+        let mut named = 0;
+        for _ in 0..100 {
+            named += usize::from(patience.is_fresh());
+            assert!(patience.after(&out_of_files).is_some());
+            assert!(!patience.is_over());
+        }
+        assert_eq!(named, 1);
+        assert_eq!((0..100).filter(|_| patience.is_over()).count(), 1);
+        assert!(patience.is_fresh());
     }
 
     #[test]

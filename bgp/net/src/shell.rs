@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::driver::{Command, Driver};
 use crate::listener::{self, NetError};
 use crate::options::{OptionsError, OptionsTable, SessionOptions};
+use crate::places::Places;
 
 /// A running speaker. Clones are the same speaker; when the last one is dropped, it closes its sessions as
 /// `stop(true)` does.
@@ -37,6 +38,7 @@ pub struct Stopped;
 pub(crate) struct Shared {
     pub(crate) epoch: Instant,
     pub(crate) refused: AtomicU64,
+    pub(crate) places: Places,
     listening: Vec<SocketAddr>,
 }
 
@@ -83,6 +85,7 @@ impl Shell {
         let shared = Arc::new(Shared {
             epoch: Instant::now(),
             refused: AtomicU64::new(0),
+            places: Places::default(),
             listening: listeners.iter().map(|(_, address)| *address).collect(),
         });
         let (commands, commands_in) = mpsc::channel(COMMANDS_MAX);
@@ -155,7 +158,8 @@ impl Shell {
         self.changes.clone()
     }
 
-    /// Events from now on. Who reads too slowly gets `Lagged` and should look at the peers as they are.
+    /// Events from now on. Who reads too slowly gets `Lagged` and should look at the peers as they are. Of failed
+    /// connections from addresses that are no peers only some are told, so that they do not bury the rest.
     pub fn subscribe(&self) -> broadcast::Receiver<Event> {
         match self.events.upgrade() {
             Some(events) => events.subscribe(),
@@ -174,7 +178,12 @@ impl Shell {
         &self.shared.listening
     }
 
-    /// Connections refused so far: from unknown addresses, or not wanted now.
+    /// TCP connections with peers, those included that are being opened by the other side or closed.
+    pub fn connections(&self) -> usize {
+        self.shared.places.count()
+    }
+
+    /// Connections refused so far: from unknown addresses, not wanted now, or too many from one address.
     pub fn refused_connections(&self) -> u64 {
         self.shared.refused.load(Ordering::Relaxed)
     }

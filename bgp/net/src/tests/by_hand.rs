@@ -1,5 +1,6 @@
 //! A peer that the test plays itself, message by message.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use caracal_bgp::wire::{Capability, Codec, Family, Message, Open};
@@ -27,14 +28,48 @@ pub(super) async fn tcp_with(
     to: SocketAddr,
     prepare: impl FnOnce(&TcpSocket),
 ) -> TcpStream {
+    knock(last, to, prepare).await.unwrap()
+}
+
+/// An attempt at the same.
+pub(super) async fn knock(
+    last: u8,
+    to: SocketAddr,
+    prepare: impl FnOnce(&TcpSocket),
+) -> io::Result<TcpStream> {
     let socket = TcpSocket::new_v4().unwrap();
     prepare(&socket);
     socket.set_recv_buffer_size(4096).unwrap();
     socket.bind(SocketAddr::new(loopback(last), 0)).unwrap();
-    timeout(DEADLINE, socket.connect(to))
-        .await
-        .unwrap()
-        .unwrap()
+    timeout(DEADLINE, socket.connect(to)).await.unwrap()
+}
+
+/// It was closed without a word: end of file, or a reset, which may come before `connect` returns.
+pub(super) async fn assert_refused(connected: io::Result<TcpStream>) {
+    if let Ok(mut stream) = connected {
+        let read = timeout(DEADLINE, stream.read(&mut [0; 64])).await.unwrap();
+        assert_eq!(read.unwrap_or(0), 0);
+    }
+}
+
+/// The OPEN of 127.0.0.`last`, as octets.
+pub(super) fn open_message(last: u8) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Codec::initial().encode(&Message::Open(open(last)), &mut bytes);
+    bytes
+}
+
+fn open(last: u8) -> Open {
+    Open {
+        asn: ASN,
+        hold_time_seconds: 90,
+        router_id: Ipv4Addr::new(10, 0, 0, last),
+        capabilities: vec![
+            Capability::Multiprotocol(Family::Ipv4Unicast),
+            Capability::FourOctetAs(ASN),
+            Capability::RouteRefresh,
+        ],
+    }
 }
 
 impl ByHand {
@@ -60,22 +95,27 @@ impl ByHand {
     /// OPEN and KEEPALIVE in both directions.
     pub(super) async fn establish(mut self) -> ByHand {
         let families = vec![Family::Ipv4Unicast];
-        let open = Open {
-            asn: ASN,
-            hold_time_seconds: 90,
-            router_id: Ipv4Addr::new(10, 0, 0, self.last),
-            capabilities: vec![
-                Capability::Multiprotocol(Family::Ipv4Unicast),
-                Capability::FourOctetAs(ASN),
-            ],
-        };
-        self.send(&Message::Open(open)).await;
+        self.send(&Message::Open(open(self.last))).await;
         assert!(matches!(self.read().await, Some(Message::Open(_))));
         self.codec.four_octet_as = true;
         self.codec.families = families;
         self.send(&Message::Keepalive).await;
         assert_eq!(self.read().await, Some(Message::Keepalive));
         self
+    }
+
+    /// These messages as octets.
+    pub(super) fn encoded(&self, messages: &[Message]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for message in messages {
+            self.codec.encode(message, &mut bytes);
+        }
+        bytes
+    }
+
+    /// Its connection, to do as one likes.
+    pub(super) fn into_stream(self) -> TcpStream {
+        self.stream
     }
 
     pub(super) async fn send(&mut self, message: &Message) {

@@ -298,19 +298,19 @@ async fn who_connects_from_too_far_is_refused_with_its_ttl() {
     let mut events = shell.subscribe();
     let with_ttl = |ttl| {
         let prepare = move |socket: &TcpSocket| sockopt::set_ttl(socket, false, Some(ttl)).unwrap();
-        by_hand::tcp_with(134, shell.listening()[0], prepare)
+        by_hand::knock(134, shell.listening()[0], prepare)
     };
     for ttl in [64, 253] {
-        let mut far = with_ttl(ttl).await;
-        let read = timeout(DEADLINE, far.read(&mut [0; 64])).await.unwrap();
-        assert_eq!(read.unwrap_or(0), 0);
+        by_hand::assert_refused(with_ttl(ttl).await).await;
         let wanted = format!(
             "peer 127.0.0.134: TTL {ttl} is below 254, which TTL security asks for (RFC 5082)"
         );
         assert_eq!(until_failed(&mut events).await, wanted);
     }
     assert_eq!(shell.refused_connections(), 2);
-    let _near = ByHand::over(with_ttl(254).await, 134).establish().await;
+    let _near = ByHand::over(with_ttl(254).await.unwrap(), 134)
+        .establish()
+        .await;
     until_established(&shell, 134).await;
 }
 
@@ -381,14 +381,16 @@ async fn over_ipv6_both_work_as_well() {
         sockopt::set_key(&socket, loopback6.into(), b"hush").unwrap();
         sockopt::set_ttl(&socket, true, Some(ttl)).unwrap();
         let connected = timeout(DEADLINE, socket.connect(own.listening()[0])).await;
-        connected.unwrap().unwrap()
+        connected.unwrap()
     };
     let _far = connect(64).await;
     assert_eq!(
         until_failed(&mut events).await,
         "peer ::1: TTL 64 is below 255, which TTL security asks for (RFC 5082)"
     );
-    let _near = ByHand::over(connect(255).await, 142).establish().await;
+    let _near = ByHand::over(connect(255).await.unwrap(), 142)
+        .establish()
+        .await;
     until(&own, "Established", move |speaker, now| {
         is_established(speaker, now, loopback6)
     })
