@@ -7,7 +7,7 @@
 //! [`Connection::step`] is the machine. What it wants to send is queued in `transmit`; what the peer must
 //! act on is its [`Outcome`].
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::collision::Initiator;
@@ -87,12 +87,16 @@ pub(crate) struct Connection {
     pub(crate) initiator: Initiator,
     /// Our end.
     pub(crate) local: SocketAddr,
+    /// The other end, for monitors.
+    pub(crate) remote: SocketAddr,
     /// Encoded, and not yet taken by the driver.
     pub(crate) transmit: Vec<u8>,
     /// The driver has been told that there is something to send.
     pub(crate) announced_ready: bool,
     pub(crate) established_at: Option<Time>,
     pub(crate) traffic: Traffic,
+    /// The peer's OPEN, a whole message, for monitors.
+    pub(crate) received_open: Box<[u8]>,
     state: State,
     offer: Offer,
     negotiated: Option<Negotiated>,
@@ -127,6 +131,8 @@ impl Connection {
             id,
             initiator,
             local,
+            remote: UNKNOWN,
+            received_open: Box::default(),
             transmit: Vec::new(),
             announced_ready: false,
             established_at: None,
@@ -167,9 +173,10 @@ impl Connection {
             .received
             .get(*taken..)
             .filter(|_| self.state != State::Closed)?;
+        let mut message: &[u8] = &[];
         let decoded = match self.codec.frame(bytes) {
             Ok(Some(octets)) => {
-                let message = bytes.get(..octets)?;
+                message = bytes.get(..octets)?;
                 *taken += octets;
                 self.codec.decode(message)
             }
@@ -178,7 +185,12 @@ impl Connection {
         };
         self.traffic.messages_received += 1;
         let input = match decoded {
-            Ok(Message::Open(open)) => Input::Open(open),
+            Ok(Message::Open(open)) => {
+                if self.state == State::OpenSent {
+                    self.received_open = message.into();
+                }
+                Input::Open(open)
+            }
             Ok(Message::Keepalive) => Input::Keepalive,
             Ok(Message::Update(update)) => {
                 self.traffic.updates_received += 1;
@@ -189,6 +201,20 @@ impl Connection {
             Err(notification) => Input::Malformed(notification),
         };
         Some(self.step(now, input))
+    }
+
+    /// The message that `poll` takes next, if the session is up.
+    pub(crate) fn peek(&self, taken: usize) -> Option<&[u8]> {
+        let established = self.state == State::Established;
+        let bytes = self.received.get(taken..).filter(|_| established)?;
+        bytes.get(..self.codec.frame(bytes).ok()??)
+    }
+
+    /// Our OPEN, a whole message.
+    pub(crate) fn sent_open(&self) -> Box<[u8]> {
+        let mut octets = Vec::new();
+        Codec::initial().encode(&Message::Open(self.offer.open()), &mut octets);
+        octets.into()
     }
 
     /// Forgets what `poll` has taken.
@@ -379,6 +405,7 @@ impl End {
     }
 }
 
+const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 /// RFC 4271 §8.2.2: a large value, four minutes.
 const OPEN_SENT_HOLD_TIME: Duration = Duration::from_secs(4 * 60);
 

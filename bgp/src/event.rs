@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::time::Time;
 
 /// A peer, for as long as it is configured. Never reused.
@@ -9,7 +11,7 @@ use crate::time::Time;
 pub struct PeerId(pub u32);
 
 /// One TCP connection. Never reused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ConnectionId(pub u64);
 
 /// What the driver shall do.

@@ -14,6 +14,7 @@
 //!  time: handle_timeout, poll_timeout       │ poll_route_change
 //!  local prefixes: originate, withdraw      ▼
 //!                                          FIB
+//!  for monitors: poll_tap (`tap`); for replays: poll_record (`record`)
 //! ```
 //!
 //! [`Speaker`] is the type to start from. Its methods are of four kinds: `handle_*` for what network and clock
@@ -54,10 +55,12 @@ mod negotiated;
 mod peer;
 mod peers;
 mod policy;
+pub mod record;
 mod rib;
 mod rng;
 pub mod speaker;
 mod stale;
+pub mod tap;
 pub mod time;
 mod timers;
 pub mod view;

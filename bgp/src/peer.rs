@@ -268,12 +268,13 @@ impl Peer {
     }
 
     /// To be called after everything that may have changed the state.
-    pub(crate) fn note_state(&mut self, now: Time) {
+    /// What it was before, if it is another now.
+    pub(crate) fn note_state(&mut self, now: Time) -> Option<PeerState> {
         let state = self.state();
-        if state != self.state {
-            self.state = state;
+        (state != self.state).then(|| {
             self.state_since = now;
-        }
+            std::mem::replace(&mut self.state, state)
+        })
     }
 
     pub(crate) fn state_since(&self) -> Time {

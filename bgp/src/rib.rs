@@ -26,6 +26,7 @@ mod pen;
 mod show;
 mod table;
 mod walk;
+mod watch;
 
 use std::collections::VecDeque;
 
@@ -35,7 +36,7 @@ use smallvec::SmallVec;
 pub(crate) use adj_in::{AdjIn, AdjIns, PeerFacts, SessionKind};
 use adj_out::{AdjOuts, Inputs};
 use ids::PrefixId;
-pub(crate) use intern::Interned;
+pub use intern::Interned;
 use intern::Interner;
 pub(crate) use pen::Sent;
 pub(crate) use table::Source;
@@ -45,6 +46,7 @@ use crate::decision;
 use crate::disseminate::Terms;
 use crate::event::PeerId;
 use crate::import::Verdict;
+use crate::tap::Watch;
 use crate::wire::{Attributes, Family};
 
 /// All RIBs of a speaker.
@@ -57,6 +59,8 @@ pub(crate) struct Rib {
     /// Prefixes whose choice has changed since the driver was told.
     changes: VecDeque<PrefixId>,
     multipath_max: usize,
+    /// What monitors have not yet been told.
+    watch: Option<Box<Watch>>,
 }
 
 impl Rib {
@@ -68,6 +72,7 @@ impl Rib {
             adj_outs: AdjOuts::new(),
             changes: VecDeque::new(),
             multipath_max,
+            watch: None,
         }
     }
 
@@ -116,6 +121,7 @@ impl Rib {
         if let Source::Peer(peer) = source {
             self.adj_ins
                 .note_verdict(peer, replaced.map(|path| path.verdict), Some(verdict));
+            self.note_path(peer, prefix);
         }
         self.reselect(id, &before);
     }
@@ -178,6 +184,7 @@ impl Rib {
             let old = std::mem::replace(&mut path.verdict, verdict);
             if old != verdict {
                 self.adj_ins.note_verdict(peer, Some(old), Some(verdict));
+                self.note_path(peer, prefix);
                 self.reselect(id, &before);
             }
         }
@@ -306,6 +313,8 @@ impl Rib {
         if let Source::Peer(peer) = source {
             self.adj_ins.note_removed(peer, id);
             self.adj_ins.note_verdict(peer, Some(path.verdict), None);
+            let prefix = self.table.entry(id).prefix;
+            self.note_path(peer, prefix);
         }
         self.reselect(id, &before);
         self.release(id);
@@ -322,6 +331,9 @@ impl Rib {
             return;
         }
         let entry = self.table.entry_mut(id);
+        if let Some(watch) = &mut self.watch {
+            watch.note_choice(entry.prefix);
+        }
         if !entry.change_queued {
             entry.change_queued = true;
             self.changes.push_back(id);
@@ -332,6 +344,12 @@ impl Rib {
             interner: &mut self.interner,
         };
         self.adj_outs.update(id, &mut inputs);
+    }
+
+    fn note_path(&mut self, peer: PeerId, prefix: IpNet) {
+        if let Some(watch) = &mut self.watch {
+            watch.note_path(peer, prefix, 0);
+        }
     }
 
     fn chosen(&self, id: PrefixId) -> Chosen {

@@ -25,8 +25,10 @@ use crate::event::{Action, ConnectionId, Event, PeerId};
 use crate::import::Verdict;
 use crate::peer::{Peer, Phase};
 use crate::peers::Peers;
+use crate::record::{Octets, Step, Tape, digest};
 use crate::rib::{Rib, Source};
 use crate::rng::Rng;
+use crate::tap::Tap;
 use crate::time::Time;
 use crate::timers::Timers;
 use crate::view::{PeerView, RouteView};
@@ -36,25 +38,29 @@ use crate::wire::iana::cease;
 /// A BGP speaker (RFC 4271).
 #[derive(Debug)]
 pub struct Speaker {
-    config: SpeakerConfig,
-    peers: Peers,
-    by_address: BTreeMap<IpAddr, PeerId>,
+    pub(crate) config: SpeakerConfig,
+    pub(crate) peers: Peers,
+    pub(crate) by_address: BTreeMap<IpAddr, PeerId>,
     /// All that the driver may report on: connections, and those that it shall make.
     connections: HashMap<ConnectionId, PeerId, FixedState>,
     /// Last words of connections that are closed.
     last_words: BTreeMap<ConnectionId, Vec<u8>>,
-    rib: Rib,
+    pub(crate) rib: Rib,
     timers: Timers,
     rng: Rng,
     connections_made: u64,
     /// Our local paths are all there: End-of-RIB may go out.
     may_end_rib: bool,
-    stopped: bool,
+    pub(crate) stopped: bool,
     actions: VecDeque<Action>,
     ready: VecDeque<ConnectionId>,
     events: VecDeque<Event>,
     /// Peers that are gone, while there are events about them.
     removed: Vec<(PeerId, String, IpAddr)>,
+    /// For monitors, when there are any.
+    pub(crate) tap: Option<Box<Tap>>,
+    /// What is done here, when it is recorded.
+    pub(crate) tape: Option<Box<Tape>>,
 }
 
 impl Speaker {
@@ -76,11 +82,16 @@ impl Speaker {
             ready: VecDeque::new(),
             events: VecDeque::new(),
             removed: Vec::new(),
+            tap: None,
+            tape: None,
         }
     }
 
     /// Adds the peer, or changes it as gently as the difference allows.
     pub fn set_peer(&mut self, now: Time, config: PeerConfig) -> PeerId {
+        self.record(now, || Step::SetPeer {
+            config: Box::new(config.clone()),
+        });
         let id = match self.by_address.get(&config.remote_address) {
             Some(&id) => {
                 self.change_peer(now, id, config);
@@ -94,6 +105,7 @@ impl Speaker {
 
     /// Ends the session (Cease, Peer De-configured) and forgets the peer and its paths.
     pub fn remove_peer(&mut self, now: Time, remote: IpAddr) {
+        self.record(now, || Step::RemovePeer { remote });
         let Some(id) = self.by_address.remove(&remote) else {
             return;
         };
@@ -107,7 +119,11 @@ impl Speaker {
     }
 
     /// Makes `prefix` a local path, or changes its attributes.
-    pub fn originate(&mut self, _now: Time, prefix: IpNet, path: LocalPath) {
+    pub fn originate(&mut self, now: Time, prefix: IpNet, path: LocalPath) {
+        self.record(now, || Step::Originate {
+            prefix,
+            path: path.clone(),
+        });
         let attributes = self.rib.intern(Attributes {
             local_pref: path.local_pref,
             med: path.med,
@@ -123,13 +139,15 @@ impl Speaker {
     }
 
     /// Takes a local path back.
-    pub fn withdraw(&mut self, _now: Time, prefix: IpNet) {
+    pub fn withdraw(&mut self, now: Time, prefix: IpNet) {
+        self.record(now, || Step::Withdraw { prefix });
         self.rib.remove_path(Source::Local, &prefix.trunc());
     }
 
     /// A restarting speaker has all its local paths: End-of-RIB may go out to each peer as soon as
     /// what it should get is out.
-    pub fn finish_restart(&mut self, _now: Time) {
+    pub fn finish_restart(&mut self, now: Time) {
+        self.record(now, || Step::FinishRestart);
         if !self.may_end_rib {
             self.may_end_rib = true;
             self.rib.release_end_of_rib();
@@ -145,27 +163,45 @@ impl Speaker {
     ) -> Result<ConnectionId, String> {
         let address = remote.ip().to_canonical();
         let peer = self.by_address.get(&address).copied();
-        self.accept(now, peer, local, address)
-            .inspect_err(|reason| {
+        let taken = self.accept(now, peer, local, address);
+        match &taken {
+            Ok(connection) => self.set_remote(*connection, remote),
+            Err(reason) => {
                 let reason = reason.clone();
                 self.events.push_back(Event::ConnectionFailed {
                     peer,
                     remote: address,
                     reason,
                 });
-            })
+            }
+        }
+        let connection = taken.as_ref().ok().copied();
+        self.record(now, || Step::Incoming {
+            local,
+            remote,
+            connection,
+        });
+        taken
     }
 
     /// A connection that [`Action::Connect`] asked for is there.
     pub fn handle_connected(&mut self, now: Time, connection: ConnectionId, local: SocketAddr) {
+        self.record(now, || Step::Connected { connection, local });
         if let Some(&peer) = self.connections.get(&connection) {
             self.connected(now, peer, connection, local);
+            if let Some(remote) = self.peers.get(&peer).map(Peer::remote) {
+                self.set_remote(connection, remote);
+            }
             self.settle(now, peer);
         }
     }
 
     /// A connection that [`Action::Connect`] asked for could not be made.
     pub fn handle_connect_failed(&mut self, now: Time, connection: ConnectionId, reason: &str) {
+        self.record(now, || Step::ConnectFailed {
+            connection,
+            reason: reason.to_owned(),
+        });
         if let Some(&peer) = self.connections.get(&connection) {
             self.connect_failed(now, peer, connection, reason);
             self.settle(now, peer);
@@ -174,6 +210,10 @@ impl Speaker {
 
     /// Bytes arrived, in order, cut anywhere.
     pub fn handle_bytes(&mut self, now: Time, connection: ConnectionId, bytes: &[u8]) {
+        self.record(now, || Step::Bytes {
+            connection,
+            octets: Octets(bytes.to_vec()),
+        });
         let Some(&peer) = self.connections.get(&connection) else {
             return;
         };
@@ -181,10 +221,15 @@ impl Speaker {
             connection.receive(bytes);
         }
         let mut taken = 0;
+        let tapped = self.taps_received();
         // The connection may be gone after each message.
         while let Some(alive) = self.connection_mut(peer, connection) {
+            let message = tapped.then(|| alive.peek(taken).map(Box::from)).flatten();
             match alive.poll(now, &mut taken) {
-                Some(outcome) => self.act(now, peer, connection, outcome),
+                Some(outcome) => {
+                    self.tap_received(peer, now, message);
+                    self.act(now, peer, connection, outcome);
+                }
                 None => {
                     alive.discard(taken);
                     break;
@@ -196,6 +241,10 @@ impl Speaker {
 
     /// The connection ended from the other side or broke.
     pub fn handle_closed(&mut self, now: Time, connection: ConnectionId, reason: &str) {
+        self.record(now, || Step::Closed {
+            connection,
+            reason: reason.to_owned(),
+        });
         self.last_words.remove(&connection);
         let Some(&peer) = self.connections.get(&connection) else {
             return;
@@ -206,6 +255,7 @@ impl Speaker {
 
     /// Some deadline of `poll_timeout` has come.
     pub fn handle_timeout(&mut self, now: Time) {
+        self.record(now, || Step::Timeout);
         while let Some((time, id)) = self.timers.pop(now) {
             let Some(peer) = self.peers.get_mut(&id) else {
                 continue;
@@ -222,6 +272,10 @@ impl Speaker {
     /// other side (RFC 9003; none when empty), or, with `keep_forwarding`, closes them so that
     /// graceful-restart helpers keep our routes (no NOTIFICATION, RFC 4724 §4, and so no words).
     pub fn shut_down(&mut self, now: Time, keep_forwarding: bool, words: &str) {
+        self.record(now, || Step::ShutDown {
+            keep_forwarding,
+            words: words.to_owned(),
+        });
         self.stopped = true;
         let word = (!keep_forwarding).then_some((cease::ADMINISTRATIVE_SHUTDOWN, words));
         for id in self.peers.ids() {
@@ -233,19 +287,29 @@ impl Speaker {
     /// The next thing to do.
     #[must_use]
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        let action = self.actions.pop_front()?;
+        self.record_output(|| Step::Action {
+            action: format!("{action:?}"),
+        });
+        Some(action)
     }
 
     /// A connection that has something to send. Each is named once until `poll_transmit` has emptied it.
     #[must_use]
     pub fn poll_ready(&mut self) -> Option<ConnectionId> {
+        let mut woken = false;
         while let Some(peer) = self.rib.poll_woken() {
+            woken = true;
             if let Some(connection) = self.peers.get(&peer).and_then(Peer::established) {
                 let connection = connection.id;
                 self.announce_ready(peer, connection);
             }
         }
-        self.ready.pop_front()
+        let connection = self.ready.pop_front();
+        if woken || connection.is_some() {
+            self.record_output(|| Step::Ready { connection });
+        }
+        connection
     }
 
     /// Appends up to about `bytes_max` octets (whole messages) for this connection to `out`; true when
@@ -254,7 +318,26 @@ impl Speaker {
     #[must_use]
     pub fn poll_transmit(
         &mut self,
-        _now: Time,
+        now: Time,
+        connection: ConnectionId,
+        out: &mut Vec<u8>,
+        bytes_max: usize,
+    ) -> bool {
+        let start = out.len();
+        let more = self.transmit(now, connection, out, bytes_max);
+        self.record(now, || Step::Transmit {
+            connection,
+            octets_max: bytes_max,
+            octets: out.len() - start,
+            digest: digest(&out[start..]),
+            more,
+        });
+        more
+    }
+
+    fn transmit(
+        &mut self,
+        now: Time,
         connection: ConnectionId,
         out: &mut Vec<u8>,
         bytes_max: usize,
@@ -278,10 +361,12 @@ impl Speaker {
             connection.announced_ready = false;
             return false;
         }
+        let start = out.len();
         let sent = self.rib.transmit(id, self.may_end_rib, out, room);
         connection.announced_ready = sent.more;
         peer.counters.updates_sent += sent.updates;
         peer.counters.messages_sent += sent.updates;
+        self.tap_sent(id, now, &out[start..]);
         sent.more
     }
 
@@ -291,14 +376,20 @@ impl Speaker {
         if self.events.is_empty() {
             self.removed.clear();
         }
-        self.events.pop_front()
+        let event = self.events.pop_front()?;
+        self.record_output(|| Step::Event {
+            event: format!("{event:?}"),
+        });
+        Some(event)
     }
 
     /// A prefix whose place in the Loc-RIB has changed since it was last named here. Ask `route` for
     /// what it is *now*.
     #[must_use]
     pub fn poll_route_change(&mut self) -> Option<IpNet> {
-        self.rib.poll_change()
+        let prefix = self.rib.poll_change()?;
+        self.record_output(|| Step::RouteChange { prefix });
+        Some(prefix)
     }
 
     /// Whether `poll_route_change` would name a prefix. The shell wakes those who wait for routes by it.
@@ -376,7 +467,7 @@ impl Speaker {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
-        peer.note_state(now);
+        let old = peer.note_state(now);
         let deadline = peer.next_deadline();
         self.timers.queue(id, deadline, &mut peer.queued);
         for connection in &mut peer.connections {
@@ -384,6 +475,16 @@ impl Speaker {
                 connection.announced_ready = true;
                 self.ready.push_back(connection.id);
             }
+        }
+        if let Some(old) = old {
+            self.tap_state(id, now, old);
+        }
+    }
+
+    fn set_remote(&mut self, connection: ConnectionId, remote: SocketAddr) {
+        let peer = self.connections.get(&connection).copied();
+        if let Some(connection) = peer.and_then(|peer| self.connection_mut(peer, connection)) {
+            connection.remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
         }
     }
 

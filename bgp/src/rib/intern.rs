@@ -9,10 +9,10 @@ use hashbrown::HashTable;
 
 use crate::wire::Attributes;
 
-/// Attributes from an [`Interner`]. Equal to another of the same interner exactly when both are one
-/// allocation.
+/// Attributes, shared by all paths that have them. Equal to another of the same speaker exactly when both
+/// are one allocation.
 #[derive(Debug, Clone)]
-pub(crate) struct Interned(Arc<Shared>);
+pub struct Interned(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {

@@ -165,6 +165,18 @@ impl Table {
         &mut self.entries[id.index()]
     }
 
+    /// At most `max` entries from that index on, and where the next ones begin; `None`: there are no more.
+    pub(crate) fn slice(
+        &self,
+        from: usize,
+        max: usize,
+    ) -> (impl Iterator<Item = &Entry>, Option<usize>) {
+        let rest = self.entries.get(from..).unwrap_or(&[]);
+        let (slice, left) = rest.split_at(rest.len().min(max.max(1)));
+        let next = (!left.is_empty()).then_some(from + slice.len());
+        (slice.iter().filter(|entry| !entry.unused()), next)
+    }
+
     /// In order of id, which is no order that a person would see a sense in.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (PrefixId, &Entry)> {
         self.entries

@@ -28,6 +28,7 @@ impl Speaker {
         connection: &Connection,
         end: End,
     ) {
+        self.tap_down(id, now, &end);
         self.rib.close(id);
         let Some(peer) = self.peers.get_mut(&id) else {
             return;

@@ -12,6 +12,7 @@ use crate::connection::{Connection, End, Input, Outcome, State};
 use crate::event::{Action, ConnectionId, Event, PeerId};
 use crate::peer::{Peer, Phase};
 use crate::rib::PeerFacts;
+use crate::tap::Tapped;
 use crate::time::Time;
 use crate::wire::Notification;
 use crate::wire::iana::{cease, error_code};
@@ -280,6 +281,11 @@ impl Speaker {
         self.rib.open(id, facts, terms);
         self.resume(now, id);
         self.events.push_back(Event::Up { peer: id, at: now });
+        self.tap(|speaker| {
+            let peer = speaker.peers.get(&id)?;
+            let session = peer.session(peer.established()?)?;
+            Some(Tapped::Up(Box::new(session)))
+        });
     }
 
     /// A connection has ended; the driver knows.

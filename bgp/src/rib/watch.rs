@@ -1,0 +1,79 @@
+//! The tables for monitors: what changed, and all of it in pieces.
+
+use super::Rib;
+use super::table::{Entry, Path, Source};
+use crate::event::PeerId;
+use crate::import::Verdict;
+use crate::tap::{Cursor, Row, RowPath, Tapped, Watch};
+
+use super::Interned;
+
+impl Rib {
+    /// What changes from now on is noted there.
+    pub(crate) fn watch(&mut self, watch: Option<Watch>) {
+        self.watch = watch.map(Box::new);
+    }
+
+    /// A prefix that has changed, as it is now.
+    pub(crate) fn poll_watch(&mut self) -> Option<Tapped> {
+        let watch = self.watch.as_mut()?;
+        if let Some((peer, prefix, path_id)) = watch.take_path() {
+            let attributes = self.path_of(peer, &prefix, path_id).and_then(accepted);
+            return Some(Tapped::PostPolicy {
+                peer,
+                prefix,
+                path_id,
+                attributes,
+            });
+        }
+        let prefix = watch.take_choice()?;
+        let best = self
+            .table
+            .find(&prefix)
+            .and_then(|id| self.table.entry(id).best());
+        Some(Tapped::LocRib {
+            prefix,
+            attributes: best.map(|path| path.attributes.clone()),
+        })
+    }
+
+    /// About `rows_max` prefixes from there on, and where the next ones are.
+    pub(crate) fn rows(&self, from: Cursor, rows_max: usize) -> (Vec<Row>, Option<Cursor>) {
+        let (entries, next) = self.table.slice(from.0, rows_max);
+        let rows = entries
+            .filter(|entry| !entry.paths.is_empty())
+            .map(row)
+            .collect();
+        (rows, next.map(Cursor))
+    }
+
+    fn path_of(&self, peer: PeerId, prefix: &ipnet::IpNet, path_id: u32) -> Option<&Path> {
+        let entry = self.table.entry(self.table.find(prefix)?);
+        let source = Source::Peer(peer);
+        let is_it = |path: &&Path| path.source == source && path_id == 0;
+        entry.paths.iter().find(is_it)
+    }
+}
+
+fn row(entry: &Entry) -> Row {
+    let chosen = usize::from(entry.chosen);
+    let path = |(index, path): (usize, &Path)| RowPath {
+        peer: match path.source {
+            Source::Local => None,
+            Source::Peer(peer) => Some(peer),
+        },
+        path_id: 0,
+        received: path.attributes.clone(),
+        accepted: accepted(path),
+        best: index == 0 && chosen > 0,
+        stale: path.stale,
+    };
+    Row {
+        prefix: entry.prefix,
+        paths: entry.paths.iter().enumerate().map(path).collect(),
+    }
+}
+
+fn accepted(path: &Path) -> Option<Interned> {
+    (path.verdict == Verdict::Eligible).then(|| path.attributes.clone())
+}
