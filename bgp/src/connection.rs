@@ -16,7 +16,9 @@ use crate::negotiated::{Negotiated, Offer};
 use crate::rng::Rng;
 use crate::time::Time;
 use crate::wire::iana::{UNSPECIFIC, error_code, fsm_error};
-use crate::wire::{Codec, Family, Message, Notification, Open, Update};
+use crate::wire::{
+    Codec, Family, Message, Notification, Open, RouteRefresh, RouteRefreshKind, Update,
+};
 
 /// The states of RFC 4271 §8.2.2 that have a connection, and the one after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -197,7 +199,11 @@ impl Connection {
                 Input::Update(Box::new(update))
             }
             Ok(Message::Notification(notification)) => Input::Notification(notification),
-            Ok(Message::RouteRefresh(family)) => Input::RouteRefresh(family),
+            Ok(Message::RouteRefresh(refresh)) => {
+                // RFC 7313 is not offered, so a marker means nothing.
+                let request = |refresh: &RouteRefresh| refresh.kind == RouteRefreshKind::Request;
+                Input::RouteRefresh(refresh.filter(request).map(|refresh| refresh.family))
+            }
             Err(notification) => Input::Malformed(notification),
         };
         Some(self.step(now, input))

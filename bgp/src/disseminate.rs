@@ -64,6 +64,8 @@ impl Terms {
         let next_hop = self.outgoing_next_hop(family, attributes, sender)?;
         let mut out = Attributes {
             next_hop: Some(next_hop),
+            // RFC 2545 §3: of use on its own link only.
+            next_hop_link_local: None,
             ..attributes.clone()
         };
         match self.kind {

@@ -16,6 +16,7 @@
 
 pub mod as_path;
 pub mod attributes;
+pub mod capability;
 pub mod community;
 mod cursor;
 pub mod family;
@@ -27,13 +28,16 @@ mod pack;
 mod prefix;
 #[cfg(test)]
 mod testing;
+mod text;
 pub mod update;
 
 pub use as_path::{AsPath, Segment};
 pub use attributes::{Attributes, Origin, UnknownAttribute};
+pub use capability::{AddPathMode, Capability, LongLivedFamily, NextHopAfi, Role};
 pub use community::Community;
 pub use family::Family;
-pub use message::{Codec, Message};
+pub use message::{Codec, Message, RouteRefresh, RouteRefreshKind};
 pub use notification::Notification;
-pub use open::{Capability, Open};
+pub use open::Open;
+pub use prefix::Nlri;
 pub use update::{AttributeError, AttributeErrorAction, MpReach, Update};

@@ -15,7 +15,8 @@ use std::panic::catch_unwind;
 use bgp_rs::{AFI, ASPath, MPReachNLRI, MPUnreachNLRI, NLRIEncoding, PathAttribute, Prefix, SAFI};
 use bgp_rs::{OpenCapability, OpenParameter};
 use caracal_bgp::wire::{
-    AsPath, Attributes, Capability, Codec, Family, Message, MpReach, Open, Origin, Segment, Update,
+    AsPath, Attributes, Capability, Codec, Family, Message, MpReach, Nlri, Open, Origin, Segment,
+    Update,
 };
 use generate::{codec, config, encode, open, update};
 use ipnet::IpNet;
@@ -44,7 +45,7 @@ fn as_path() -> impl Strategy<Value = AsPath> {
 
 /// What is left of a random UPDATE in the region.
 fn region(mut update: Update, as_path: AsPath) -> Update {
-    let not_all = |prefix: &IpNet| prefix.prefix_len() != 0;
+    let not_all = |nlri: &Nlri| nlri.prefix.prefix_len() != 0;
     update.withdrawn.retain(not_all);
     update.announced.retain(not_all);
     if let Some(reach) = &mut update.mp_announced {
@@ -143,11 +144,11 @@ fn ours(theirs: &bgp_rs::Update) -> Update {
     update
 }
 
-fn prefixes(theirs: &[NLRIEncoding]) -> Vec<IpNet> {
+fn prefixes(theirs: &[NLRIEncoding]) -> Vec<Nlri> {
     let prefix = |nlri: &NLRIEncoding| match nlri {
         NLRIEncoding::IP(prefix) => {
             let (address, length): (IpAddr, u8) = prefix.into();
-            IpNet::new(address, length).expect("a length")
+            IpNet::new(address, length).expect("a length").into()
         }
         other => panic!("not a prefix: {other:?}"),
     };
@@ -161,9 +162,14 @@ fn theirs(update: &mut Update) -> bgp_rs::Update {
     attributes.aggregator = None;
     attributes.large_communities.clear();
 
-    let nlri = |prefixes: &[IpNet], family: Family| {
-        let same = prefixes.iter().filter(|one| Family::of(one) == family);
-        let nlri = |one: &IpNet| NLRIEncoding::IP(Prefix::from((one.addr(), one.prefix_len())));
+    let nlri = |prefixes: &[Nlri], family: Family| {
+        let same = prefixes
+            .iter()
+            .filter(|one| Family::of(&one.prefix) == family);
+        let nlri = |one: &Nlri| {
+            let prefix = one.prefix;
+            NLRIEncoding::IP(Prefix::from((prefix.addr(), prefix.prefix_len())))
+        };
         same.map(nlri).collect::<Vec<_>>()
     };
     let mut all = Vec::new();
@@ -225,9 +231,17 @@ fn theirs(update: &mut Update) -> bgp_rs::Update {
     }
 }
 
-/// Of an OPEN, what it knows: fixed part, and capabilities but graceful restart.
+/// Of an OPEN, what it and we know under one name: the fixed part, and some capabilities.
 fn known(open: &Open) -> (u32, u16, u32, Vec<Capability>) {
-    let known = |one: &&Capability| !matches!(one, Capability::GracefulRestart { .. });
+    let known = |one: &&Capability| {
+        matches!(
+            one,
+            Capability::Multiprotocol(_)
+                | Capability::RouteRefresh
+                | Capability::FourOctetAs(_)
+                | Capability::Unknown { .. }
+        )
+    };
     let capabilities = open.capabilities.iter().filter(known).cloned().collect();
     (
         open.asn,
@@ -251,7 +265,11 @@ fn capabilities(parameters: &[OpenParameter]) -> Vec<Capability> {
         }
         OpenCapability::RouteRefresh => Some(Capability::RouteRefresh),
         OpenCapability::FourByteASN(asn) => Some(Capability::FourOctetAs(*asn)),
-        OpenCapability::Unknown { cap_code: 64, .. } => None,
+        OpenCapability::AddPath(_)
+        | OpenCapability::Unknown {
+            cap_code: 5 | 6 | 9 | 64 | 70 | 71 | 73 | 75,
+            ..
+        } => None,
         OpenCapability::Unknown {
             cap_code, value, ..
         } => Some(Capability::Unknown {

@@ -185,7 +185,7 @@ fn expected(message: Message) -> Message {
     update.errors.clear();
     update
         .withdrawn
-        .sort_by_key(|one| matches!(one, IpNet::V6(_)));
+        .sort_by_key(|one| matches!(one.prefix, IpNet::V6(_)));
     for one in &mut update.attributes.unknown {
         one.flags |= attribute_flag::PARTIAL;
     }

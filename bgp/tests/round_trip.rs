@@ -4,7 +4,7 @@
 
 mod generate;
 
-use caracal_bgp::wire::{Attributes, Codec, Message, Update};
+use caracal_bgp::wire::{Attributes, Codec, Message, Nlri, Update};
 use generate::{attributes, codec, config, encode, message, next_hop_v4, next_hop_v6};
 use generate::{prefix_v4, prefix_v6};
 use ipnet::IpNet;
@@ -27,7 +27,7 @@ fn updates(codec: &Codec, mut octets: &[u8]) -> Vec<Update> {
 }
 
 /// Announces and checks that everything arrives once, in order, with these attributes.
-fn check_announce(codec: &Codec, attributes: &Attributes, prefixes: &[IpNet]) {
+fn check_announce(codec: &Codec, attributes: &Attributes, prefixes: &[Nlri]) {
     let mut out = Vec::new();
     let count = codec.encode_announce(attributes, prefixes, &mut out);
     let updates = updates(codec, &out);
@@ -89,7 +89,7 @@ proptest! {
         let updates = updates(&codec, &out);
         prop_assert_eq!(updates.len(), count);
         let withdrawn: Vec<_> = updates.into_iter().flat_map(|update| update.withdrawn).collect();
-        let (v4, v6): (Vec<_>, Vec<_>) = prefixes.into_iter().partition(|one| matches!(one, IpNet::V4(_)));
+        let (v4, v6): (Vec<_>, Vec<_>) = prefixes.into_iter().partition(|one| matches!(one.prefix, IpNet::V4(_)));
         prop_assert_eq!(withdrawn, [v4, v6].concat());
     }
 }

@@ -8,6 +8,7 @@ use super::intern::Interned;
 use super::log::{Change, Encoded, Record};
 use super::table::Table;
 use crate::disseminate::Terms;
+use crate::wire::Nlri;
 
 /// What `transmit` did.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +35,7 @@ impl Pen<'_> {
         attributes: &Interned,
         ids: &[PrefixId],
     ) {
-        let prefixes: Vec<IpNet> = ids.iter().map(|&id| self.table.entry(id).prefix).collect();
+        let prefixes = nlri(self.table, ids);
         let updates = terms.codec.encode_announce(attributes, &prefixes, self.out);
         if updates == 0 {
             // The attributes do not fit into a message. What they replace must not stay.
@@ -49,7 +50,7 @@ impl Pen<'_> {
         if ids.is_empty() {
             return;
         }
-        let prefixes: Vec<IpNet> = ids.iter().map(|&id| self.table.entry(id).prefix).collect();
+        let prefixes = nlri(self.table, ids);
         self.sent.updates += terms.codec.encode_withdraw(&prefixes, self.out) as u64;
         self.note_withdrawn(member, ids);
     }
@@ -81,11 +82,7 @@ impl Pen<'_> {
 }
 
 pub(super) fn encode(terms: &Terms, table: &Table, record: &Record) -> Encoded {
-    let prefixes: Vec<IpNet> = record
-        .ids
-        .iter()
-        .map(|&id| table.entry(id).prefix)
-        .collect();
+    let prefixes = nlri(table, &record.ids);
     let mut out = Vec::new();
     let updates = match &record.change {
         Change::Announce { attributes, .. } => {
@@ -97,6 +94,11 @@ pub(super) fn encode(terms: &Terms, table: &Table, record: &Record) -> Encoded {
         bytes: out.into(),
         updates: updates as u64,
     }
+}
+
+fn nlri(table: &Table, ids: &[PrefixId]) -> Vec<Nlri> {
+    let prefix = |id: &PrefixId| Nlri::from(table.entry(*id).prefix);
+    ids.iter().map(prefix).collect()
 }
 
 /// The length of a prefix on the wire (RFC 4271 §4.3).

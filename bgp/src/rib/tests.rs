@@ -188,7 +188,7 @@ fn a_walk_is_paced_and_what_changes_meanwhile_is_told_once() {
     assert_eq!(rib.standing(PeerId(5)), 4999);
     let newest = pieces
         .iter()
-        .filter(|update| update.announced.contains(&prefix(4999)));
+        .filter(|update| update.announced.contains(&prefix(4999).into()));
     assert_eq!(
         newest
             .map(|update| update.attributes.med)
@@ -388,8 +388,8 @@ fn learn(rib: &mut Rib, peer: u32, known: &mut BTreeSet<IpNet>, octets_max: usiz
         update
             .withdrawn
             .iter()
-            .for_each(|prefix| assert!(known.remove(prefix), "{prefix} unknown"));
-        known.extend(update.announced);
+            .for_each(|nlri| assert!(known.remove(&nlri.prefix), "{nlri} unknown"));
+        known.extend(update.announced.iter().map(|nlri| nlri.prefix));
     }
 }
 
@@ -486,13 +486,13 @@ fn updates(mut bytes: &[u8]) -> Vec<crate::wire::Update> {
 fn announced(updates: &[crate::wire::Update]) -> Vec<IpNet> {
     updates
         .iter()
-        .flat_map(|update| update.announced.clone())
+        .flat_map(|update| update.announced.iter().map(|nlri| nlri.prefix))
         .collect()
 }
 
 fn withdrawn(updates: &[crate::wire::Update]) -> Vec<IpNet> {
     updates
         .iter()
-        .flat_map(|update| update.withdrawn.clone())
+        .flat_map(|update| update.withdrawn.iter().map(|nlri| nlri.prefix))
         .collect()
 }

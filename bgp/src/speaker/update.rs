@@ -4,9 +4,7 @@ use super::Speaker;
 use crate::event::{Event, PeerId};
 use crate::import::{Importer, Verdict};
 use crate::rib::{Rib, Source};
-use crate::wire::{Attributes, Family, Update};
-
-use ipnet::IpNet;
+use crate::wire::{Attributes, Family, Nlri, Update};
 
 impl Speaker {
     pub(super) fn update(&mut self, id: PeerId, mut update: Update) {
@@ -37,6 +35,7 @@ impl Speaker {
             phase1.announce(
                 Attributes {
                     next_hop,
+                    next_hop_link_local: mp.link_local,
                     ..attributes.clone()
                 },
                 &mp.prefixes,
@@ -84,19 +83,20 @@ struct Phase1<'a> {
 }
 
 impl Phase1<'_> {
-    fn withdraw(&mut self, prefixes: &[IpNet]) {
-        for prefix in prefixes {
+    // ADD-PATH is not agreed on by anyone yet, so a prefix says it all.
+    fn withdraw(&mut self, prefixes: &[Nlri]) {
+        for Nlri { prefix, .. } in prefixes {
             self.rib.remove_path(Source::Peer(self.peer), prefix);
         }
     }
 
-    fn announce(&mut self, attributes: Attributes, prefixes: &[IpNet]) {
+    fn announce(&mut self, attributes: Attributes, prefixes: &[Nlri]) {
         if prefixes.is_empty() {
             return;
         }
         let of_attributes = self.importer.judge_attributes(&attributes);
         let attributes = self.rib.intern(attributes);
-        for prefix in prefixes {
+        for Nlri { prefix, .. } in prefixes {
             // What was not agreed on was not sent (RFC 4760 §8).
             if self.families.contains(&Family::of(prefix)) {
                 let verdict: Verdict =

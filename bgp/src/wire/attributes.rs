@@ -1,7 +1,7 @@
 //! Path attributes (RFC 4271 §4.3, §5) as values; `decode` and `encode` beside it turn them to octets.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub use super::as_path::{AsPath, Segment};
 use super::iana::attribute_flag;
@@ -21,6 +21,8 @@ pub struct Attributes {
     pub as_path: AsPath,
     /// NEXT_HOP, or the global next hop of MP_REACH_NLRI.
     pub next_hop: Option<IpAddr>,
+    /// The link-local next hop of MP_REACH_NLRI (RFC 2545 §3), beside an IPv6 `next_hop`.
+    pub next_hop_link_local: Option<Ipv6Addr>,
     /// MULTI_EXIT_DISC.
     pub med: Option<u32>,
     /// LOCAL_PREF.

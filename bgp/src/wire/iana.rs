@@ -28,10 +28,26 @@ pub mod capability_code {
     pub const MULTIPROTOCOL: u8 = 1;
     /// RFC 2918 §2.
     pub const ROUTE_REFRESH: u8 = 2;
+    /// RFC 8950 §4.
+    pub const EXTENDED_NEXT_HOP: u8 = 5;
+    /// RFC 8654 §3.
+    pub const EXTENDED_MESSAGE: u8 = 6;
+    /// RFC 9234 §4.1.
+    pub const ROLE: u8 = 9;
     /// RFC 4724 §3.
     pub const GRACEFUL_RESTART: u8 = 64;
     /// RFC 6793 §3.
     pub const FOUR_OCTET_AS: u8 = 65;
+    /// RFC 7911 §4.
+    pub const ADD_PATH: u8 = 69;
+    /// RFC 7313 §3.1.
+    pub const ENHANCED_ROUTE_REFRESH: u8 = 70;
+    /// RFC 9494 §4.1.
+    pub const LONG_LIVED_GRACEFUL_RESTART: u8 = 71;
+    /// draft-walton-bgp-hostname-capability.
+    pub const HOSTNAME: u8 = 73;
+    /// draft-abraitis-bgp-version-capability.
+    pub const SOFTWARE_VERSION: u8 = 75;
 }
 
 /// Registry "Address Family Numbers".

@@ -12,9 +12,10 @@
 
 use super::cursor::Cursor;
 use super::family::Family;
-use super::iana::{header_error, message_type};
+use super::iana::{error_code, header_error, message_type, route_refresh_error};
 pub use super::notification::Notification;
 use super::open::Open;
+use super::prefix::Form;
 use super::update::Update;
 
 /// What two speakers agreed on that changes how octets are read and written.
@@ -29,6 +30,15 @@ pub struct Codec {
     /// The peer is external (eBGP): LOCAL_PREF, ORIGINATOR_ID and CLUSTER_LIST from it are discarded,
     /// well formed or not (RFC 7606 §7.5, §7.9, §7.10).
     pub peer_is_external: bool,
+    /// Families whose prefixes from the peer have a Path Identifier before each (RFC 7911 §3).
+    pub add_path_receive: Vec<Family>,
+    /// Families whose prefixes to the peer have a Path Identifier before each (RFC 7911 §3).
+    pub add_path_send: Vec<Family>,
+    /// IPv4 prefixes may have an IPv6 next hop, both ways, and are then in MP_REACH_NLRI (RFC 8950 §3).
+    pub extended_next_hop: bool,
+    /// The beginning and the end of a route refresh are marked (RFC 7313), and a marker of a wrong
+    /// length is an error of its own (§5).
+    pub enhanced_route_refresh: bool,
 }
 
 /// A BGP message.
@@ -46,9 +56,28 @@ pub enum Message {
     Notification(Notification),
     /// RFC 4271 §4.4.
     Keepalive,
-    /// RFC 2918; `None`: a family that we do not know, or not a request (the subtypes of RFC 7313,
-    /// which we do not offer). To be ignored then.
-    RouteRefresh(Option<Family>),
+    /// RFC 2918, RFC 7313; `None`: a family or a subtype that we do not know. To be ignored then.
+    RouteRefresh(Option<RouteRefresh>),
+}
+
+/// ROUTE-REFRESH (RFC 2918 §3, RFC 7313 §3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RouteRefresh {
+    /// Which family.
+    pub family: Family,
+    /// What about it.
+    pub kind: RouteRefreshKind,
+}
+
+/// Message Subtype of ROUTE-REFRESH (RFC 7313 §3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RouteRefreshKind {
+    /// 0: the sender wants the family once more.
+    Request,
+    /// 1: the sender begins to send it once more (BoRR).
+    Begin,
+    /// 2: the sender has sent it once more (EoRR).
+    End,
 }
 
 impl Codec {
@@ -59,6 +88,10 @@ impl Codec {
             message_octets_max: MESSAGE_OCTETS_MAX,
             families: Vec::new(),
             peer_is_external: false,
+            add_path_receive: Vec::new(),
+            add_path_send: Vec::new(),
+            extended_next_hop: false,
+            enhanced_route_refresh: false,
         }
     }
 
@@ -87,6 +120,10 @@ impl Codec {
             message_type::UPDATE => (UPDATE_OCTETS_MIN..=self.message_octets_max).contains(&octets),
             message_type::NOTIFICATION => {
                 (NOTIFICATION_OCTETS_MIN..=self.message_octets_max).contains(&octets)
+            }
+            // RFC 7313 §5: what its length should be depends on its subtype, and the answer holds it whole.
+            message_type::ROUTE_REFRESH if self.enhanced_route_refresh => {
+                (HEADER_OCTETS..=self.message_octets_max).contains(&octets)
             }
             // A longer one carries filters (RFC 5291), which we do not offer.
             message_type::ROUTE_REFRESH => octets == ROUTE_REFRESH_OCTETS,
@@ -124,7 +161,7 @@ impl Codec {
                 Some(notification) => Message::Notification(notification),
                 None => return Err(Notification::header(header_error::BAD_MESSAGE_LENGTH, &[])),
             },
-            _ => Message::RouteRefresh(decode_route_refresh(body)),
+            _ => Message::RouteRefresh(RouteRefresh::decode(message)?),
         };
         Ok(decoded)
     }
@@ -147,12 +184,31 @@ impl Codec {
                 notification.encode(self.message_octets_max - HEADER_OCTETS, out);
             }
             Message::Keepalive => {}
-            Message::RouteRefresh(family) => encode_route_refresh(*family, out),
+            Message::RouteRefresh(refresh) => RouteRefresh::encode(*refresh, out),
         }
         if out.len() - start > self.message_octets_max {
             out.truncate(start);
         } else {
             finish(out, start);
+        }
+    }
+}
+
+/// How prefixes of a family look.
+impl Codec {
+    /// From the peer.
+    pub(super) fn form_received(&self, family: Family) -> Form {
+        Form {
+            family,
+            path_ids: self.add_path_receive.contains(&family),
+        }
+    }
+
+    /// To the peer.
+    pub(super) fn form_sent(&self, family: Family) -> Form {
+        Form {
+            family,
+            path_ids: self.add_path_send.contains(&family),
         }
     }
 }
@@ -189,17 +245,53 @@ pub(super) fn fill_length(out: &mut [u8], at: usize, length: usize) {
     out[at..at + 2].copy_from_slice(&length.to_be_bytes());
 }
 
-/// RFC 2918 §3: AFI, an octet that RFC 7313 §3.2 made a subtype, SAFI.
-fn decode_route_refresh(body: &[u8]) -> Option<Family> {
-    let mut cursor = Cursor::new(body);
-    let (afi, subtype, safi) = (cursor.u16()?, cursor.u8()?, cursor.u8()?);
-    Family::from_numbers(afi, safi).filter(|_| subtype == ROUTE_REFRESH_REQUEST)
-}
+impl RouteRefresh {
+    /// The peer is to send the family once more.
+    pub fn request(family: Family) -> RouteRefresh {
+        let kind = RouteRefreshKind::Request;
+        RouteRefresh { family, kind }
+    }
 
-fn encode_route_refresh(family: Option<Family>, out: &mut Vec<u8>) {
-    let (afi, safi) = family.map_or((0, 0), Family::numbers);
-    out.extend_from_slice(&afi.to_be_bytes());
-    out.extend_from_slice(&[ROUTE_REFRESH_REQUEST, safi]);
+    /// RFC 2918 §3: AFI, an octet that RFC 7313 §3.2 made a subtype, SAFI. `Ok(None)`: not one that
+    /// we know (RFC 7313 §5). `Err`: a marker of a wrong length (RFC 7313 §5), or any other message of
+    /// one (RFC 4271 §6.1).
+    fn decode(message: &[u8]) -> Result<Option<RouteRefresh>, Notification> {
+        let (header, body) = message.split_at(HEADER_OCTETS);
+        let [afi_high, afi_low, subtype, safi] = *body else {
+            let marker = |octet: &&u8| matches!(**octet, SUBTYPE_BEGIN | SUBTYPE_END);
+            return Err(match body.get(2).filter(marker) {
+                Some(_) => Notification::new(
+                    error_code::ROUTE_REFRESH,
+                    route_refresh_error::INVALID_MESSAGE_LENGTH,
+                    message,
+                ),
+                None => Notification::header(
+                    header_error::BAD_MESSAGE_LENGTH,
+                    &header[MARKER_OCTETS..MARKER_OCTETS + 2],
+                ),
+            });
+        };
+        let afi = u16::from_be_bytes([afi_high, afi_low]);
+        let kind = match subtype {
+            SUBTYPE_REQUEST => RouteRefreshKind::Request,
+            SUBTYPE_BEGIN => RouteRefreshKind::Begin,
+            SUBTYPE_END => RouteRefreshKind::End,
+            _ => return Ok(None),
+        };
+        Ok(Family::from_numbers(afi, safi).map(|family| RouteRefresh { family, kind }))
+    }
+
+    fn encode(refresh: Option<RouteRefresh>, out: &mut Vec<u8>) {
+        let (afi, safi) = refresh.map_or((0, 0), |refresh| refresh.family.numbers());
+        let kind = refresh.map_or(RouteRefreshKind::Request, |refresh| refresh.kind);
+        let subtype = match kind {
+            RouteRefreshKind::Request => SUBTYPE_REQUEST,
+            RouteRefreshKind::Begin => SUBTYPE_BEGIN,
+            RouteRefreshKind::End => SUBTYPE_END,
+        };
+        out.extend_from_slice(&afi.to_be_bytes());
+        out.extend_from_slice(&[subtype, safi]);
+    }
 }
 
 /// RFC 4271 §4.1; RFC 8654 raises it where both sides agree.
@@ -214,8 +306,12 @@ const UPDATE_OCTETS_MIN: usize = 23;
 const NOTIFICATION_OCTETS_MIN: usize = 21;
 /// RFC 2918 §3.
 const ROUTE_REFRESH_OCTETS: usize = 23;
-/// RFC 7313 §3.2: a normal request.
-const ROUTE_REFRESH_REQUEST: u8 = 0;
+/// RFC 7313 §3.2.
+const SUBTYPE_REQUEST: u8 = 0;
+/// RFC 7313 §3.2.
+const SUBTYPE_BEGIN: u8 = 1;
+/// RFC 7313 §3.2.
+const SUBTYPE_END: u8 = 2;
 const MARKER_OCTET: u8 = 0xff;
 const MARKER_OCTETS: usize = 16;
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::cursor::Cursor;
 use super::iana::{UNSPECIFIC, cease, error_code, error_name, error_subcode_name};
+use super::text;
 
 /// NOTIFICATION: error code, subcode, data.
 ///
@@ -36,12 +37,8 @@ impl Notification {
     ///
     /// Only [`cease::ADMINISTRATIVE_SHUTDOWN`] and [`cease::ADMINISTRATIVE_RESET`] carry one.
     pub fn cease_with_communication(subcode: u8, text: &str) -> Notification {
-        let ends = text.char_indices().map(|(at, char)| at + char.len_utf8());
-        let end = ends.take_while(|end| *end <= TEXT_OCTETS_MAX).last();
-        let text = &text.as_bytes()[..end.unwrap_or(0)];
-        let length = u8::try_from(text.len()).unwrap_or(u8::MAX);
-        let mut data = vec![length];
-        data.extend_from_slice(text);
+        let mut data = Vec::new();
+        text::encode_short(text, &mut data);
         Notification {
             code: error_code::CEASE,
             subcode,
@@ -154,8 +151,6 @@ impl fmt::Display for Hex<'_> {
     }
 }
 
-/// RFC 9003 §2.
-const TEXT_OCTETS_MAX: usize = 255;
 const HEX_OCTETS_MAX: usize = 24;
 
 #[cfg(test)]

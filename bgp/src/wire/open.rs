@@ -1,4 +1,4 @@
-//! OPEN (RFC 4271 §4.2) and capabilities (RFC 5492).
+//! OPEN (RFC 4271 §4.2), with capabilities in its parameters (RFC 5492).
 //!
 //! ```text
 //!  0                   1                   2                   3
@@ -20,9 +20,9 @@
 
 use std::net::Ipv4Addr;
 
+use super::capability::Capability;
 use super::cursor::Cursor;
-use super::family::Family;
-use super::iana::{AS_TRANS, UNSPECIFIC, capability_code, open_error, open_parameter};
+use super::iana::{AS_TRANS, UNSPECIFIC, open_error, open_parameter};
 use super::message::fill_length;
 use super::notification::Notification;
 
@@ -37,35 +37,6 @@ pub struct Open {
     pub router_id: Ipv4Addr,
     /// In the order sent.
     pub capabilities: Vec<Capability>,
-}
-
-/// A capability.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Capability {
-    /// Code 1 (RFC 4760) for a family we know.
-    Multiprotocol(Family),
-    /// Code 2 (RFC 2918).
-    RouteRefresh,
-    /// Code 65 (RFC 6793).
-    FourOctetAs(u32),
-    /// Code 64 (RFC 4724, RFC 8538).
-    GracefulRestart {
-        /// R: the sender has restarted.
-        restarted: bool,
-        /// N: NOTIFICATIONs are graceful too (RFC 8538).
-        notification: bool,
-        /// Restart Time in seconds, at most 4,095.
-        time_seconds: u16,
-        /// Families, with F: forwarding state preserved. Those that we do not know are left out.
-        families: Vec<(Family, bool)>,
-    },
-    /// Any other, as it came.
-    Unknown {
-        /// Capability Code.
-        code: u8,
-        /// Capability Value.
-        value: Vec<u8>,
-    },
 }
 
 impl Open {
@@ -201,118 +172,7 @@ fn malformed() -> Notification {
     Notification::open(UNSPECIFIC, &[])
 }
 
-impl Capability {
-    /// Its Capability Code.
-    pub fn code(&self) -> u8 {
-        match self {
-            Capability::Multiprotocol(_) => capability_code::MULTIPROTOCOL,
-            Capability::RouteRefresh => capability_code::ROUTE_REFRESH,
-            Capability::FourOctetAs(_) => capability_code::FOUR_OCTET_AS,
-            Capability::GracefulRestart { .. } => capability_code::GRACEFUL_RESTART,
-            Capability::Unknown { code, .. } => *code,
-        }
-    }
-
-    /// The next one; `None`: it overruns, or one that we know has a length that it cannot have.
-    fn decode(cursor: &mut Cursor<'_>) -> Option<Capability> {
-        let (code, length) = (cursor.u8()?, cursor.u8()?);
-        let octets = cursor.take(usize::from(length))?;
-        let mut value = Cursor::new(octets);
-        let unknown = || Capability::Unknown {
-            code,
-            value: octets.to_vec(),
-        };
-        let capability = match code {
-            capability_code::MULTIPROTOCOL => {
-                let (afi, _reserved, safi) = (value.u16()?, value.u8()?, value.u8()?);
-                let family = Family::from_numbers(afi, safi);
-                (value.is_empty())
-                    .then(|| family.map_or_else(unknown, Capability::Multiprotocol))?
-            }
-            capability_code::ROUTE_REFRESH => {
-                value.is_empty().then_some(Capability::RouteRefresh)?
-            }
-            capability_code::FOUR_OCTET_AS => {
-                let asn = value.u32()?;
-                value.is_empty().then_some(Capability::FourOctetAs(asn))?
-            }
-            capability_code::GRACEFUL_RESTART => decode_graceful_restart(value)?,
-            _ => unknown(),
-        };
-        Some(capability)
-    }
-
-    /// Nothing where it does not fit into `octets_max`, or has more than an octet's length can say.
-    fn encode(&self, octets_max: usize, out: &mut Vec<u8>) {
-        let start = out.len();
-        out.extend_from_slice(&[self.code(), 0]);
-        match self {
-            Capability::Multiprotocol(family) => {
-                let (afi, safi) = family.numbers();
-                out.extend_from_slice(&afi.to_be_bytes());
-                out.extend_from_slice(&[0, safi]);
-            }
-            Capability::RouteRefresh => {}
-            Capability::FourOctetAs(asn) => out.extend_from_slice(&asn.to_be_bytes()),
-            Capability::GracefulRestart {
-                restarted,
-                notification,
-                time_seconds,
-                families,
-            } => {
-                let mut first = (*time_seconds).min(RESTART_TIME_SECONDS_MAX);
-                first |= if *restarted { RESTART_STATE } else { 0 };
-                first |= if *notification {
-                    NOTIFICATION_SUPPORT
-                } else {
-                    0
-                };
-                out.extend_from_slice(&first.to_be_bytes());
-                for (family, forwarding) in families {
-                    family.encode(out);
-                    out.push(if *forwarding { FORWARDING_STATE } else { 0 });
-                }
-            }
-            Capability::Unknown { value, .. } => out.extend_from_slice(value),
-        }
-        match u8::try_from(out.len() - start - 2) {
-            Ok(length) if out.len() - start <= octets_max => out[start + 1] = length,
-            _ => out.truncate(start),
-        }
-    }
-}
-
-/// ```text
-/// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+    +-------+------+-+-+-+-+-+-+-+-+
-/// |R|N|   |  Restart Time (12)    |    |  AFI  | SAFI |F|             |  ...
-/// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+    +-------+------+-+-+-+-+-+-+-+-+
-/// ```
-fn decode_graceful_restart(mut value: Cursor<'_>) -> Option<Capability> {
-    let first = value.u16()?;
-    let mut families = Vec::new();
-    while !value.is_empty() {
-        let (afi, safi, flags) = (value.u16()?, value.u8()?, value.u8()?);
-        let family = Family::from_numbers(afi, safi);
-        families.extend(family.map(|family| (family, flags & FORWARDING_STATE != 0)));
-    }
-    Some(Capability::GracefulRestart {
-        restarted: first & RESTART_STATE != 0,
-        notification: first & NOTIFICATION_SUPPORT != 0,
-        time_seconds: first & RESTART_TIME_SECONDS_MAX,
-        families,
-    })
-}
-
 /// RFC 4271 §4.2.
 const VERSION: u8 = 4;
-/// RFC 4724 §3.
-const RESTART_STATE: u16 = 0x8000;
-/// RFC 8538 §2.
-const NOTIFICATION_SUPPORT: u16 = 0x4000;
-/// RFC 4724 §3.
-const RESTART_TIME_SECONDS_MAX: u16 = 0x0fff;
-/// RFC 4724 §3.
-const FORWARDING_STATE: u8 = 0x80;
-
 #[cfg(test)]
 mod tests;

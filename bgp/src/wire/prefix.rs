@@ -1,11 +1,53 @@
 //! Prefixes as NLRI (RFC 4271 §4.3): a length in bits, and as many octets as it needs.
+//!
+//! ```text
+//! +---------------------------+  +------------+--------------------------+
+//! | Path Identifier (4)       |  | Length (1) | Prefix: Length / 8, up   |  ... next prefix
+//! | only with ADD-PATH        |  |            |                          |
+//! +---------------------------+  +------------+--------------------------+
+//! ```
 
+use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::Family;
 use super::cursor::Cursor;
+
+/// A prefix as a peer names a path to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Nlri {
+    /// The prefix.
+    pub prefix: IpNet,
+    /// Path Identifier (RFC 7911 §3); 0 where ADD-PATH was not agreed for the family.
+    pub path_id: u32,
+}
+
+/// Without a Path Identifier.
+impl From<IpNet> for Nlri {
+    fn from(prefix: IpNet) -> Nlri {
+        Nlri { prefix, path_id: 0 }
+    }
+}
+
+/// `198.51.100.0/24`, and where there is a Path Identifier `198.51.100.0/24 path 7`.
+impl fmt::Display for Nlri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.path_id {
+            0 => write!(f, "{}", self.prefix),
+            path_id => write!(f, "{} path {path_id}", self.prefix),
+        }
+    }
+}
+
+/// What a field of prefixes consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Form {
+    pub(super) family: Family,
+    /// A Path Identifier stands before each prefix (RFC 7911 §3).
+    pub(super) path_ids: bool,
+}
 
 /// Why a field of prefixes cannot be walked (RFC 7606 §5.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +62,9 @@ pub(super) enum PrefixError {
         wanted: usize,
         left: usize,
     },
+    /// The field ends inside a Path Identifier or behind it.
+    #[error("a path identifier and a prefix need 5 octets at least, {left} are left")]
+    PathId { left: usize },
 }
 
 /// All prefixes of `field`, host bits zeroed, appended to `prefixes`: all or, on `Err`, none.
@@ -27,35 +72,43 @@ pub(super) enum PrefixError {
 /// Two walks, so that `prefixes` grows once and to what it needs.
 pub(super) fn decode(
     field: &[u8],
-    family: Family,
-    prefixes: &mut Vec<IpNet>,
+    form: Form,
+    prefixes: &mut Vec<Nlri>,
 ) -> Result<(), PrefixError> {
     if field.is_empty() {
         return Ok(());
     }
-    prefixes.reserve_exact(count(field, family)?);
-    match family {
-        Family::Ipv4Unicast => walk(field, prefixes, prefix_v4),
-        Family::Ipv6Unicast => walk(field, prefixes, prefix_v6),
+    prefixes.reserve_exact(count(field, form)?);
+    match form.family {
+        Family::Ipv4Unicast => walk(field, form, prefixes, prefix_v4),
+        Family::Ipv6Unicast => walk(field, form, prefixes, prefix_v6),
     }
     Ok(())
 }
 
 /// The second walk, over what `count` has found good.
-fn walk(field: &[u8], prefixes: &mut Vec<IpNet>, prefix: impl Fn(u8, &[u8]) -> Option<IpNet>) {
+fn walk(
+    field: &[u8],
+    form: Form,
+    prefixes: &mut Vec<Nlri>,
+    prefix: impl Fn(u8, &[u8]) -> Option<IpNet>,
+) {
     let mut cursor = Cursor::new(field);
-    while let Some(length) = cursor.u8() {
+    while let Some((path_id, length)) = front(&mut cursor, form) {
         let octets = cursor.take(octets_of(length)).unwrap_or(&[]);
-        prefixes.extend(prefix(length, octets));
+        let prefix = prefix(length, octets);
+        prefixes.extend(prefix.map(|prefix| Nlri { prefix, path_id }));
     }
 }
 
 /// How many prefixes `field` holds, each checked.
-fn count(field: &[u8], family: Family) -> Result<usize, PrefixError> {
-    let length_max = family.address_bits();
+fn count(field: &[u8], form: Form) -> Result<usize, PrefixError> {
+    let length_max = form.family.address_bits();
     let mut cursor = Cursor::new(field);
     let mut count = 0;
-    while let Some(length) = cursor.u8() {
+    while !cursor.is_empty() {
+        let left = cursor.rest().len();
+        let (_, length) = front(&mut cursor, form).ok_or(PrefixError::PathId { left })?;
         if length > length_max {
             return Err(PrefixError::Length { length, length_max });
         }
@@ -71,6 +124,12 @@ fn count(field: &[u8], family: Family) -> Result<usize, PrefixError> {
         count += 1;
     }
     Ok(count)
+}
+
+/// Path Identifier and length of the next prefix.
+fn front(cursor: &mut Cursor<'_>, form: Form) -> Option<(u32, u8)> {
+    let path_id = if form.path_ids { cursor.u32()? } else { 0 };
+    Some((path_id, cursor.u8()?))
 }
 
 /// RFC 4271 §4.3: "the value of trailing bits is irrelevant". Here they become zero.
@@ -96,9 +155,12 @@ fn prefix_v6(length: u8, octets: &[u8]) -> Option<IpNet> {
 }
 
 /// Appends one prefix, host bits zeroed.
-pub(super) fn encode(prefix: &IpNet, out: &mut Vec<u8>) {
-    out.push(prefix.prefix_len());
-    match prefix {
+pub(super) fn encode(nlri: &Nlri, path_ids: bool, out: &mut Vec<u8>) {
+    if path_ids {
+        out.extend_from_slice(&nlri.path_id.to_be_bytes());
+    }
+    out.push(nlri.prefix.prefix_len());
+    match nlri.prefix {
         IpNet::V4(prefix) => {
             let address = prefix.network().octets();
             out.extend_from_slice(&address[..octets_of(prefix.prefix_len())]);
@@ -111,8 +173,17 @@ pub(super) fn encode(prefix: &IpNet, out: &mut Vec<u8>) {
 }
 
 /// How many octets [`encode`] appends.
-pub(super) fn encoded_octets(prefix: &IpNet) -> usize {
-    1 + octets_of(prefix.prefix_len())
+pub(super) fn encoded_octets(nlri: &Nlri, path_ids: bool) -> usize {
+    path_id_octets(path_ids) + 1 + octets_of(nlri.prefix.prefix_len())
+}
+
+/// How many octets [`encode`] appends for the longest prefix.
+pub(super) fn encoded_octets_max(form: Form) -> usize {
+    path_id_octets(form.path_ids) + 1 + octets_of(form.family.address_bits())
+}
+
+fn path_id_octets(path_ids: bool) -> usize {
+    if path_ids { size_of::<u32>() } else { 0 }
 }
 
 fn octets_of(length_bits: u8) -> usize {

@@ -5,7 +5,7 @@ use ipnet::IpNet;
 use super::iana::message_type;
 use super::message::{begin, finish};
 use super::update::{begin_field, finish_field};
-use super::{Codec, Family, Message, Notification, Update};
+use super::{Codec, Family, Message, Nlri, Notification, Update};
 
 /// An internal session with everything that we can agree on.
 pub(super) fn codec() -> Codec {
@@ -13,7 +13,7 @@ pub(super) fn codec() -> Codec {
         four_octet_as: true,
         message_octets_max: 4096,
         families: Family::ALL.to_vec(),
-        peer_is_external: false,
+        ..Codec::initial()
     }
 }
 
@@ -70,12 +70,13 @@ pub(super) fn mandatory() -> Vec<Vec<u8>> {
 /// 198.51.100.0/24 as NLRI.
 pub(super) const PREFIX: [u8; 4] = [24, 198, 51, 100];
 
-pub(super) fn prefix() -> IpNet {
-    net("198.51.100.0/24")
+pub(super) fn prefix() -> Nlri {
+    nlri("198.51.100.0/24")
 }
 
-pub(super) fn net(text: &str) -> IpNet {
-    text.parse().expect("a prefix")
+/// Without Path Identifier.
+pub(super) fn nlri(text: &str) -> Nlri {
+    text.parse::<IpNet>().expect("a prefix").into()
 }
 
 pub(super) fn decode_update(codec: &Codec, octets: &[u8]) -> Result<Update, Notification> {

@@ -20,8 +20,6 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-use ipnet::IpNet;
-
 use super::attributes::decode::Decoded;
 use super::attributes::encode::{encode_attribute, encode_mp_reach_front};
 use super::attributes::{Attributes, OPTIONAL_NON_TRANSITIVE};
@@ -30,7 +28,7 @@ use super::family::Family;
 use super::iana::{attribute_code as code, attribute_name, update_error};
 use super::message::{Codec, fill_length};
 use super::notification::Notification;
-use super::prefix;
+use super::prefix::{self, Nlri};
 
 /// A decoded UPDATE, good parts and complaints apart.
 ///
@@ -40,9 +38,9 @@ use super::prefix;
 pub struct Update {
     /// Withdrawn prefixes, of the withdrawn routes field and of MP_UNREACH_NLRI, and those of
     /// treat-as-withdraw. To be looked at before the announced ones (RFC 4271 §4.3).
-    pub withdrawn: Vec<IpNet>,
+    pub withdrawn: Vec<Nlri>,
     /// Announced prefixes of the NLRI field, with NEXT_HOP's next hop.
-    pub announced: Vec<IpNet>,
+    pub announced: Vec<Nlri>,
     /// Attributes with NEXT_HOP.
     pub attributes: Attributes,
     /// MP_REACH_NLRI: its next hop and its prefixes. The same `attributes` otherwise.
@@ -58,12 +56,12 @@ pub struct Update {
 pub struct MpReach {
     /// Which family.
     pub family: Family,
-    /// The global next hop.
+    /// The next hop: the global one where there are two.
     pub next_hop: IpAddr,
     /// Link-local next hop (RFC 2545 §3).
     pub link_local: Option<Ipv6Addr>,
     /// The prefixes.
-    pub prefixes: Vec<IpNet>,
+    pub prefixes: Vec<Nlri>,
 }
 
 /// One complaint about an attribute.
@@ -100,7 +98,8 @@ impl Update {
             (fields.withdrawn, &mut update.withdrawn),
             (fields.announced, &mut update.announced),
         ] {
-            prefix::decode(field, Family::Ipv4Unicast, prefixes).map_err(|_| {
+            let form = codec.form_received(Family::Ipv4Unicast);
+            prefix::decode(field, form, prefixes).map_err(|_| {
                 // RFC 7606 §5.3: what was meant cannot be known.
                 Notification::update(update_error::INVALID_NETWORK_FIELD, &[])
             })?;
@@ -169,28 +168,29 @@ impl Update {
     pub(super) fn encode(&self, codec: &Codec, out: &mut Vec<u8>) {
         let withdrawn_of = |family: Family| {
             let prefixes = self.withdrawn.iter();
-            prefixes.filter(move |prefix| Family::of(prefix) == family)
+            prefixes.filter(move |nlri| Family::of(&nlri.prefix) == family)
+        };
+        let encode = |nlri: &Nlri, out: &mut Vec<u8>| {
+            let form = codec.form_sent(Family::of(&nlri.prefix));
+            prefix::encode(nlri, form.path_ids, out);
         };
         let withdraws_v6 = withdrawn_of(Family::Ipv6Unicast).next().is_some();
 
         let length_at = begin_field(out);
-        withdrawn_of(Family::Ipv4Unicast).for_each(|one| prefix::encode(one, out));
+        withdrawn_of(Family::Ipv4Unicast).for_each(|one| encode(one, out));
         finish_field(out, length_at);
 
         let length_at = begin_field(out);
         if let Some(reach) = &self.mp_announced {
             encode_attribute(OPTIONAL_NON_TRANSITIVE, code::MP_REACH_NLRI, out, |out| {
                 encode_mp_reach_front(reach.family, reach.next_hop, reach.link_local, out);
-                reach
-                    .prefixes
-                    .iter()
-                    .for_each(|one| prefix::encode(one, out));
+                reach.prefixes.iter().for_each(|one| encode(one, out));
             });
         }
         if withdraws_v6 || self.end_of_rib == Some(Family::Ipv6Unicast) {
             encode_attribute(OPTIONAL_NON_TRANSITIVE, code::MP_UNREACH_NLRI, out, |out| {
                 Family::Ipv6Unicast.encode(out);
-                withdrawn_of(Family::Ipv6Unicast).for_each(|one| prefix::encode(one, out));
+                withdrawn_of(Family::Ipv6Unicast).for_each(|one| encode(one, out));
             });
         }
         let announces = !self.announced.is_empty();
@@ -199,9 +199,7 @@ impl Update {
         }
         finish_field(out, length_at);
 
-        self.announced
-            .iter()
-            .for_each(|one| prefix::encode(one, out));
+        self.announced.iter().for_each(|one| encode(one, out));
     }
 }
 

@@ -10,8 +10,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use caracal_bgp::wire::{
-    AsPath, Attributes, Capability, Codec, Family, Message, MpReach, Notification, Open, Origin,
-    Segment, UnknownAttribute, Update,
+    AddPathMode, AsPath, Attributes, Capability, Codec, Family, LongLivedFamily, Message, MpReach,
+    NextHopAfi, Nlri, Notification, Open, Origin, Role, RouteRefresh, RouteRefreshKind, Segment,
+    UnknownAttribute, Update,
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use proptest::collection::vec;
@@ -38,7 +39,7 @@ pub(crate) fn codec(four_octet_as: bool) -> Codec {
         four_octet_as,
         message_octets_max: 4096,
         families: Family::ALL.to_vec(),
-        peer_is_external: false,
+        ..Codec::initial()
     }
 }
 
@@ -102,18 +103,18 @@ pub(crate) fn link_local() -> impl Strategy<Value = Ipv6Addr> {
 }
 
 /// Unicast, and without host bits.
-pub(crate) fn prefix_v4() -> impl Strategy<Value = IpNet> {
+pub(crate) fn prefix_v4() -> impl Strategy<Value = Nlri> {
     (0x0100_0000u32..0xe000_0000, 0u8..=32).prop_map(|(address, length)| {
         let prefix = Ipv4Net::new(address.into(), length).expect("a length");
-        prefix.trunc().into()
+        IpNet::from(prefix.trunc()).into()
     })
 }
 
 /// Unicast, and without host bits.
-pub(crate) fn prefix_v6() -> impl Strategy<Value = IpNet> {
+pub(crate) fn prefix_v6() -> impl Strategy<Value = Nlri> {
     (0u128..0xff << 120, 0u8..=128).prop_map(|(address, length)| {
         let prefix = Ipv6Net::new(address.into(), length).expect("a length");
-        prefix.trunc().into()
+        IpNet::from(prefix.trunc()).into()
     })
 }
 
@@ -174,6 +175,7 @@ pub(crate) fn attributes() -> impl Strategy<Value = Attributes> {
             origin,
             as_path,
             next_hop: None,
+            next_hop_link_local: None,
             med,
             local_pref,
             atomic_aggregate,
@@ -207,7 +209,7 @@ pub(crate) fn update() -> impl Strategy<Value = Update> {
         })
         .prop_map(|(mut attributes, mut withdrawn, v4, v6)| {
             // In the order in which a message holds them.
-            withdrawn.sort_by_key(Family::of);
+            withdrawn.sort_by_key(|nlri| Family::of(&nlri.prefix));
             if v4.is_none() && v6.is_none() {
                 attributes = Attributes::default();
             }
@@ -233,6 +235,47 @@ fn family() -> impl Strategy<Value = Family> {
     prop_oneof![Just(Family::Ipv4Unicast), Just(Family::Ipv6Unicast)]
 }
 
+fn next_hop_afi() -> impl Strategy<Value = NextHopAfi> {
+    prop_oneof![Just(NextHopAfi::Ipv4), Just(NextHopAfi::Ipv6)]
+}
+
+fn add_path_mode() -> impl Strategy<Value = AddPathMode> {
+    prop_oneof![
+        Just(AddPathMode::Receive),
+        Just(AddPathMode::Send),
+        Just(AddPathMode::Both)
+    ]
+}
+
+fn role() -> impl Strategy<Value = Role> {
+    prop_oneof![
+        Just(Role::Provider),
+        Just(Role::RouteServer),
+        Just(Role::RouteServerClient),
+        Just(Role::Customer),
+        Just(Role::Peer)
+    ]
+}
+
+fn long_lived_family() -> impl Strategy<Value = LongLivedFamily> {
+    (family(), any::<bool>(), 0u32..1 << 24).prop_map(|(family, forwarding, stale_time_seconds)| {
+        LongLivedFamily {
+            family,
+            forwarding,
+            stale_time_seconds,
+        }
+    })
+}
+
+fn route_refresh() -> impl Strategy<Value = RouteRefresh> {
+    let kind = prop_oneof![
+        Just(RouteRefreshKind::Request),
+        Just(RouteRefreshKind::Begin),
+        Just(RouteRefreshKind::End)
+    ];
+    (family(), kind).prop_map(|(family, kind)| RouteRefresh { family, kind })
+}
+
 fn capability() -> impl Strategy<Value = Capability> {
     let restart = (
         any::<bool>(),
@@ -251,6 +294,15 @@ fn capability() -> impl Strategy<Value = Capability> {
                 families,
             }
         }),
+        vec((family(), next_hop_afi()), 0..3).prop_map(Capability::ExtendedNextHop),
+        Just(Capability::ExtendedMessage),
+        role().prop_map(Capability::Role),
+        vec((family(), add_path_mode()), 0..3).prop_map(Capability::AddPath),
+        Just(Capability::EnhancedRouteRefresh),
+        vec(long_lived_family(), 0..3).prop_map(Capability::LongLivedGracefulRestart),
+        ("[ -~]{0,100}", "[a-zäß0-9.-]{0,60}")
+            .prop_map(|(host, domain)| Capability::Hostname { host, domain }),
+        "[ -~]{0,64}".prop_map(Capability::SoftwareVersion),
         // Of codes that nobody has assigned.
         (150u8..=180, vec(any::<u8>(), 0..60))
             .prop_map(|(code, value)| Capability::Unknown { code, value }),
@@ -294,7 +346,7 @@ pub(crate) fn message() -> impl Strategy<Value = Message> {
             Message::Notification(Notification::new(code, subcode, &data))
         }),
         1 => family().prop_map(end_of_rib),
-        1 => family().prop_map(|family| Message::RouteRefresh(Some(family))),
+        1 => route_refresh().prop_map(|refresh| Message::RouteRefresh(Some(refresh))),
         1 => Just(Message::Keepalive),
     ]
 }

@@ -3,23 +3,27 @@
 use std::net::IpAddr;
 
 use caracal_bgp::wire::{
-    AsPath, Attributes, Capability, Family, Open, Origin, Segment, UnknownAttribute, Update,
+    AddPathMode, AsPath, Attributes, Capability, Family, LongLivedFamily, NextHopAfi, Nlri, Open,
+    Origin, Role, RouteRefresh, RouteRefreshKind, Segment, UnknownAttribute, Update,
 };
 use ipnet::IpNet;
 use netgauze_bgp_pkt::BgpMessage;
 use netgauze_bgp_pkt::capabilities::{
-    BgpCapability, FourOctetAsCapability, GracefulRestartAddressFamily, GracefulRestartCapability,
+    AddPathAddressFamily, AddPathCapability, BgpCapability, BgpRoleCapability,
+    ExtendedNextHopEncoding, ExtendedNextHopEncodingCapability, FourOctetAsCapability,
+    FqdnCapability, GracefulRestartAddressFamily, GracefulRestartCapability,
+    LongLivedGracefulRestartAddressFamily, LongLivedGracefulRestartCapability,
     MultiProtocolExtensionsCapability, UnrecognizedCapability,
 };
 use netgauze_bgp_pkt::community::{Community, ExtendedCommunity, LargeCommunity};
-use netgauze_bgp_pkt::iana::RouteRefreshSubcode;
+use netgauze_bgp_pkt::iana::{BgpRoleValue, RouteRefreshSubcode};
 use netgauze_bgp_pkt::nlri::{Ipv4Unicast, Ipv4UnicastAddress, Ipv6Unicast, Ipv6UnicastAddress};
 use netgauze_bgp_pkt::open::{BgpOpenMessage, BgpOpenMessageParameter};
 use netgauze_bgp_pkt::path_attribute as theirs;
 use netgauze_bgp_pkt::path_attribute::{PathAttribute, PathAttributeValue as Value};
 use netgauze_bgp_pkt::route_refresh::BgpRouteRefreshMessage;
 use netgauze_bgp_pkt::update::BgpUpdateMessage;
-use netgauze_iana::address_family::AddressType;
+use netgauze_iana::address_family::{AddressFamily, AddressType};
 use netgauze_parse_utils::reader::SliceReader;
 use netgauze_parse_utils::traits::ParseFrom;
 
@@ -32,9 +36,14 @@ pub(crate) fn address_type(family: Family) -> AddressType {
     }
 }
 
-pub(crate) fn route_refresh(family: Family) -> BgpMessage {
-    let request = RouteRefreshSubcode::NormalRequest;
-    BgpMessage::RouteRefresh(BgpRouteRefreshMessage::new(address_type(family), request))
+pub(crate) fn route_refresh(refresh: RouteRefresh) -> BgpMessage {
+    let kind = match refresh.kind {
+        RouteRefreshKind::Request => RouteRefreshSubcode::NormalRequest,
+        RouteRefreshKind::Begin => RouteRefreshSubcode::BeginningOfRouteRefresh,
+        RouteRefreshKind::End => RouteRefreshSubcode::EndOfRouteRefresh,
+    };
+    let family = address_type(refresh.family);
+    BgpMessage::RouteRefresh(BgpRouteRefreshMessage::new(family, kind))
 }
 
 pub(crate) fn open(open: &Open) -> BgpMessage {
@@ -78,6 +87,55 @@ fn capability(capability: &Capability) -> BgpCapability {
                 families,
             ))
         }
+        Capability::ExtendedNextHop(families) => {
+            let one = |&(family, next_hop): &(Family, NextHopAfi)| {
+                let afi = match next_hop {
+                    NextHopAfi::Ipv4 => AddressFamily::IPv4,
+                    NextHopAfi::Ipv6 => AddressFamily::IPv6,
+                };
+                ExtendedNextHopEncoding::new(address_type(family), afi)
+            };
+            let families: Vec<_> = families.iter().map(one).collect();
+            BgpCapability::ExtendedNextHopEncoding(ExtendedNextHopEncodingCapability::new(families))
+        }
+        Capability::ExtendedMessage => BgpCapability::ExtendedMessage,
+        Capability::Role(role) => BgpCapability::BgpRole(BgpRoleCapability::new(match role {
+            Role::Provider => BgpRoleValue::Provider,
+            Role::Peer => BgpRoleValue::Peer,
+            other => panic!("it has another number than RFC 9234 for {other}"),
+        })),
+        Capability::AddPath(families) => {
+            let one = |&(family, mode): &(Family, AddPathMode)| {
+                AddPathAddressFamily::new(address_type(family), mode.sends(), mode.receives())
+            };
+            let families: Vec<_> = families.iter().map(one).collect();
+            BgpCapability::AddPath(AddPathCapability::new(families))
+        }
+        Capability::EnhancedRouteRefresh => BgpCapability::EnhancedRouteRefresh,
+        Capability::LongLivedGracefulRestart(families) => {
+            let one = |one: &LongLivedFamily| {
+                let LongLivedFamily {
+                    family,
+                    forwarding,
+                    stale_time_seconds,
+                } = *one;
+                let kind = address_type(family);
+                LongLivedGracefulRestartAddressFamily::new(forwarding, kind, stale_time_seconds)
+            };
+            let families: Vec<_> = families.iter().map(one).collect();
+            let families = LongLivedGracefulRestartCapability::new(families);
+            BgpCapability::LongLivedGracefulRestart(families)
+        }
+        Capability::Hostname { host, domain } => {
+            let (host, domain) = (host.as_str().into(), domain.as_str().into());
+            BgpCapability::Fqdn(FqdnCapability::new(host, domain))
+        }
+        // It has no name for this one.
+        Capability::SoftwareVersion(version) => {
+            let mut value = vec![u8::try_from(version.len()).expect("short")];
+            value.extend_from_slice(version.as_bytes());
+            BgpCapability::Unrecognized(UnrecognizedCapability::new(75, value))
+        }
         Capability::Unknown { code, value } => {
             BgpCapability::Unrecognized(UnrecognizedCapability::new(*code, value.clone()))
         }
@@ -108,7 +166,7 @@ pub(crate) fn update(update: &Update, four_octet_as: bool) -> BgpMessage {
     if !update.announced.is_empty() || update.mp_announced.is_some() {
         all.extend(attributes(&update.attributes, four_octet_as));
     }
-    let v4 = |prefixes: &[IpNet]| prefixes.iter().filter_map(prefix_v4).collect::<Vec<_>>();
+    let v4 = |prefixes: &[Nlri]| prefixes.iter().filter_map(prefix_v4).collect::<Vec<_>>();
     BgpMessage::Update(BgpUpdateMessage::new(
         v4(&update.withdrawn),
         all,
@@ -279,20 +337,20 @@ fn attribute(optional: bool, transitive: bool, value: Value) -> PathAttribute {
     PathAttribute::from(optional, transitive, false, true, value).expect("the flags of the RFC")
 }
 
-fn prefix_v4(prefix: &IpNet) -> Option<Ipv4UnicastAddress> {
-    match prefix {
+fn prefix_v4(nlri: &Nlri) -> Option<Ipv4UnicastAddress> {
+    match nlri.prefix {
         IpNet::V4(prefix) => Some(Ipv4UnicastAddress::new_no_path_id(
-            Ipv4Unicast::from_net(*prefix).expect("unicast"),
+            Ipv4Unicast::from_net(prefix).expect("unicast"),
         )),
         IpNet::V6(_) => None,
     }
 }
 
-fn prefix_v6(prefix: &IpNet) -> Option<Ipv6UnicastAddress> {
-    match prefix {
+fn prefix_v6(nlri: &Nlri) -> Option<Ipv6UnicastAddress> {
+    match nlri.prefix {
         IpNet::V6(prefix) => Some(Ipv6UnicastAddress::new(
             None,
-            Ipv6Unicast::from_net(*prefix).expect("unicast"),
+            Ipv6Unicast::from_net(prefix).expect("unicast"),
         )),
         IpNet::V4(_) => None,
     }

@@ -395,7 +395,12 @@ async fn repeated(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_route_refreshes_is_answered_as_fast_as_it_is_read_and_holds_nobody() {
     let bystanders = Bystanders::new(217).await;
-    let requests = vec![Message::RouteRefresh(Some(Family::Ipv4Unicast)); 100];
+    let requests = vec![
+        Message::RouteRefresh(Some(caracal_bgp::wire::RouteRefresh::request(
+            Family::Ipv4Unicast
+        )));
+        100
+    ];
     let seen = repeated(&bystanders, 219, requests, 50_000).await;
     // Requests that come while one is being answered are one.
     assert!(
@@ -425,8 +430,8 @@ async fn a_prefix_that_flaps_thousands_of_times_a_second_is_passed_on_as_it_stan
     let flaps: Vec<_> = (0..100)
         .flat_map(|_| {
             [
-                update(vec![flapping], vec![]),
-                update(vec![], vec![flapping]),
+                update(vec![flapping.into()], vec![]),
+                update(vec![], vec![flapping.into()]),
             ]
         })
         .collect();

@@ -412,7 +412,7 @@ async fn a_speaker_that_has_stopped_takes_no_options() {
 async fn until_announced(hand: &mut ByHand, prefix: &str) -> bool {
     while let Some(message) = hand.read().await {
         if let Message::Update(update) = message
-            && update.announced.contains(&net(prefix))
+            && update.announced.contains(&net(prefix).into())
         {
             return true;
         }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::*;
 use crate::event::Event;
 use crate::rng::Rng;
-use crate::wire::{Attributes, Capability, Codec, Family, Message, Open};
+use crate::wire::{Attributes, Capability, Codec, Family, Message, Nlri, Open, RouteRefresh};
 
 fn open() -> Open {
     Open {
@@ -38,17 +38,19 @@ fn good_session() -> Vec<u8> {
         next_hop: Some([10, 0, 0, 9].into()),
         ..Attributes::default()
     };
-    let prefixes: Vec<_> = (0..20).map(|n| prefix(&format!("10.9.{n}.0/24"))).collect();
+    let prefixes: Vec<Nlri> = (0..20)
+        .map(|n| prefix(&format!("10.9.{n}.0/24")).into())
+        .collect();
     codec().encode_announce(&attributes, &prefixes, &mut bytes);
     let v6 = Attributes {
         next_hop: Some("fd00::9".parse().unwrap()),
         ..attributes
     };
-    codec().encode_announce(&v6, &[prefix("fd00:9::/64")], &mut bytes);
+    codec().encode_announce(&v6, &[prefix("fd00:9::/64").into()], &mut bytes);
     codec().encode_withdraw(&prefixes[..5], &mut bytes);
     codec().encode_end_of_rib(Family::Ipv4Unicast, &mut bytes);
     codec().encode(
-        &Message::RouteRefresh(Some(Family::Ipv4Unicast)),
+        &Message::RouteRefresh(Some(RouteRefresh::request(Family::Ipv4Unicast))),
         &mut bytes,
     );
     bytes

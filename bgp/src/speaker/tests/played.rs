@@ -132,7 +132,7 @@ impl Played {
             let mut bytes = Vec::new();
             assert_eq!(
                 self.codec
-                    .encode_announce(&attributes, &[prefix], &mut bytes),
+                    .encode_announce(&attributes, &[prefix.into()], &mut bytes),
                 1
             );
             self.bytes(&bytes);

@@ -6,8 +6,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::IpNet;
-
 use super::raw::{Codes, Raw, category};
 use super::{AsPath, Attributes, OPTIONAL_TRANSITIVE, Origin, UnknownAttribute};
 use crate::wire::cursor::Cursor;
@@ -15,7 +13,7 @@ use crate::wire::family::Family;
 use crate::wire::iana::{AS_TRANS, attribute_code as code, attribute_flag, update_error};
 use crate::wire::message::Codec;
 use crate::wire::notification::{Hex, Notification};
-use crate::wire::prefix;
+use crate::wire::prefix::{self, Nlri};
 use crate::wire::update::{AttributeError, AttributeErrorAction, MpReach};
 
 /// What the Path Attributes field says.
@@ -26,7 +24,7 @@ pub(in crate::wire) struct Decoded<'a> {
     /// MP_REACH_NLRI of a family that was agreed, if it announces anything.
     pub(in crate::wire) mp_reach: Option<MpReach>,
     /// MP_UNREACH_NLRI of a family that was agreed.
-    pub(in crate::wire) mp_unreach: Option<(Family, Vec<IpNet>)>,
+    pub(in crate::wire) mp_unreach: Option<(Family, Vec<Nlri>)>,
     /// MP_REACH_NLRI of a family that was not agreed, and was passed over.
     pub(in crate::wire) mp_reach_ignored: bool,
     /// In order.
@@ -265,11 +263,12 @@ impl<'a> Decoded<'a> {
             let length = cursor.u8()?;
             let next_hop = cursor.take(usize::from(length))?;
             let _reserved = cursor.u8()?;
-            next_hops(family, next_hop)
+            next_hops(family, next_hop, codec.extended_next_hop)
         };
         let (next_hop, link_local) = front().ok_or_else(reset)?;
         let mut prefixes = Vec::new();
-        prefix::decode(cursor.rest(), family, &mut prefixes).map_err(|_| reset())?;
+        let form = codec.form_received(family);
+        prefix::decode(cursor.rest(), form, &mut prefixes).map_err(|_| reset())?;
         if prefixes.is_empty() {
             return Ok(());
         }
@@ -289,7 +288,8 @@ impl<'a> Decoded<'a> {
             return Err(family_not_agreed(raw));
         };
         let mut prefixes = Vec::new();
-        prefix::decode(cursor.rest(), family, &mut prefixes).map_err(|_| reset())?;
+        let form = codec.form_received(family);
+        prefix::decode(cursor.rest(), form, &mut prefixes).map_err(|_| reset())?;
         self.mp_unreach = Some((family, prefixes));
         Ok(())
     }
@@ -402,14 +402,15 @@ fn family_not_agreed(raw: Raw<'_>) -> Fault {
     discard(update_error::OPTIONAL_ATTRIBUTE_ERROR, detail)
 }
 
-/// The global and the link-local next hop (RFC 4760 §3, RFC 2545 §3); `None`: no such length.
-fn next_hops(family: Family, octets: &[u8]) -> Option<(IpAddr, Option<Ipv6Addr>)> {
+/// The global and the link-local next hop (RFC 4760 §3, RFC 2545 §3); `None`: no such length. IPv4 has
+/// those of IPv6 too where that was agreed (RFC 8950 §3).
+fn next_hops(family: Family, octets: &[u8], extended: bool) -> Option<(IpAddr, Option<Ipv6Addr>)> {
     match family {
-        Family::Ipv4Unicast => {
+        Family::Ipv4Unicast if !extended || octets.len() == 4 => {
             let next_hop = <[u8; 4]>::try_from(octets).ok()?;
             Some((IpAddr::V4(Ipv4Addr::from(next_hop)), None))
         }
-        Family::Ipv6Unicast => {
+        Family::Ipv4Unicast | Family::Ipv6Unicast => {
             let (global, link_local) = octets.split_first_chunk::<16>()?;
             let global = IpAddr::V6(Ipv6Addr::from(*global));
             if link_local.is_empty() {

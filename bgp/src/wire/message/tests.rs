@@ -153,8 +153,16 @@ fn long_messages_are_for_those_who_agreed_and_never_for_open() {
 fn the_small_messages_survive_the_wire() {
     for message in [
         Message::Keepalive,
-        Message::RouteRefresh(Some(Family::Ipv4Unicast)),
-        Message::RouteRefresh(Some(Family::Ipv6Unicast)),
+        Message::RouteRefresh(Some(RouteRefresh::request(Family::Ipv4Unicast))),
+        Message::RouteRefresh(Some(RouteRefresh::request(Family::Ipv6Unicast))),
+        Message::RouteRefresh(Some(RouteRefresh {
+            family: Family::Ipv6Unicast,
+            kind: RouteRefreshKind::Begin,
+        })),
+        Message::RouteRefresh(Some(RouteRefresh {
+            family: Family::Ipv4Unicast,
+            kind: RouteRefreshKind::End,
+        })),
         Message::RouteRefresh(None),
         Message::Notification(Notification::new(6, 2, &[3, b'b', b'y', b'e'])),
         Message::Notification(Notification::new(99, 77, &[])),
@@ -164,9 +172,9 @@ fn the_small_messages_survive_the_wire() {
 }
 
 #[test]
-fn a_route_refresh_that_is_no_request_names_no_family() {
-    // RFC 7313 §3.2: beginning and end of a refresh, which we have not offered to understand.
-    for subtype in [1, 2, 255] {
+fn a_route_refresh_of_an_unknown_kind_or_family_is_to_be_ignored() {
+    // RFC 7313 §5.
+    for subtype in [3, 128, 255] {
         let octets = message(message_type::ROUTE_REFRESH, &[0, 1, subtype, 1]);
         assert_eq!(codec().decode(&octets), Ok(Message::RouteRefresh(None)));
     }
@@ -189,7 +197,8 @@ fn a_notification_is_cut_to_the_longest_message() {
 fn an_update_that_does_not_fit_leaves_the_buffer_as_it_was() {
     let prefixes = (0..2000u32).map(|index| {
         let address = std::net::Ipv4Addr::from(0x0a00_0000 | index << 6);
-        ipnet::Ipv4Net::new(address, 26).expect("a length").into()
+        let prefix = ipnet::Ipv4Net::new(address, 26).expect("a length");
+        ipnet::IpNet::from(prefix).into()
     });
     let update = Update {
         withdrawn: prefixes.collect(),
@@ -198,4 +207,32 @@ fn an_update_that_does_not_fit_leaves_the_buffer_as_it_was() {
     let mut out = vec![1, 2, 3];
     codec().encode(&Message::Update(update), &mut out);
     assert_eq!(out, [1, 2, 3]);
+}
+
+/// RFC 7313 §5.
+#[test]
+fn a_marker_of_a_wrong_length_is_answered_with_itself() {
+    let enhanced = Codec {
+        enhanced_route_refresh: true,
+        ..codec()
+    };
+    for subtype in [1, 2] {
+        for body in [&[0, 1, subtype][..], &[0, 1, subtype, 1, 0, 7]] {
+            let octets = message(message_type::ROUTE_REFRESH, body);
+            assert_eq!(enhanced.frame(&octets), Ok(Some(octets.len())));
+            assert_eq!(
+                enhanced.decode(&octets),
+                Err(Notification::new(7, 1, &octets))
+            );
+        }
+    }
+    // Not so a request, of which RFC 7313 says nothing.
+    for body in [&[0, 1, 0, 1, 9][..], &[0, 1], &[]] {
+        let octets = message(message_type::ROUTE_REFRESH, body);
+        let length = u16::try_from(octets.len()).expect("short").to_be_bytes();
+        assert_eq!(
+            enhanced.decode(&octets),
+            Err(Notification::new(1, 2, &length))
+        );
+    }
 }

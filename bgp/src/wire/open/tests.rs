@@ -3,7 +3,7 @@
 use super::*;
 use crate::wire::iana::message_type;
 use crate::wire::testing::{codec, encode, message};
-use crate::wire::{Codec, Message};
+use crate::wire::{Codec, Family, Message};
 
 fn open(capabilities: Vec<Capability>) -> Open {
     Open {
@@ -27,7 +27,7 @@ fn all_capabilities() -> Vec<Capability> {
             families: vec![(Family::Ipv4Unicast, true), (Family::Ipv6Unicast, false)],
         },
         Capability::Unknown {
-            code: 73,
+            code: 200,
             value: b"\x04node\x00".to_vec(),
         },
     ]

@@ -2,23 +2,23 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::*;
-use crate::wire::testing::{codec, decode_all, net};
+use crate::wire::testing::{codec, decode_all, nlri};
 use crate::wire::{AsPath, Message, Update};
 
-fn blocks_v4(count: u32) -> Vec<IpNet> {
+fn blocks_v4(count: u32) -> Vec<Nlri> {
     let block = |index: u32| Ipv4Net::new(Ipv4Addr::from(0x0a00_0000 + (index << 6)), 26);
     (0..count)
-        .map(|index| block(index).expect("a length").into())
+        .map(|index| IpNet::from(block(index).expect("a length")).into())
         .collect()
 }
 
-fn blocks_v6(count: u16) -> Vec<IpNet> {
+fn blocks_v6(count: u16) -> Vec<Nlri> {
     let block = |index| Ipv6Net::new(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, index, 0), 122);
     (0..count)
-        .map(|index| block(index).expect("a length").into())
+        .map(|index| IpNet::from(block(index).expect("a length")).into())
         .collect()
 }
 
@@ -113,7 +113,7 @@ fn withdrawals_of_both_families_are_packed_apart() {
 #[test]
 fn the_buffer_is_appended_to() {
     let mut out = vec![];
-    let two = [net("10.0.0.0/8"), net("10.0.0.0/26")];
+    let two = [nlri("10.0.0.0/8"), nlri("10.0.0.0/26")];
     codec().encode_announce(&attributes("192.0.2.1"), &two, &mut out);
     codec().encode_announce(&attributes("fd00::1"), &blocks_v6(2), &mut out);
     codec().encode_withdraw(&two, &mut out);
@@ -144,7 +144,7 @@ fn a_message_may_be_full_to_its_last_octet() {
         for (next_hop, prefixes) in [("192.0.2.1", blocks_v4(1000)), ("fd00::1", blocks_v6(300))] {
             let mut out = vec![];
             let count = codec.encode_announce(&attributes(next_hop), &prefixes, &mut out);
-            let octets = prefix::encoded_octets(&prefixes[0]);
+            let octets = prefix::encoded_octets(&prefixes[0], false);
             let first = codec.frame(&out).expect("a frame").expect("a header");
             assert!(count > 1 && first + octets > octets_max && first <= octets_max);
             assert_eq!(decode_all(&codec, &out).len(), count);
@@ -219,4 +219,70 @@ fn attributes_without_room_for_a_prefix_are_no_message() {
         0
     );
     assert!(out.is_empty());
+}
+
+/// RFC 8950 §3.
+#[test]
+fn ipv4_prefixes_have_an_ipv6_next_hop_where_that_was_agreed() {
+    let extended = Codec {
+        extended_next_hop: true,
+        ..codec()
+    };
+    let attributes = Attributes {
+        next_hop_link_local: Some("fe80::7".parse().expect("an address")),
+        ..attributes("fd00::1")
+    };
+    // Both families at once, since one next hop serves both.
+    let prefixes = [blocks_v4(1000), blocks_v6(2)].concat();
+    let mut out = vec![];
+    let count = extended.encode_announce(&attributes, &prefixes, &mut out);
+    let mut announced = vec![];
+    let messages = decode_all(&extended, &out);
+    assert_eq!((count, messages.len()), (3, 3));
+    for message in messages {
+        let Message::Update(update) = message else {
+            panic!("not an UPDATE: {message:?}");
+        };
+        assert_eq!((update.errors, update.announced), (vec![], vec![]));
+        let reach = update.mp_announced.expect("announced");
+        assert_eq!(Some(reach.next_hop), attributes.next_hop);
+        assert_eq!(reach.link_local, attributes.next_hop_link_local);
+        announced.extend(reach.prefixes);
+    }
+    assert_eq!(announced, prefixes);
+    // To a peer that did not agree, nothing of it.
+    assert_eq!(
+        codec().encode_announce(&attributes, &prefixes, &mut vec![]),
+        0
+    );
+}
+
+/// RFC 7911 §3.
+#[test]
+fn path_identifiers_are_written_for_the_families_that_agreed() {
+    let agreed = Codec {
+        add_path_send: vec![Family::Ipv6Unicast],
+        add_path_receive: vec![Family::Ipv6Unicast],
+        ..codec()
+    };
+    let mut v6: Vec<Nlri> = [blocks_v6(300), blocks_v6(300)].concat();
+    for (path_id, one) in (1..).zip(&mut v6) {
+        one.path_id = path_id;
+    }
+    let mut out = vec![];
+    let count = agreed.encode_announce(&attributes("fd00::1"), &v6, &mut out);
+    assert_eq!(count, 600usize.div_ceil((4096 - 23 - 25 - 35) / 21));
+    agreed.encode_announce(&attributes("192.0.2.1"), &blocks_v4(3), &mut out);
+    agreed.encode_withdraw(&[v6.clone(), blocks_v4(3)].concat(), &mut out);
+    let (mut announced, mut withdrawn) = (vec![], vec![]);
+    for message in decode_all(&agreed, &out) {
+        let Message::Update(update) = message else {
+            panic!("not an UPDATE: {message:?}");
+        };
+        announced.extend(update.mp_announced.into_iter().flat_map(|mp| mp.prefixes));
+        announced.extend(update.announced);
+        withdrawn.extend(update.withdrawn);
+    }
+    assert_eq!(announced, [v6.clone(), blocks_v4(3)].concat());
+    assert_eq!(withdrawn, [blocks_v4(3), v6].concat());
 }

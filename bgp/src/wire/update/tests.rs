@@ -4,7 +4,7 @@ use super::*;
 use crate::wire::attributes::{AsPath, Origin, UnknownAttribute};
 use crate::wire::testing::{
     PREFIX, attribute, codec, codec_external, codec_two_octets, decode_update, encode, mandatory,
-    net, prefix, update,
+    nlri, prefix, update,
 };
 use crate::wire::{Message, Notification};
 
@@ -34,12 +34,13 @@ fn mp_unreach() -> Vec<u8> {
 
 fn everything() -> Update {
     Update {
-        withdrawn: vec![net("10.0.0.0/8"), net("2001:db8:1::/48")],
-        announced: vec![net("198.51.100.0/24"), net("203.0.113.64/26")],
+        withdrawn: vec![nlri("10.0.0.0/8"), nlri("2001:db8:1::/48")],
+        announced: vec![nlri("198.51.100.0/24"), nlri("203.0.113.64/26")],
         attributes: Attributes {
             origin: Origin::Incomplete,
             as_path: "64512 4200000000 {1 2}".parse().expect("a path"),
             next_hop: Some(IpAddr::from([192, 0, 2, 1])),
+            next_hop_link_local: None,
             med: Some(7),
             local_pref: Some(200),
             atomic_aggregate: true,
@@ -59,7 +60,7 @@ fn everything() -> Update {
             family: Family::Ipv6Unicast,
             next_hop: "2001:db8::1".parse().expect("an address"),
             link_local: Some("fe80::1".parse().expect("an address")),
-            prefixes: vec![net("2001:db8::/32"), net("::/0")],
+            prefixes: vec![nlri("2001:db8::/32"), nlri("::/0")],
         }),
         end_of_rib: None,
         errors: vec![],
@@ -122,7 +123,7 @@ fn the_octets_of_an_update_are_those_of_the_rfc() {
 #[test]
 fn a_withdrawal_has_no_attributes_but_its_own() {
     let withdrawal = Update {
-        withdrawn: vec![net("10.0.0.0/8"), net("2001:db8::/32")],
+        withdrawn: vec![nlri("10.0.0.0/8"), nlri("2001:db8::/32")],
         ..Update::default()
     };
     let octets = encode(&codec(), &Message::Update(withdrawal.clone()));
@@ -185,12 +186,12 @@ fn ipv4_in_the_multiprotocol_attributes_is_ipv4() {
     let attributes = [reach, unreach, mandatory()[..2].concat()].concat();
     let decoded = decode_update(&codec(), &update(&[8, 12], &attributes, &[])).expect("good");
     assert_eq!(decoded.errors, []);
-    assert_eq!(decoded.withdrawn, [net("12.0.0.0/8"), net("11.0.0.0/8")]);
+    assert_eq!(decoded.withdrawn, [nlri("12.0.0.0/8"), nlri("11.0.0.0/8")]);
     let reach = decoded.mp_announced.expect("announced");
     assert_eq!(reach.next_hop, IpAddr::from([192, 0, 2, 9]));
     assert_eq!(
         (reach.family, reach.prefixes),
-        (Family::Ipv4Unicast, vec![net("10.0.0.0/8")])
+        (Family::Ipv4Unicast, vec![nlri("10.0.0.0/8")])
     );
 }
 
@@ -228,7 +229,7 @@ fn next_hop_says_nothing_about_ipv6() {
         assert_eq!(decoded.attributes.next_hop, None);
         assert_eq!(
             decoded.mp_announced.map(|reach| reach.prefixes),
-            Some(vec![net("2001:db8::/32")])
+            Some(vec![nlri("2001:db8::/32")])
         );
     }
 }
@@ -315,10 +316,10 @@ fn treat_as_withdraw_takes_every_prefix_of_the_message() {
     assert_eq!(
         decoded.withdrawn,
         [
-            net("10.0.0.0/8"),
-            net("2001:db8:1::/48"),
+            nlri("10.0.0.0/8"),
+            nlri("2001:db8:1::/48"),
             prefix(),
-            net("2001:db8::/32")
+            nlri("2001:db8::/32")
         ]
     );
     assert_eq!((decoded.announced, decoded.mp_announced), (vec![], None));

@@ -275,7 +275,7 @@ fn each_malformed_attribute_is_discarded_or_takes_its_prefixes_back() {
         match action {
             Discard => {
                 assert_eq!(decoded.announced, [prefix()], "{what}");
-                assert_eq!(decoded.withdrawn, [net("10.0.0.0/8")], "{what}");
+                assert_eq!(decoded.withdrawn, [nlri("10.0.0.0/8")], "{what}");
                 let good = decode_update(&codec(), &update_with(&[])).expect("good");
                 assert_eq!(decoded.attributes, good.attributes, "{what}");
             }
@@ -285,9 +285,9 @@ fn each_malformed_attribute_is_discarded_or_takes_its_prefixes_back() {
                     (0, &None),
                     "{what}"
                 );
-                let is_v6 = |one: &IpNet| Family::of(one) == Family::Ipv6Unicast;
+                let is_v6 = |one: &Nlri| Family::of(&one.prefix) == Family::Ipv6Unicast;
                 let (v6, v4): (Vec<_>, Vec<_>) = decoded.withdrawn.into_iter().partition(is_v6);
-                assert_eq!(v4, [net("10.0.0.0/8"), prefix()], "{what}");
+                assert_eq!(v4, [nlri("10.0.0.0/8"), prefix()], "{what}");
                 assert_eq!(
                     v6.len(),
                     usize::from(matches!(attribute[1], 14 | 15)),
@@ -338,7 +338,7 @@ fn only_a_withdrawal_with_wrong_flags_is_still_a_withdrawal() {
     let mut unreach = mp_unreach();
     unreach[0] = 0xc0;
     let decoded = decode_update(&codec(), &update(&[], &unreach, &[])).expect("no reset");
-    assert_eq!(decoded.withdrawn, [net("2001:db8:1::/48")]);
+    assert_eq!(decoded.withdrawn, [nlri("2001:db8:1::/48")]);
     assert_eq!(actions(&decoded), [(TreatAsWithdraw, 15)]);
 }
 
@@ -474,7 +474,7 @@ fn a_missing_mandatory_attribute_takes_the_prefixes_back() {
     assert_eq!(codes(&v4), [1, 2, 3]);
     let v6 = decode_update(&codec(), &update(&[], &mp_reach(), &[])).expect("no reset");
     assert_eq!(codes(&v6), [1, 2]);
-    assert_eq!(v6.withdrawn, [net("2001:db8::/32")]);
+    assert_eq!(v6.withdrawn, [nlri("2001:db8::/32")]);
 }
 
 /// RFC 7606 §3 (g).
