@@ -2,22 +2,27 @@
 //!
 //! ```text
 //!   Plan::new(seed) ──► World: speakers, pipes, one heap of events ──► quiet ──► oracle::check
-//!    topology             time jumps from event to event                          what every Loc-RIB
-//!    faults, churn        bytes are delayed, held back, lost with their pipe      must be now
+//!    topology             time jumps from event to event                          every Loc-RIB is what
+//!    faults, churn        bytes are delayed, held back, lost with their pipe      the model says
 //! ```
 //!
 //! A seed is a whole story: which speakers there are, which prefixes come and go, which connections break,
 //! who is cut off, who restarts and how. When the faults are over and some time has passed, only the present
-//! counts: what every speaker knows is a function of who originates what ([`oracle`]).
+//! counts: what every speaker knows is a function of who originates what and of policies, which a naive
+//! [`model`] without messages and time computes as well ([`oracle`] compares).
 //!
 //! The same seed gives the same story to the octet: [`Outcome::trace`] is a hash of all that was delivered.
 
+pub mod model;
 pub mod oracle;
 pub mod plan;
 mod rng;
+pub mod speakers;
+pub mod topology;
 pub mod world;
 
-pub use plan::{Plan, Topology};
+pub use plan::Plan;
+pub use topology::Topology;
 pub use world::World;
 
 use std::time::Duration;

@@ -1,18 +1,17 @@
-//! What every speaker must know when it is quiet: a function of who originates what, and of nothing else.
+//! When it is quiet: what every speaker says of itself against what the [`model`](crate::model) says.
 
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use caracal_bgp::LocalPath;
 use ipnet::IpNet;
 
-use crate::plan::Topology;
-use crate::world::{MULTIPATH_MAX, World, address, next_hop};
+use crate::model::Settled;
+use crate::speakers::{index_of, next_hop};
+use crate::world::World;
 
 /// Compares everything that a speaker says of itself with what must be. `Err` names the first difference.
 pub fn check(world: &World) -> Result<(), String> {
-    let truth = Truth::of(world);
+    let truth = Truth::of(world)?;
     for speaker in 0..world.topology().speakers() {
         check_sessions(world, &truth, speaker)?;
         check_routes(world, &truth, speaker)?;
@@ -20,93 +19,38 @@ pub fn check(world: &World) -> Result<(), String> {
     Ok(())
 }
 
-/// Who originates each prefix, with what.
-struct Truth<'a> {
-    topology: Topology,
-    originators: BTreeMap<IpNet, Vec<(usize, &'a LocalPath)>>,
-}
+/// Every prefix that somebody originates, settled.
+struct Truth<'a>(BTreeMap<IpNet, Settled<'a>>);
 
 impl<'a> Truth<'a> {
-    fn of(world: &'a World) -> Truth<'a> {
-        let mut originators: BTreeMap<IpNet, Vec<(usize, &LocalPath)>> = BTreeMap::new();
-        for speaker in 0..world.topology().speakers() {
-            for (prefix, path) in world.originated(speaker) {
-                originators
-                    .entry(*prefix)
-                    .or_default()
-                    .push((speaker, path));
-            }
-        }
-        Truth {
-            topology: world.topology(),
-            originators,
-        }
+    fn of(world: &'a World) -> Result<Truth<'a>, String> {
+        let topology = world.topology();
+        let speakers = 0..topology.speakers();
+        let peers: Vec<Vec<usize>> = speakers.clone().map(|one| topology.peers(one)).collect();
+        let prefixes: BTreeSet<IpNet> = speakers
+            .flat_map(|one| world.originated(one).keys().copied())
+            .collect();
+        let settle = |prefix| Ok((prefix, Settled::new(world, prefix, &peers)?));
+        Ok(Truth(
+            prefixes
+                .into_iter()
+                .map(settle)
+                .collect::<Result<_, String>>()?,
+        ))
     }
 
-    /// Those of `among` that are left after LOCAL_PREF and MED, the lowest identifier first. All paths
-    /// begin in our own AS, so that MEDs are compared with one another.
-    fn best(&self, prefix: &IpNet, among: impl Fn(usize) -> bool) -> Vec<usize> {
-        let Some(all) = self.originators.get(prefix) else {
-            return Vec::new();
-        };
-        let all: Vec<_> = all.iter().filter(|(speaker, _)| among(*speaker)).collect();
-        let key = |path: &LocalPath| {
-            (
-                Reverse(path.local_pref.unwrap_or(100)),
-                path.med.unwrap_or(0),
-            )
-        };
-        let Some(best) = all.iter().map(|(_, path)| key(path)).min() else {
-            return Vec::new();
-        };
-        all.iter()
-            .filter(|(_, path)| key(path) == best)
-            .map(|(speaker, _)| *speaker)
-            .collect()
+    fn sent(&self, from: usize, to: usize) -> Vec<IpNet> {
+        let sent = self.0.iter().filter(|(_, one)| one.is_sent(from, to));
+        sent.map(|(prefix, _)| *prefix).collect()
     }
 
-    fn originates(&self, speaker: usize, prefix: &IpNet) -> bool {
-        self.originators
-            .get(prefix)
-            .is_some_and(|all| all.iter().any(|(who, _)| *who == speaker))
-    }
-
-    /// The next hops that a speaker must have; none where it is at home.
-    fn next_hops(&self, speaker: usize, prefix: &IpNet) -> Vec<IpAddr> {
-        if self.originates(speaker, prefix) {
-            return Vec::new();
-        }
-        let best = match self.topology {
-            // A client hears of what each reflector has chosen: its own before all others.
-            Topology::Reflectors { reflectors, .. } if speaker >= reflectors => {
-                let chosen = |reflector| match self.originates(reflector, prefix) {
-                    true => Some(reflector),
-                    false => self.best(prefix, |_| true).first().copied(),
-                };
-                let heard: Vec<usize> = (0..reflectors).filter_map(chosen).collect();
-                self.best(prefix, |speaker| heard.contains(&speaker))
-            }
-            _ => self.best(prefix, |_| true),
-        };
-        best.iter()
-            .take(MULTIPATH_MAX)
-            .map(|&who| next_hop(who, prefix))
-            .collect()
-    }
-
-    /// What goes from `from` to `to` in a mesh: what `from` originates and chooses, which is all of it.
-    fn sent_in_mesh(&self, from: usize) -> Vec<IpNet> {
-        let own = self
-            .originators
-            .keys()
-            .filter(|prefix| self.originates(from, prefix));
-        own.copied().collect()
+    fn known(&self, speaker: usize) -> Vec<IpNet> {
+        let known = self.0.iter().filter(|(_, one)| one.is_known(speaker));
+        known.map(|(prefix, _)| *prefix).collect()
     }
 }
 
 fn check_sessions(world: &World, truth: &Truth<'_>, speaker: usize) -> Result<(), String> {
-    let is_mesh = matches!(truth.topology, Topology::Mesh { .. });
-    let own = truth.sent_in_mesh(speaker);
     for view in world.speaker(speaker).peers(world.now()) {
         let wrong = |what: &str| {
             Err(format!(
@@ -126,48 +70,42 @@ fn check_sessions(world: &World, truth: &Truth<'_>, speaker: usize) -> Result<()
         if view.deferral_pending {
             return wrong("deferral pending");
         }
-        if !is_mesh {
-            continue;
-        }
-        if world.speaker(speaker).advertised(view.address) != own || view.prefixes_sent != own.len()
+        let Some(peer) = index_of(view.address) else {
+            return wrong("nobody has this address");
+        };
+        let (sent, received) = (truth.sent(speaker, peer), truth.sent(peer, speaker));
+        if world.speaker(speaker).advertised(view.address) != sent
+            || view.prefixes_sent != sent.len()
         {
-            return wrong("advertised is not what it originates");
+            return wrong("advertised is not what the model sends");
         }
-        let theirs = (0..truth.topology.speakers()).find(|&other| address(other) == view.address);
-        let theirs = theirs.map(|other| truth.sent_in_mesh(other).len());
-        if Some(view.prefixes_received) != theirs
-            || view.prefixes_accepted != view.prefixes_received
-        {
-            return wrong("received is not what the peer originates");
+        if view.prefixes_received != received.len() {
+            return wrong("received is not what the model's peer sends");
         }
     }
     Ok(())
 }
 
 fn check_routes(world: &World, truth: &Truth<'_>, speaker: usize) -> Result<(), String> {
-    let known: Vec<IpNet> = world
-        .speaker(speaker)
-        .routes()
-        .iter()
-        .map(|route| route.prefix)
-        .collect();
-    let wanted: Vec<IpNet> = truth.originators.keys().copied().collect();
-    if known != wanted {
-        let missing: Vec<&IpNet> = wanted
-            .iter()
-            .filter(|prefix| !known.contains(prefix))
-            .collect();
-        let extra: Vec<&IpNet> = known
-            .iter()
-            .filter(|prefix| !wanted.contains(prefix))
-            .collect();
+    let known = truth.known(speaker);
+    let chosen = world.speaker(speaker).routes().into_iter();
+    let chosen = chosen.filter(|route| route.paths.iter().any(|path| path.best));
+    let chosen: Vec<IpNet> = chosen.map(|route| route.prefix).collect();
+    if chosen != known {
+        let without = |all: &[IpNet], others: &[IpNet]| -> Vec<IpNet> {
+            let left = all.iter().filter(|prefix| !others.contains(prefix));
+            left.copied().collect()
+        };
         return Err(format!(
-            "speaker {speaker}: prefixes missing {missing:?}, too many {extra:?}"
+            "speaker {speaker}: prefixes missing {:?}, too many {:?}",
+            without(&known, &chosen),
+            without(&chosen, &known)
         ));
     }
-    for prefix in &wanted {
+    for (prefix, settled) in &truth.0 {
         let is = world.speaker(speaker).next_hops(prefix);
-        let must = truth.next_hops(speaker, prefix);
+        let must = settled.next_hops(speaker).into_iter();
+        let must: Vec<IpAddr> = must.map(|who| next_hop(who, prefix)).collect();
         let followed = world.followed(speaker, prefix);
         if is != must || followed != must {
             let route = world.speaker(speaker).route(prefix);
@@ -176,5 +114,13 @@ fn check_routes(world: &World, truth: &Truth<'_>, speaker: usize) -> Result<(), 
             ));
         }
     }
-    Ok(())
+    let all = world.all_followed(speaker).iter();
+    let mut left_over =
+        all.filter(|(prefix, hops)| !hops.is_empty() && !truth.0.contains_key(prefix));
+    match left_over.next() {
+        Some((prefix, hops)) => Err(format!(
+            "speaker {speaker}: told of {prefix} via {hops:?}, which nobody originates"
+        )),
+        None => Ok(()),
+    }
 }

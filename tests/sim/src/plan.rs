@@ -3,26 +3,11 @@
 use std::time::Duration;
 
 use caracal_bgp::{LocalPath, Time};
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 
 use crate::rng::Rng;
-
-/// Who has a session with whom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Topology {
-    /// Everybody with everybody (iBGP).
-    Mesh {
-        /// How many.
-        speakers: usize,
-    },
-    /// Clients with each reflector, and the reflectors with one another (RFC 4456).
-    Reflectors {
-        /// The first so many speakers.
-        reflectors: usize,
-        /// All others.
-        clients: usize,
-    },
-}
+use crate::speakers::{Manners, own_prefix, shared_prefix};
+use crate::topology::Topology;
 
 /// All that will happen.
 #[derive(Debug, Clone)]
@@ -75,35 +60,8 @@ pub enum Step {
         /// As the argument of `Speaker::shut_down`.
         keep_forwarding: bool,
     },
-}
-
-impl Topology {
-    /// How many speakers.
-    pub fn speakers(self) -> usize {
-        match self {
-            Topology::Mesh { speakers } => speakers,
-            Topology::Reflectors {
-                reflectors,
-                clients,
-            } => reflectors + clients,
-        }
-    }
-
-    /// Whether the two have a session.
-    pub fn are_peers(self, a: usize, b: usize) -> bool {
-        match self {
-            Topology::Mesh { .. } => a != b,
-            Topology::Reflectors { reflectors, .. } => a != b && a.min(b) < reflectors,
-        }
-    }
-
-    /// Whether `of` is a client of `speaker`.
-    pub fn is_client(self, speaker: usize, of: usize) -> bool {
-        match self {
-            Topology::Mesh { .. } => false,
-            Topology::Reflectors { reflectors, .. } => speaker < reflectors && of >= reflectors,
-        }
-    }
+    /// A border has other policies towards its external peers than before.
+    Policies(usize, Manners),
 }
 
 impl Plan {
@@ -112,6 +70,7 @@ impl Plan {
     pub fn rolling_restart(seed: u64, topology: Topology) -> Plan {
         let mut author = Author {
             rng: Rng::new(seed),
+            topology,
             speakers: topology.speakers(),
             steps: Vec::new(),
         };
@@ -152,11 +111,13 @@ impl Plan {
     pub fn new(seed: u64, topology: Topology) -> Plan {
         let mut author = Author {
             rng: Rng::new(seed ^ 0x0123_4567_89ab_cdef),
+            topology,
             speakers: topology.speakers(),
             steps: Vec::new(),
         };
         author.prefixes();
         author.churn();
+        author.policies();
         author.faults();
         let hold_time = HOLD_TIMES[author.rng.index(HOLD_TIMES.len())];
         let mut steps = author.steps;
@@ -174,6 +135,7 @@ impl Plan {
 
 struct Author {
     rng: Rng,
+    topology: Topology,
     speakers: usize,
     steps: Vec<(Time, Step)>,
 }
@@ -181,7 +143,9 @@ struct Author {
 impl Author {
     /// Everybody's own, before anything else.
     fn prefixes(&mut self) {
-        for speaker in 0..self.speakers {
+        // In a large world a few speak for all.
+        let every = (self.speakers / 100).max(1);
+        for speaker in (0..self.speakers).step_by(every) {
             for number in 0..self.rng.within(1..3) {
                 let path = self.path();
                 self.steps.push((
@@ -207,6 +171,29 @@ impl Author {
                 Step::Originate(speaker, prefix, self.path())
             };
             self.steps.push((when, step));
+        }
+    }
+
+    /// Borders change their minds.
+    fn policies(&mut self) {
+        let borders: Vec<usize> = (0..self.speakers)
+            .filter(|&speaker| self.topology.is_border(speaker))
+            .collect();
+        if borders.is_empty() {
+            return;
+        }
+        for _ in 0..self.rng.within(5..30) {
+            let when = match self.rng.chance(30) {
+                true => Time::ZERO,
+                false => self.time(),
+            };
+            let border = borders[self.rng.index(borders.len())];
+            let manners = match self.rng.below(3) {
+                0 => Manners::Open,
+                1 => Manners::KeepsShared,
+                _ => Manners::TakesNoShared,
+            };
+            self.steps.push((when, Step::Policies(border, manners)));
         }
     }
 
@@ -299,19 +286,6 @@ impl Author {
 
 fn at(since_start: Duration) -> Time {
     Time::ZERO + since_start
-}
-
-fn own_prefix(speaker: usize, number: u64) -> IpNet {
-    let block = speaker as u32 * 4 + number as u32;
-    if number == 3 {
-        let bits = (0xfd00_0010_0233 << 80) | (u128::from(block) << 6);
-        return Ipv6Net::new_assert(bits.into(), 122).into();
-    }
-    Ipv4Net::new_assert((0x0ae9_0000 + block * 64).into(), 26).into()
-}
-
-fn shared_prefix(number: u64) -> IpNet {
-    Ipv4Net::new_assert((0xc633_6400 + number as u32).into(), 32).into()
 }
 
 const HOLD_TIMES: [Duration; 8] = {

@@ -2,18 +2,17 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use caracal_bgp::wire::Family;
-use caracal_bgp::{
-    Action, ConnectionId, Event, LocalPath, PeerConfig, Speaker, SpeakerConfig, Time,
-};
+use caracal_bgp::{Action, ConnectionId, Event, LocalPath, PeerConfig, Speaker, Time};
 use ipnet::IpNet;
 
 use crate::Outcome;
-use crate::plan::{Plan, Step, Topology};
+use crate::plan::{Plan, Step};
 use crate::rng::Rng;
+use crate::speakers::{self, Manners};
+use crate::topology::Topology;
 
 /// All of it.
 #[derive(Debug)]
@@ -76,6 +75,7 @@ struct Node {
     /// Counts processes, so that what was meant for an older one is not given to the next.
     generation: u32,
     originated: BTreeMap<IpNet, LocalPath>,
+    manners: Manners,
     /// What a FIB that listens to `poll_route_change` has.
     followed: BTreeMap<IpNet, Vec<IpAddr>>,
     wake_at: Option<Time>,
@@ -138,6 +138,7 @@ impl World {
                 speaker: None,
                 generation: 0,
                 originated: BTreeMap::new(),
+                manners: Manners::Open,
                 followed: BTreeMap::new(),
                 wake_at: None,
                 clogged_until: Time::ZERO,
@@ -190,6 +191,16 @@ impl World {
     /// What it originates now.
     pub fn originated(&self, node: usize) -> &BTreeMap<IpNet, LocalPath> {
         &self.nodes[node].originated
+    }
+
+    /// How it treats its external peers now.
+    pub fn manners(&self, node: usize) -> Manners {
+        self.nodes[node].manners
+    }
+
+    /// All that it was ever told of, with the next hops as it was last told.
+    pub fn all_followed(&self, node: usize) -> &BTreeMap<IpNet, Vec<IpAddr>> {
+        &self.nodes[node].followed
     }
 
     /// The next hops that it was last told of for a prefix.
@@ -324,27 +335,47 @@ impl World {
                 self.drain(speaker);
                 self.kill(speaker);
             }
+            Step::Policies(node, manners) => {
+                self.nodes[node].manners = manners;
+                for config in self.peer_configs(node) {
+                    if let Some(speaker) = &mut self.nodes[node].speaker {
+                        speaker.set_peer(now, config);
+                    }
+                }
+                self.drain(node);
+            }
         }
     }
 
     fn start(&mut self, node: usize, restarting: bool) {
-        let (now, topology, hold_time) = (self.now, self.topology, self.hold_time);
+        let now = self.now;
         let seed = self.rng.next();
+        let peers = self.peer_configs(node);
+        let config = speakers::speaker_config(self.topology, node, seed, restarting);
         let state = &mut self.nodes[node];
-        let mut speaker = Speaker::new(speaker_config(node, seed, restarting), now);
+        let mut speaker = Speaker::new(config, now);
         let local = state
             .originated
             .iter()
             .map(|(prefix, path)| (*prefix, path.clone()));
         local.for_each(|(prefix, path)| speaker.originate(now, prefix, path));
-        for other in (0..topology.speakers()).filter(|&other| topology.are_peers(node, other)) {
-            speaker.set_peer(now, peer_config(topology, hold_time, node, other));
+        for peer in peers {
+            speaker.set_peer(now, peer);
         }
         speaker.finish_restart(now);
         state.speaker = Some(speaker);
         state.clogged_until = Time::ZERO;
         state.followed.clear();
         self.drain(node);
+    }
+
+    fn peer_configs(&self, node: usize) -> Vec<PeerConfig> {
+        let (topology, hold_time) = (self.topology, self.hold_time);
+        let manners = self.nodes[node].manners;
+        let peers = topology.peers(node).into_iter();
+        peers
+            .map(|other| speakers::peer_config(topology, hold_time, manners, node, other))
+            .collect()
     }
 
     /// The process is gone; its kernel resets its connections.
@@ -365,7 +396,11 @@ impl World {
         if self.nodes[from].generation != generation {
             return;
         }
-        let (now, local, remote) = (self.now, endpoint(to, 179), endpoint(from, 40000));
+        let (now, local, remote) = (
+            self.now,
+            speakers::endpoint(to, 179),
+            speakers::endpoint(from, 40000),
+        );
         let answer = match &mut self.nodes[to].speaker {
             Some(speaker) => speaker.handle_incoming(now, local, remote),
             None => Err("connection refused".to_owned()),
@@ -430,7 +465,9 @@ impl World {
             return;
         };
         match what {
-            Cargo::Connected => speaker.handle_connected(now, connection, endpoint(node, 40000)),
+            Cargo::Connected => {
+                speaker.handle_connected(now, connection, speakers::endpoint(node, 40000))
+            }
             Cargo::Bytes(bytes) => speaker.handle_bytes(now, connection, &bytes),
             Cargo::Closed => speaker.handle_closed(now, connection, "connection reset by peer"),
         }
@@ -501,7 +538,7 @@ impl World {
 
     fn dial(&mut self, from: usize, connection: ConnectionId, remote: SocketAddr) {
         let generation = self.nodes[from].generation;
-        let to = (0..self.nodes.len()).find(|&to| address(to) == remote.ip());
+        let to = speakers::index_of(remote.ip()).filter(|&to| to < self.nodes.len());
         // A lost SYN is answered by nobody; the speaker has its own patience.
         if let Some(to) = to.filter(|&to| !self.is_cut(from, to)) {
             let at = self.now + self.latency();
@@ -631,58 +668,6 @@ impl Node {
         self.connections.get_mut(connection.0 as usize)?.take()
     }
 }
-
-/// The address of a speaker, which is its identifier too.
-pub fn address(node: usize) -> IpAddr {
-    IpAddr::V4(router_id(node))
-}
-
-/// The next hop that a speaker names for its own prefixes.
-pub fn next_hop(node: usize, prefix: &IpNet) -> IpAddr {
-    match prefix {
-        IpNet::V4(_) => address(node),
-        IpNet::V6(_) => IpAddr::V6(address_v6(node)),
-    }
-}
-
-fn router_id(node: usize) -> Ipv4Addr {
-    Ipv4Addr::from(0xac1f_0001 + node as u32)
-}
-
-fn address_v6(node: usize) -> Ipv6Addr {
-    Ipv6Addr::from((0xfd00_u128 << 112) | (node as u128 + 1))
-}
-
-fn endpoint(node: usize, port: u16) -> SocketAddr {
-    SocketAddr::new(address(node), port)
-}
-
-fn speaker_config(node: usize, seed: u64, restarting: bool) -> SpeakerConfig {
-    SpeakerConfig {
-        seed,
-        restarting,
-        selection_deferral: Duration::from_secs(20),
-        multipath_max: MULTIPATH_MAX,
-        ..SpeakerConfig::new(64512, router_id(node))
-    }
-}
-
-fn peer_config(topology: Topology, hold_time: Duration, node: usize, other: usize) -> PeerConfig {
-    PeerConfig {
-        name: format!("speaker {other}"),
-        // A few never call, so that both ways of coming together are in the story.
-        passive: (node + other).is_multiple_of(3) && node > other,
-        families: vec![Family::Ipv4Unicast, Family::Ipv6Unicast],
-        hold_time,
-        reflector_client: topology.is_client(node, other),
-        next_hop_self_v6: Some(address_v6(node)),
-        graceful_restart: Some(Duration::from_secs(15)),
-        ..PeerConfig::new(address(other), 64512, 64512)
-    }
-}
-
-/// As `SpeakerConfig::multipath_max`.
-pub const MULTIPATH_MAX: usize = 3;
 
 /// What is asked of `poll_transmit` at a time.
 const PIECE_OCTETS: usize = 65_536;

@@ -1,5 +1,5 @@
-//! A thousand seeds. `CARACAL_SIM_SEEDS` says how many, `CARACAL_SIM_FIRST_SEED` where to begin,
-//! `CARACAL_SIM_SPEAKERS` how many speakers a mesh has.
+//! A thousand seeds, two hundred where the world is large. `CARACAL_SIM_SEEDS` says how many instead,
+//! `CARACAL_SIM_FIRST_SEED` where to begin, `CARACAL_SIM_SPEAKERS` how many speakers a mesh has.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -16,7 +16,7 @@ use caracal_sim::{Outcome, Plan, Topology, run};
 
 #[test]
 fn a_mesh_with_faults_ends_in_the_state_that_its_prefixes_say() {
-    run_all(|seed| {
+    run_all(1000, |seed| {
         Plan::new(
             seed,
             Topology::Mesh {
@@ -28,7 +28,7 @@ fn a_mesh_with_faults_ends_in_the_state_that_its_prefixes_say() {
 
 #[test]
 fn clients_of_two_reflectors_with_faults_end_in_the_state_that_their_prefixes_say() {
-    run_all(|seed| {
+    run_all(1000, |seed| {
         let clients = if is_small(seed, 20) {
             3 + seed as usize % 6
         } else {
@@ -41,6 +41,23 @@ fn clients_of_two_reflectors_with_faults_end_in_the_state_that_their_prefixes_sa
                 clients,
             },
         )
+    });
+}
+
+#[test]
+fn clusters_joined_by_their_borders_end_in_the_state_that_prefixes_and_policies_say() {
+    run_all(1000, |seed| {
+        let (clusters, nodes) = (2 + seed as usize % 8, 2 + seed as usize % 5);
+        Plan::new(seed, Topology::Clusters { clusters, nodes })
+    });
+}
+
+#[test]
+fn a_thousand_speakers_in_clusters_end_in_the_state_that_prefixes_and_policies_say() {
+    let stories = if cfg!(debug_assertions) { 2 } else { 200 };
+    run_all(stories, |seed| {
+        let (clusters, nodes) = [(50, 20), (20, 50), (100, 10)][seed as usize % 3];
+        Plan::new(seed, Topology::Clusters { clusters, nodes })
     });
 }
 
@@ -88,10 +105,10 @@ fn the_same_seed_is_the_same_story_to_the_octet() {
     }
 }
 
-fn run_all(plan_of: impl Fn(u64) -> Plan + Sync) {
+fn run_all(stories: u64, plan_of: impl Fn(u64) -> Plan + Sync) {
     let (first, count) = (
         number("CARACAL_SIM_FIRST_SEED", 0),
-        number("CARACAL_SIM_SEEDS", 1000),
+        number("CARACAL_SIM_SEEDS", stories),
     );
     let next = AtomicU64::new(first);
     let failures = Mutex::new(Vec::new());
