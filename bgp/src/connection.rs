@@ -15,7 +15,7 @@ use crate::event::ConnectionId;
 use crate::negotiated::{Negotiated, Offer};
 use crate::rng::Rng;
 use crate::time::Time;
-use crate::wire::iana::{UNSPECIFIC, error_code, fsm_error};
+use crate::wire::iana::{UNSPECIFIC, error_code, fsm_error, message_type};
 use crate::wire::{
     Codec, Family, Message, Notification, Open, RouteRefresh, RouteRefreshKind, Update,
 };
@@ -44,6 +44,8 @@ pub(crate) enum Input {
     KeepaliveTimerExpires,
     /// TCP says so.
     Lost(String),
+    /// No other connection with the peer stands in the way (any more): it may become Established.
+    Proceed,
     /// The peer wants to end it: with a NOTIFICATION, or without a word (RFC 4724 §4).
     Stop(Option<Notification>, String),
 }
@@ -52,7 +54,7 @@ pub(crate) enum Input {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Nothing,
-    /// OPENs agree. Look for collisions.
+    /// OPENs agree. Look for collisions, and let it [`Proceed`](Input::Proceed).
     Opened,
     /// Established.
     Up,
@@ -108,7 +110,18 @@ pub(crate) struct Connection {
     received: Vec<u8>,
     hold_deadline: Option<Time>,
     keepalive_deadline: Option<Time>,
+    /// In OpenConfirm: whether our KEEPALIVE, and the peer's, have confirmed it.
+    confirmed: Confirmed,
+    /// Another connection with the peer will take its place, if that comes to life before then.
+    held_until: Option<Time>,
     rng: Rng,
+}
+
+/// Who has sent the KEEPALIVE that answers OPEN (RFC 4271 §4.2).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Confirmed {
+    by_us: bool,
+    by_peer: bool,
 }
 
 /// What went over a connection since it was last asked.
@@ -146,6 +159,8 @@ impl Connection {
             received: Vec::new(),
             hold_deadline: Some(now + OPEN_SENT_HOLD_TIME),
             keepalive_deadline: None,
+            confirmed: Confirmed::default(),
+            held_until: None,
             offer,
             rng,
         };
@@ -179,6 +194,9 @@ impl Connection {
         let decoded = match self.codec.frame(bytes) {
             Ok(Some(octets)) => {
                 message = bytes.get(..octets)?;
+                if self.is_held() && self.is_established_there(message) {
+                    return Some(self.step(now, Input::Proceed));
+                }
                 *taken += octets;
                 self.codec.decode(message)
             }
@@ -237,7 +255,7 @@ impl Connection {
             (OpenSent, Input::Open(open)) => match self.offer.negotiate(&open) {
                 Ok(negotiated) => {
                     self.opened_with = Some(Box::new(open));
-                    self.confirm(now, negotiated)
+                    self.agree(now, negotiated)
                 }
                 Err(refusal) => self.end_with(refusal.notification, Some(refusal.reason)),
             },
@@ -248,11 +266,18 @@ impl Connection {
                 Outcome::Nothing
             }
             (OpenConfirm, Input::Keepalive) => {
-                self.state = Established;
-                self.opened_with = None;
-                self.established_at = Some(now);
+                self.confirmed.by_peer = true;
                 self.restart_hold_timer(now);
-                Outcome::Up
+                self.establish(now)
+            }
+            (OpenConfirm, Input::Proceed) => {
+                self.held_until = None;
+                self.confirm(now);
+                self.establish(now)
+            }
+            (OpenSent | Established, Input::Proceed) => {
+                self.held_until = None;
+                Outcome::Nothing
             }
             (Established, Input::Keepalive) => {
                 self.restart_hold_timer(now);
@@ -305,6 +330,8 @@ impl Connection {
         let is_due = |deadline: Option<Time>| deadline.is_some_and(|deadline| deadline <= now);
         if is_due(self.hold_deadline) {
             Some(Input::HoldTimerExpires)
+        } else if is_due(self.held_until) {
+            Some(Input::Proceed)
         } else if is_due(self.keepalive_deadline) {
             Some(Input::KeepaliveTimerExpires)
         } else {
@@ -316,6 +343,7 @@ impl Connection {
         self.hold_deadline
             .into_iter()
             .chain(self.keepalive_deadline)
+            .chain(self.held_until)
             .min()
     }
 
@@ -324,15 +352,59 @@ impl Connection {
         self.send(&Message::Keepalive);
     }
 
-    /// RFC 4271 §8.2.2, OpenSent, event 19.
-    fn confirm(&mut self, now: Time, negotiated: Negotiated) -> Outcome {
+    /// It is not to become Established before then, or before [`Input::Proceed`].
+    pub(crate) fn hold(&mut self, until: Time) {
+        if self.state != State::Established && self.held_until.is_none() {
+            self.held_until = Some(until);
+        }
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.held_until.is_some()
+    }
+
+    /// We have sent the KEEPALIVE that says: from here on it may be Established at the other end.
+    pub(crate) fn is_confirmed(&self) -> bool {
+        self.confirmed.by_us
+    }
+
+    /// The message can only come from a peer for which the connection is Established: it has chosen.
+    fn is_established_there(&self, message: &[u8]) -> bool {
+        let both = self.confirmed.by_us && self.confirmed.by_peer;
+        let kind = message.get(MESSAGE_TYPE_OFFSET);
+        both && matches!(
+            kind,
+            Some(&(message_type::UPDATE | message_type::ROUTE_REFRESH))
+        )
+    }
+
+    /// RFC 4271 §8.2.2, OpenSent, event 19. Our KEEPALIVE follows when no collision forbids it.
+    fn agree(&mut self, now: Time, negotiated: Negotiated) -> Outcome {
         self.codec = negotiated.codec.clone();
         self.state = State::OpenConfirm;
         self.negotiated = Some(negotiated);
-        self.send(&Message::Keepalive);
         self.restart_hold_timer(now);
-        self.restart_keepalive_timer(now);
         Outcome::Opened
+    }
+
+    fn confirm(&mut self, now: Time) {
+        if !self.confirmed.by_us {
+            self.confirmed.by_us = true;
+            self.send(&Message::Keepalive);
+            self.restart_keepalive_timer(now);
+        }
+    }
+
+    fn establish(&mut self, now: Time) -> Outcome {
+        let both = self.confirmed.by_us && self.confirmed.by_peer;
+        if !both || self.is_held() {
+            return Outcome::Nothing;
+        }
+        self.state = State::Established;
+        self.opened_with = None;
+        self.established_at = Some(now);
+        self.restart_hold_timer(now);
+        Outcome::Up
     }
 
     fn unexpected(&self) -> Notification {
@@ -358,6 +430,7 @@ impl Connection {
         self.state = State::Closed;
         self.hold_deadline = None;
         self.keepalive_deadline = None;
+        self.held_until = None;
         self.received = Vec::new();
         Outcome::Ended(End { cause, reason })
     }
@@ -412,6 +485,8 @@ impl End {
 }
 
 const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+/// RFC 4271 §4.1: after the marker and the length.
+const MESSAGE_TYPE_OFFSET: usize = 18;
 /// RFC 4271 §8.2.2: a large value, four minutes.
 const OPEN_SENT_HOLD_TIME: Duration = Duration::from_secs(4 * 60);
 

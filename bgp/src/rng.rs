@@ -23,6 +23,12 @@ impl Rng {
         Rng(self.next())
     }
 
+    /// Any number, for tests that draw more than jitter.
+    #[cfg(test)]
+    pub(crate) fn draw(&mut self) -> u64 {
+        self.next()
+    }
+
     /// A number in `0..bound`; `bound` is not zero.
     fn below(&mut self, bound: u64) -> u64 {
         // Lemire's multiplication; its bias is far below what jitter could show.

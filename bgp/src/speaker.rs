@@ -4,9 +4,11 @@
 //! `poll_*`. After any input the driver drains, in this order: `poll_action`, `poll_transmit` for each
 //! `poll_ready`, `poll_event`, `poll_route_change`, and then asks `poll_timeout`.
 //!
-//! Here is who may ask for what. What happens then is in `session` (connections come and go), `update`
+//! Here is who may ask for what. What happens then is in `session` (connections come and go), `contest` (two of
+//! them at a time), `update`
 //! (paths come and go), `restart` (neither should, although a speaker restarts) and `show`.
 
+mod contest;
 mod restart;
 mod session;
 mod show;

@@ -15,7 +15,7 @@ enum Cell {
     Keepalive,
     /// Stays, and hands something on.
     Deliver,
-    /// Goes there, having sent KEEPALIVE or nothing.
+    /// Goes there, and sends nothing.
     Go(State),
     /// Closed with this NOTIFICATION (code, subcode).
     Send(u8, u8),
@@ -31,7 +31,7 @@ fn every_state_answers_every_input_as_the_table_says() {
     let stop = || Input::Stop(Some(Notification::new(6, 2, &[])), "enough".to_owned());
     let malformed = || Input::Malformed(Notification::new(1, 3, &[9]));
     #[rustfmt::skip]
-    let table: [(Input, [Cell; 3]); 16] = [
+    let table: [(Input, [Cell; 3]); 17] = [
         // input                               OpenSent         OpenConfirm    Established
         // The same once more is what some speakers do; another one is not.
         (Input::Open(open(64512)),            [Go(OpenConfirm), Stay,          Send(5, 3)]),
@@ -47,6 +47,7 @@ fn every_state_answers_every_input_as_the_table_says() {
         (Input::HoldTimerExpires,             [Send(4, 0),      Send(4, 0),    Send(4, 0)]),
         (Input::KeepaliveTimerExpires,        [Stay,            Keepalive,     Keepalive]),
         (Input::Lost("reset".to_owned()),     [Close,           Close,         Close]),
+        (Input::Proceed,                      [Stay,            Stay,          Stay]),
         (stop(),                              [Send(6, 2),      Send(6, 2),    Send(6, 2)]),
         (Input::Stop(None, "moved".into()),   [Close,           Close,         Close]),
         (Input::Open(no_common_family()),     [Send(2, 7),      Send(5, 2),    Send(5, 3)]),
@@ -82,6 +83,34 @@ fn an_open_that_comes_twice_neither_ends_the_connection_nor_prolongs_it() {
     };
     let outcome = connection.step(later, Input::Open(other));
     assert!(matches!(outcome, Outcome::Ended(_)), "{outcome:?}");
+}
+
+#[test]
+fn a_connection_is_established_when_both_have_confirmed_it_and_nothing_holds_it() {
+    let opened = || {
+        let mut connection = in_state(OpenSent);
+        connection.step(NOW, Input::Open(open(64512)));
+        connection.transmit.clear();
+        connection
+    };
+    let mut early = opened();
+    assert_eq!(early.step(NOW, Input::Keepalive), Outcome::Nothing);
+    assert_eq!(early.step(NOW, Input::Proceed), Outcome::Up);
+    assert_eq!(messages(&early.transmit), [Message::Keepalive]);
+
+    let mut held = opened();
+    held.step(NOW, Input::Proceed);
+    let until = NOW + Duration::from_secs(5);
+    held.hold(until);
+    assert_eq!(held.step(NOW, Input::Keepalive), Outcome::Nothing);
+    assert_eq!(
+        (held.state(), held.next_deadline()),
+        (OpenConfirm, Some(until))
+    );
+    assert_eq!(held.due(until), Some(Input::Proceed));
+    assert_eq!(held.step(until, Input::Proceed), Outcome::Up);
+    held.hold(until);
+    assert!(!held.is_held(), "what is Established stays");
 }
 
 #[test]
@@ -147,6 +176,7 @@ fn with_hold_time_zero_there_are_neither_keepalives_nor_a_hold_timer() {
             ..open(64512)
         }),
     );
+    connection.step(NOW, Input::Proceed);
     connection.step(NOW, Input::Keepalive);
     assert_eq!(
         (connection.state(), connection.next_deadline()),
@@ -324,6 +354,7 @@ fn in_state(state: State) -> Connection {
     let mut connection = Connection::new(NOW, id, Initiator::Local, local, offer(), Rng::new(1));
     if state != OpenSent {
         connection.step(NOW, Input::Open(open(64512)));
+        connection.step(NOW, Input::Proceed);
     }
     if state == Established {
         connection.step(NOW, Input::Keepalive);
@@ -339,7 +370,11 @@ fn in_state(state: State) -> Connection {
 fn feed(connection: &mut Connection, bytes: &[u8]) {
     connection.receive(bytes);
     let mut taken = 0;
-    while connection.poll(NOW, &mut taken).is_some() {}
+    while let Some(outcome) = connection.poll(NOW, &mut taken) {
+        if outcome == Outcome::Opened {
+            connection.step(NOW, Input::Proceed);
+        }
+    }
     connection.discard(taken);
 }
 
@@ -379,7 +414,7 @@ fn cell_of(before: State, connection: &Connection, outcome: &Outcome) -> Cell {
         (state, Outcome::Nothing, []) if state == before => Stay,
         (state, Outcome::Nothing, [Message::Keepalive]) if state == before => Keepalive,
         (state, Outcome::Update(_) | Outcome::Refresh(_), []) if state == before => Deliver,
-        (OpenConfirm, Outcome::Opened, [Message::Keepalive]) => Go(OpenConfirm),
+        (OpenConfirm, Outcome::Opened, []) => Go(OpenConfirm),
         (Established, Outcome::Up, []) => Go(Established),
         other => panic!("{other:?}"),
     }

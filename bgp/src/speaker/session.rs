@@ -6,7 +6,8 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::Speaker;
-use crate::collision::{self, Initiator};
+use super::contest::collided;
+use crate::collision::Initiator;
 use crate::config::PeerConfig;
 use crate::connection::{Connection, End, Input, Outcome, State};
 use crate::event::{Action, ConnectionId, Event, PeerId};
@@ -32,9 +33,12 @@ impl Speaker {
                 // What is not there yet need not come: nothing was said on it, so the peer has not
                 // chosen it.
                 self.give_up(peer);
-                self.resolve_collision(now, peer, connection);
+                self.opened(now, peer, connection);
             }
-            Outcome::Up => self.session_up(now, peer, connection),
+            Outcome::Up => {
+                self.settle_contest(now, peer, connection);
+                self.session_up(now, peer, connection);
+            }
             Outcome::Update(update) => self.update(peer, *update),
             Outcome::Refresh(family) => self.rib.refresh(peer, family),
             Outcome::Ended(end) => {
@@ -93,6 +97,7 @@ impl Speaker {
         }
         let connection = self.next_connection(id);
         self.start(now, id, connection, Initiator::Remote, local);
+        self.challenge(now, id, connection);
         self.settle(now, id);
         Ok(connection)
     }
@@ -109,6 +114,7 @@ impl Speaker {
                 peer.phase = Phase::Active { retry: None };
             }
             self.start(now, id, connection, Initiator::Local, local);
+            self.challenge(now, id, connection);
         }
     }
 
@@ -221,43 +227,6 @@ impl Speaker {
         }
     }
 
-    /// RFC 4271 §6.8, now that we know who is on the other end of `new`.
-    fn resolve_collision(&mut self, now: Time, id: PeerId, new: ConnectionId) {
-        let Some(peer) = self.peers.get(&id) else {
-            return;
-        };
-        let others: Vec<ConnectionId> = peer
-            .connections
-            .iter()
-            .map(|c| c.id)
-            .filter(|&c| c != new)
-            .collect();
-        for other in others {
-            let Some(peer) = self.peers.get_mut(&id) else {
-                return;
-            };
-            let (Some(new_one), Some(other_one)) = (peer.connection(new), peer.connection(other))
-            else {
-                return;
-            };
-            match self.config.collide(now, peer, new_one, other_one) {
-                Collision::KeepNew => {
-                    self.stop(now, id, other, Some(collided()), "connection collision");
-                }
-                Collision::KeepOther => {
-                    self.stop(now, id, new, Some(collided()), "connection collision");
-                    // If the other end of what we keep is gone, this brings it to light.
-                    if let Some(kept) = self.connection_mut(id, other)
-                        && kept.state() == State::Established
-                    {
-                        kept.probe();
-                    }
-                }
-                Collision::Restarted => self.stop(now, id, other, None, "the peer has restarted"),
-            }
-        }
-    }
-
     fn session_up(&mut self, now: Time, id: PeerId, connection: ConnectionId) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
@@ -319,6 +288,7 @@ impl Speaker {
                 peer.plan_retry(now, Some(&end), session, &mut self.rng);
             }
         }
+        self.end_contest(now, id);
         if session.is_some() {
             self.session_down(now, id, &connection, end);
         } else if let Some(peer) = self.peers.get(&id) {
@@ -391,7 +361,7 @@ impl Speaker {
         }
     }
 
-    fn stop(
+    pub(super) fn stop(
         &mut self,
         now: Time,
         id: PeerId,
@@ -436,62 +406,6 @@ impl Speaker {
     }
 }
 
-/// What becomes of two connections with one peer.
-enum Collision {
-    KeepNew,
-    KeepOther,
-    /// The other one's session is over, although TCP has not noticed.
-    Restarted,
-}
-
-impl crate::config::SpeakerConfig {
-    /// `new` has just had its OPEN.
-    ///
-    /// RFC 4271 §6.8 as written compares only when the other is in OpenConfirm too. We know the peer's
-    /// identifier by now, so we do it also when the other is in OpenSent, as the RFC allows, and when it
-    /// has been Established for no more than a moment (CollisionDetectEstablishedState): whichever OPEN
-    /// comes first, both ends close the same connection.
-    ///
-    /// RFC 4724 §5 lets a new connection replace an established one as soon as TCP is there. We wait for
-    /// its OPEN, so that nobody can end a session by connecting.
-    fn collide(&self, now: Time, peer: &Peer, new: &Connection, other: &Connection) -> Collision {
-        if let (Some(since), Some(agreed)) = (other.established_at, other.negotiated())
-            && let Some(opened) = new.negotiated()
-        {
-            let is_young = now.since(since) < COLLISION_WINDOW;
-            let has_restarted = opened
-                .graceful_restart
-                .as_ref()
-                .is_some_and(|graceful| graceful.restarted);
-            match agreed.graceful_restart {
-                Some(_) if has_restarted || !is_young => return Collision::Restarted,
-                None if !is_young => return Collision::KeepOther,
-                _ => {}
-            }
-        }
-        if new.initiator == other.initiator {
-            return Collision::KeepNew;
-        }
-        let remote = new
-            .negotiated()
-            .map_or(self.router_id, |agreed| agreed.remote_router_id);
-        let (local_asn, remote_asn) = (peer.config.local_asn, peer.config.remote_asn);
-        if collision::winner((self.router_id, local_asn), (remote, remote_asn)) == new.initiator {
-            Collision::KeepNew
-        } else {
-            Collision::KeepOther
-        }
-    }
-}
-
-fn collided() -> Notification {
-    Notification::new(
-        error_code::CEASE,
-        cease::CONNECTION_COLLISION_RESOLUTION,
-        &[],
-    )
-}
-
 /// Only what is not said in OPEN, and not on which socket, may change under a session.
 fn keeps_session(old: &PeerConfig, new: &PeerConfig) -> bool {
     let as_new = PeerConfig {
@@ -509,8 +423,6 @@ fn keeps_session(old: &PeerConfig, new: &PeerConfig) -> bool {
     as_new == *new
 }
 
-/// How long after Established an OPEN may still be part of the same rush to connect.
-const COLLISION_WINDOW: Duration = Duration::from_secs(5);
 /// Least time that TCP gets.
 const CONNECT_TIME_MIN: Duration = Duration::from_secs(1);
 const LAST_WORDS_MAX: usize = 4096;

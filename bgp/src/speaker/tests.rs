@@ -2,6 +2,7 @@
 
 use crate::testing::*;
 
+mod collision;
 mod grace;
 mod hostile;
 mod played;
