@@ -22,7 +22,7 @@ use hashbrown::HashMap;
 use ipnet::IpNet;
 
 use crate::config::{LocalPath, PeerConfig, SpeakerConfig};
-use crate::connection::{Input, State};
+use crate::connection::{Input, Outcome, State};
 use crate::event::{Action, ConnectionId, Event, PeerId};
 use crate::import::Verdict;
 use crate::peer::{Peer, Phase};
@@ -227,9 +227,13 @@ impl Speaker {
         // The connection may be gone after each message.
         while let Some(alive) = self.connection_mut(peer, connection) {
             let message = tapped.then(|| alive.peek(taken).map(Box::from)).flatten();
+            let before = taken;
             match alive.poll(now, &mut taken) {
                 Some(outcome) => {
-                    self.tap_received(peer, now, message);
+                    // A message may make the connection Established before it is taken.
+                    if taken != before || outcome != Outcome::Up {
+                        self.tap_received(peer, now, message);
+                    }
                     self.act(now, peer, connection, outcome);
                 }
                 None => {
