@@ -1,5 +1,6 @@
 //! What the speaker asks of its driver, and what it tells.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,24 @@ pub struct PeerId(pub u32);
 /// One TCP connection. Never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ConnectionId(pub u64);
+
+/// The state of a BFD session (RFC 5880 §6.8.1), as far as it concerns us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BfdState {
+    /// An operator, ours or the peer's, wants no BFD.
+    AdminDown,
+    /// The path has failed.
+    Down,
+    /// The path works.
+    Up,
+}
+
+/// As it is written.
+impl fmt::Display for BfdState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
 
 /// What the driver shall do.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -69,8 +69,8 @@ pub mod wire;
 pub use config::{
     BfdConfig, LocalPath, NextHopMode, PeerConfig, Policy, PolicyRule, SpeakerConfig,
 };
-pub use event::{Action, ConnectionId, Event, PeerId};
-pub use speaker::Speaker;
+pub use event::{Action, BfdState, ConnectionId, Event, PeerId};
+pub use speaker::{BfdWish, Speaker};
 pub use time::Time;
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use smallvec::SmallVec;
 use crate::config::{PeerConfig, SpeakerConfig};
 use crate::connection::{Connection, End, State, Traffic};
 use crate::disseminate::Terms;
-use crate::event::{ConnectionId, PeerId};
+use crate::event::{BfdState, ConnectionId, PeerId};
 use crate::import::Importer;
 use crate::negotiated::{Negotiated, Offer};
 use crate::rib::SessionKind;
@@ -46,6 +46,8 @@ pub(crate) struct Peer {
     /// We have restarted, and wait for its End-of-RIB until then.
     pub(crate) deferral_until: Option<Time>,
     pub(crate) counters: Counters,
+    /// What BFD said last; `None`: nothing yet.
+    pub(crate) bfd: Option<BfdState>,
     pub(crate) last_error: Option<String>,
     /// What the timer queue knows of `next_deadline`.
     pub(crate) queued: Option<Time>,
@@ -104,6 +106,7 @@ impl Peer {
             ended_families: Vec::new(),
             deferral_until: None,
             counters: Counters::default(),
+            bfd: None,
             last_error: None,
             queued: None,
             state: PeerState::Idle,

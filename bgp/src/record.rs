@@ -25,7 +25,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{LocalPath, PeerConfig, SpeakerConfig};
-use crate::event::ConnectionId;
+use crate::event::{BfdState, ConnectionId};
 use crate::speaker::Speaker;
 use crate::time::Time;
 
@@ -89,6 +89,10 @@ pub enum Step {
     Closed {
         connection: ConnectionId,
         reason: String,
+    },
+    Bfd {
+        remote: IpAddr,
+        state: BfdState,
     },
     Timeout,
     ShutDown {
@@ -253,6 +257,7 @@ fn perform(speaker: &mut Speaker, now: Time, step: &Step) {
         }
         Step::Bytes { connection, octets } => speaker.handle_bytes(now, *connection, &octets.0),
         Step::Closed { connection, reason } => speaker.handle_closed(now, *connection, reason),
+        Step::Bfd { remote, state } => speaker.handle_bfd(now, *remote, *state),
         Step::Timeout => speaker.handle_timeout(now),
         Step::ShutDown {
             keep_forwarding,

@@ -8,6 +8,7 @@
 //! them at a time), `update`
 //! (paths come and go), `restart` (neither should, although a speaker restarts) and `show`.
 
+mod bfd;
 mod contest;
 mod restart;
 mod session;
@@ -20,6 +21,8 @@ use std::net::{IpAddr, SocketAddr};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use ipnet::IpNet;
+
+pub use bfd::BfdWish;
 
 use crate::config::{LocalPath, PeerConfig, SpeakerConfig};
 use crate::connection::{Input, Outcome, State};

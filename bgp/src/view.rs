@@ -39,6 +39,10 @@ pub struct PeerView {
     pub end_of_rib: bool,
     /// We are restarting and still wait for it.
     pub deferral_pending: bool,
+    /// What BFD says of the path: `Up`, `Down`, `AdminDown`, or `Unknown` before it has said anything. `None`: it is
+    /// not asked.
+    #[serde(default)]
+    pub bfd: Option<String>,
     /// How often it left Established.
     pub flaps: u64,
     /// UPDATEs received and sent in all sessions.

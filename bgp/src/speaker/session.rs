@@ -379,7 +379,7 @@ impl Speaker {
 
     /// A Cease that is meant: where NOTIFICATIONs would be graceful, a Hard Reset (RFC 8538 §3.1). The words go
     /// where they may (RFC 9003 §2).
-    fn farewell(
+    pub(super) fn farewell(
         &self,
         id: PeerId,
         connection: ConnectionId,

@@ -36,6 +36,10 @@ impl Speaker {
             prefixes_sent: self.rib.standing(peer.id),
             end_of_rib: peer.has_all_ends(),
             deferral_pending: peer.deferral_until.is_some(),
+            bfd: peer.config.bfd.map(|_| {
+                peer.bfd
+                    .map_or("Unknown".to_owned(), |state| state.to_string())
+            }),
             flaps: counters.flaps,
             updates_received: counters.updates_received,
             updates_sent: counters.updates_sent,

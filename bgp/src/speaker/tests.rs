@@ -2,6 +2,7 @@
 
 use crate::testing::*;
 
+mod bfd;
 mod collision;
 mod grace;
 mod hostile;

@@ -1,0 +1,68 @@
+//! What BFD says of the paths to our peers (RFC 5882), handed in by whoever has the BFD sessions.
+//!
+//! *Down* ends an Established session at once, and its paths are not kept: they lead where nothing arrives.
+//! A session that is gone already, and whose paths wait for the peer's restart, is left alone: BFD dies with the
+//! process that speaks it (RFC 5882 §4.3.2, the C bit is clear), so its silence is no news then.
+//!
+//! *AdminDown* is an operator's wish and no failure (§3.2). A session that never came up fails nobody either, so
+//! a peer without BFD can be spoken with: this is not the strict mode of draft-ietf-idr-bgp-bfd-strict-mode.
+
+use std::net::IpAddr;
+
+use super::Speaker;
+use crate::config::BfdConfig;
+use crate::event::BfdState;
+use crate::record::Step;
+use crate::time::Time;
+use crate::wire::iana::cease;
+
+/// A peer whose path shall be watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BfdWish {
+    /// The peer.
+    pub remote: IpAddr,
+    /// Our end of its connection, or the address that it is bound to. `None`: as the kernel will choose.
+    pub local: Option<IpAddr>,
+    /// How.
+    pub config: BfdConfig,
+}
+
+impl Speaker {
+    /// The BFD session with a peer has entered this state. Nothing happens if the peer is not configured for BFD.
+    pub fn handle_bfd(&mut self, now: Time, remote: IpAddr, state: BfdState) {
+        self.record(now, || Step::Bfd { remote, state });
+        let Some(&id) = self.by_address.get(&remote) else {
+            return;
+        };
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        if peer.config.bfd.is_none() {
+            return;
+        }
+        peer.bfd = Some(state);
+        if state != BfdState::Down {
+            return;
+        }
+        if let Some(connection) = peer.established().map(|up| up.id) {
+            // RFC 9384: it is told, should the path work in that direction.
+            let words = "BFD: the path has failed";
+            let word = self.farewell(id, connection, cease::BFD_DOWN, words);
+            self.stop(now, id, connection, Some(word), words);
+            self.settle(now, id);
+        }
+    }
+
+    /// The peers that shall be watched, in order of their addresses.
+    pub fn bfd_wishes(&self) -> impl Iterator<Item = BfdWish> + '_ {
+        self.by_address.iter().filter_map(|(remote, id)| {
+            let peer = self.peers.get(id)?;
+            let bound = || peer.config.local_address;
+            Some(BfdWish {
+                remote: *remote,
+                local: peer.established().map(|up| up.local.ip()).or_else(bound),
+                config: peer.config.bfd?,
+            })
+        })
+    }
+}
