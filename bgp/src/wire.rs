@@ -27,7 +27,7 @@ pub mod open;
 mod pack;
 mod prefix;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod text;
 pub mod update;
 

@@ -6,6 +6,7 @@ mod bfd;
 mod collision;
 mod grace;
 mod hostile;
+mod malformed;
 mod played;
 mod restart;
 mod session;

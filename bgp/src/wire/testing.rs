@@ -4,6 +4,7 @@ use ipnet::IpNet;
 
 use super::iana::message_type;
 use super::message::{begin, finish};
+pub(crate) use super::update::tests::malformed_attributes;
 use super::update::{begin_field, finish_field};
 use super::{Codec, Family, Message, Nlri, Notification, Update};
 
@@ -32,7 +33,7 @@ pub(super) fn codec_external() -> Codec {
     }
 }
 
-pub(super) fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+pub(crate) fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let start = begin(&mut out, kind);
     out.extend_from_slice(body);
@@ -41,7 +42,7 @@ pub(super) fn message(kind: u8, body: &[u8]) -> Vec<u8> {
 }
 
 /// An UPDATE of three fields.
-pub(super) fn update(withdrawn: &[u8], attributes: &[u8], announced: &[u8]) -> Vec<u8> {
+pub(crate) fn update(withdrawn: &[u8], attributes: &[u8], announced: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     for field in [withdrawn, attributes] {
         let at = begin_field(&mut body);
@@ -53,13 +54,13 @@ pub(super) fn update(withdrawn: &[u8], attributes: &[u8], announced: &[u8]) -> V
 }
 
 /// An attribute with a length of one octet.
-pub(super) fn attribute(flags: u8, code: u8, value: &[u8]) -> Vec<u8> {
+pub(crate) fn attribute(flags: u8, code: u8, value: &[u8]) -> Vec<u8> {
     let length = u8::try_from(value.len()).expect("value fits");
     [&[flags, code, length], value].concat()
 }
 
 /// What every good UPDATE has: ORIGIN igp, AS_PATH 65000, NEXT_HOP 192.0.2.1.
-pub(super) fn mandatory() -> Vec<Vec<u8>> {
+pub(crate) fn mandatory() -> Vec<Vec<u8>> {
     vec![
         attribute(0x40, 1, &[0]),
         attribute(0x40, 2, &[2, 1, 0, 0, 0xfd, 0xe8]),
@@ -68,7 +69,7 @@ pub(super) fn mandatory() -> Vec<Vec<u8>> {
 }
 
 /// 198.51.100.0/24 as NLRI.
-pub(super) const PREFIX: [u8; 4] = [24, 198, 51, 100];
+pub(crate) const PREFIX: [u8; 4] = [24, 198, 51, 100];
 
 pub(super) fn prefix() -> Nlri {
     nlri("198.51.100.0/24")

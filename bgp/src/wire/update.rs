@@ -296,4 +296,4 @@ impl fmt::Display for AttributeErrorAction {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

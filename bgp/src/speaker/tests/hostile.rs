@@ -7,7 +7,7 @@ use crate::event::Event;
 use crate::rng::Rng;
 use crate::wire::{Attributes, Capability, Codec, Family, Message, Nlri, Open, RouteRefresh};
 
-fn open() -> Open {
+pub(super) fn good_open() -> Open {
     Open {
         asn: 64512,
         hold_time_seconds: 90,
@@ -20,7 +20,7 @@ fn open() -> Open {
     }
 }
 
-fn codec() -> Codec {
+pub(super) fn codec() -> Codec {
     let families = vec![Family::Ipv4Unicast, Family::Ipv6Unicast];
     Codec {
         four_octet_as: true,
@@ -32,7 +32,7 @@ fn codec() -> Codec {
 /// A whole session of a good peer, as octets.
 fn good_session() -> Vec<u8> {
     let mut bytes = Vec::new();
-    Codec::initial().encode(&Message::Open(open()), &mut bytes);
+    Codec::initial().encode(&Message::Open(good_open()), &mut bytes);
     Codec::initial().encode(&Message::Keepalive, &mut bytes);
     let attributes = Attributes {
         next_hop: Some([10, 0, 0, 9].into()),
@@ -57,7 +57,7 @@ fn good_session() -> Vec<u8> {
 }
 
 /// Two good nodes, and a configured peer (number 8) that the test plays.
-fn net() -> Net {
+pub(super) fn net() -> Net {
     let mut net = Net::mesh(2);
     net.originate(1, "10.233.1.0/26");
     net.peer(

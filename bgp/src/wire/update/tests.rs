@@ -9,6 +9,7 @@ use crate::wire::testing::{
 use crate::wire::{Message, Notification};
 
 mod malformed;
+pub(crate) use malformed::malformed_attributes;
 mod two_octets;
 
 /// A good UPDATE for [`prefix`] with these attributes behind the mandatory ones.

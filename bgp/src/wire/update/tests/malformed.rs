@@ -5,10 +5,10 @@ use AttributeErrorAction::{Discard, TreatAsWithdraw};
 use super::*;
 
 /// (section, what, attribute, action)
-type Row = (&'static str, &'static str, Vec<u8>, AttributeErrorAction);
+pub(crate) type Row = (&'static str, &'static str, Vec<u8>, AttributeErrorAction);
 
 /// Attributes that are wrong in themselves. In an UPDATE with this instead of a good one of its code.
-fn malformed_attributes() -> Vec<Row> {
+pub(crate) fn malformed_attributes() -> Vec<Row> {
     let a = attribute;
     let changed = |mut attribute: Vec<u8>, at: usize, octet: u8| {
         attribute[at] = octet;
