@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use bfd::BfdConfig;
 
+pub use crate::policy::Policy;
 use crate::wire::Family;
 
 /// A speaker's own identity (RFC 4271 §4.2) and manners.
@@ -162,48 +163,6 @@ pub struct LocalPath {
     pub med: Option<u32>,
     /// Standard communities (RFC 1997).
     pub communities: Vec<u32>,
-}
-
-/// Ordered rules; the first that matches decides, and `default_accept` where none does.
-///
-/// Equal policies share one Adj-RIB-Out.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Policy {
-    /// In order.
-    pub rules: Vec<PolicyRule>,
-    /// What happens to a path that no rule matches.
-    pub default_accept: bool,
-}
-
-impl Policy {
-    /// Takes everything.
-    pub fn accept_all() -> Policy {
-        Policy {
-            rules: Vec::new(),
-            default_accept: true,
-        }
-    }
-
-    /// Takes nothing.
-    pub fn reject_all() -> Policy {
-        Policy {
-            rules: Vec::new(),
-            default_accept: false,
-        }
-    }
-}
-
-/// One rule of a [`Policy`].
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PolicyRule {
-    /// Matches prefixes equal to or inside one of these; every prefix when empty.
-    pub within: Vec<ipnet::IpNet>,
-    /// Matches only local (`Some(true)`) or only learned (`Some(false)`) paths.
-    pub local: Option<bool>,
-    /// Accept or reject.
-    pub accept: bool,
 }
 
 #[cfg(test)]

@@ -13,12 +13,17 @@
 //! That a path never goes back to the peer that sent it is not decided here, since it is different for each
 //! peer of a group: the [log](crate::rib::log) is tagged with the source.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use crate::config::{NextHopMode, Policy};
+use crate::config::NextHopMode;
 use crate::decision::local_pref;
+use crate::policy::{
+    Decision, Draft, NextHopChange, PathSource, Program, RuleName, Signature, StandardCommunity,
+    Subject,
+};
 use crate::rib::{PeerFacts, SessionKind};
 use crate::wire::{Attributes, Codec, Family};
 
@@ -32,41 +37,85 @@ pub(crate) struct Terms {
     pub(crate) next_hop: NextHopMode,
     pub(crate) self_v4: Option<Ipv4Addr>,
     pub(crate) self_v6: Option<Ipv6Addr>,
-    pub(crate) policy: Policy,
+    pub(crate) policy: Program,
     pub(crate) codec: Codec,
 }
 
 /// Who brought the path: `None` for our own.
 pub(crate) type Sender<'a> = Option<&'a PeerFacts>;
 
+/// What a group gets.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Outgoing<'p> {
+    pub(crate) attributes: Attributes,
+    /// The rule of the export policy that has accepted it; `None`: its default.
+    pub(crate) by: Option<RuleName<'p>>,
+}
+
+/// Why a group does not get a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Withheld<'p> {
+    Family,
+    /// RFC 4271 §9.2, RFC 4456 §6.
+    Horizon,
+    /// RFC 1997.
+    Community(u32),
+    /// The rule of the export policy; `None`: its default.
+    Policy(Option<RuleName<'p>>),
+    NextHop,
+}
+
 impl Terms {
-    /// Whether a path of `prefix` may go to the group at all.
-    pub(crate) fn permit(
-        &self,
-        prefix: &IpNet,
-        attributes: &Attributes,
-        sender: Sender<'_>,
-    ) -> bool {
-        self.codec.families.contains(&Family::of(prefix))
-            && self.horizon_permits(sender)
-            && (sender.is_none() || self.communities_permit(&attributes.communities))
-            && self.policy.accepts(prefix, sender.is_none())
+    /// All that the answer depends on of a prefix, besides its family.
+    pub(crate) fn signature(&self, prefix: &IpNet) -> Signature {
+        self.policy.signature(prefix)
     }
 
-    /// The attributes that the group gets; `None`: there is no next hop that it could use. The same for
-    /// all prefixes of a family.
-    pub(crate) fn outgoing(
+    /// What the group gets of a path: the same for all prefixes of a family with equal signature.
+    pub(crate) fn disseminate(
         &self,
         family: Family,
+        signature: &Signature,
         attributes: &Attributes,
         sender: Sender<'_>,
-    ) -> Option<Attributes> {
-        let next_hop = self.outgoing_next_hop(family, attributes, sender)?;
+    ) -> Result<Outgoing<'_>, Withheld<'_>> {
+        if !self.codec.families.contains(&family) {
+            return Err(Withheld::Family);
+        }
+        if !self.horizon_permits(sender) {
+            return Err(Withheld::Horizon);
+        }
+        if sender.is_some()
+            && let Some(community) = self.forbidding_community(&attributes.communities)
+        {
+            return Err(Withheld::Community(community));
+        }
+        let subject = Subject {
+            family,
+            source: PathSource::of(sender),
+            attributes,
+            prepend_asn: Some(self.local_asn),
+        };
+        let judged = self.policy.evaluate(signature, subject);
+        if judged.decision == Decision::Reject {
+            return Err(Withheld::Policy(judged.by));
+        }
+        let attributes = self.outgoing(family, judged.draft, sender);
+        Ok(Outgoing {
+            attributes: attributes.ok_or(Withheld::NextHop)?,
+            by: judged.by,
+        })
+    }
+
+    /// The attributes as they go out; `None`: there is no next hop that the group could use.
+    fn outgoing(&self, family: Family, draft: Draft<'_>, sender: Sender<'_>) -> Option<Attributes> {
+        let next_hop = self.outgoing_next_hop(family, &draft, sender)?;
+        let med_is_set = draft.med_is_set;
         let mut out = Attributes {
             next_hop: Some(next_hop),
             // RFC 2545 §3: of use on its own link only.
             next_hop_link_local: None,
-            ..attributes.clone()
+            ..draft.attributes.into_owned()
         };
         match self.kind {
             SessionKind::External => {
@@ -75,16 +124,16 @@ impl Terms {
                 out.local_pref = None;
                 out.originator_id = None;
                 out.cluster_list = Vec::new();
-                if sender.is_some() {
+                if sender.is_some() && !med_is_set {
                     // RFC 4271 §5.1.4: a neighbour's MED is not for the neighbours beyond.
                     out.med = None;
                 }
             }
             SessionKind::Internal | SessionKind::Client => {
-                out.local_pref = Some(local_pref(attributes));
+                out.local_pref = Some(local_pref(&out));
                 if let Some(sender) = sender.filter(|sender| sender.kind.is_internal()) {
                     // RFC 4456 §8.
-                    out.originator_id = Some(attributes.originator_id.unwrap_or(sender.router_id));
+                    out.originator_id = Some(out.originator_id.unwrap_or(sender.router_id));
                     out.cluster_list.insert(0, self.cluster_id);
                 }
             }
@@ -104,28 +153,37 @@ impl Terms {
     }
 
     /// RFC 1997, for what we learned. What we attach to our own prefixes is meant for our peers.
-    fn communities_permit(&self, communities: &[u32]) -> bool {
+    fn forbidding_community(&self, communities: &[u32]) -> Option<u32> {
         let external = self.kind == SessionKind::External;
-        communities.iter().all(|&community| match community {
-            NO_ADVERTISE => false,
+        let forbids = |community: &u32| match *community {
+            NO_ADVERTISE => true,
             // We are in no confederation, so its border is that of the AS.
-            NO_EXPORT | NO_EXPORT_SUBCONFED => !external,
-            _ => true,
-        })
+            NO_EXPORT | NO_EXPORT_SUBCONFED => external,
+            _ => false,
+        };
+        communities.iter().copied().find(forbids)
     }
 
     /// RFC 4271 §5.1.3.
     fn outgoing_next_hop(
         &self,
         family: Family,
-        attributes: &Attributes,
+        draft: &Draft<'_>,
         sender: Sender<'_>,
     ) -> Option<IpAddr> {
-        let learned = attributes.next_hop.filter(|_| sender.is_some());
-        let keep = match self.next_hop {
-            NextHopMode::OwnAddress => None,
-            NextHopMode::Keep => learned,
-            NextHopMode::Auto => learned.filter(|_| self.kind.is_internal()),
+        let learned = draft.attributes.next_hop.filter(|_| sender.is_some());
+        let keep = match draft.next_hop {
+            Some(NextHopChange::Address(address)) => {
+                return Some(address)
+                    .filter(|address| address.is_ipv4() == (family == Family::Ipv4Unicast));
+            }
+            Some(NextHopChange::Own) => None,
+            Some(NextHopChange::Keep) => learned,
+            None => match self.next_hop {
+                NextHopMode::OwnAddress => None,
+                NextHopMode::Keep => learned,
+                NextHopMode::Auto => learned.filter(|_| self.kind.is_internal()),
+            },
         };
         match family {
             Family::Ipv4Unicast => keep
@@ -134,6 +192,21 @@ impl Terms {
             Family::Ipv6Unicast => keep
                 .or(self.self_v6.map(IpAddr::V6))
                 .filter(IpAddr::is_ipv6),
+        }
+    }
+}
+
+impl fmt::Display for Withheld<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Withheld::Family => f.write_str("the session does not carry its family"),
+            Withheld::Horizon => f.write_str("from an internal peer, and we do not reflect it"),
+            Withheld::Community(community) => {
+                write!(f, "well-known community {}", StandardCommunity(*community))
+            }
+            Withheld::Policy(Some(rule)) => write!(f, "export policy, {rule}"),
+            Withheld::Policy(None) => f.write_str("export policy, default"),
+            Withheld::NextHop => f.write_str("there is no next hop of its family"),
         }
     }
 }

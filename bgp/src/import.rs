@@ -1,11 +1,12 @@
 //! Phase 1 (RFC 4271 §9.1.1): what a peer sent becomes a candidate, or is kept with the reason why not.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
-use crate::config::Policy;
+use crate::policy::{Decision, PathSource, Program, RuleName, Signature, Subject};
 use crate::wire::{Attributes, Family};
 
 /// What import thinks of a path. Paths that may not be used are kept all the same: the operator sees
@@ -55,12 +56,76 @@ pub(crate) struct Importer {
     pub(crate) cluster_id: Ipv4Addr,
     /// Our addresses, as far as the session knows them.
     pub(crate) own_addresses: [Option<IpAddr>; 3],
-    pub(crate) policy: Policy,
+    pub(crate) policy: Program,
+    /// Where its paths come from, for the policy.
+    pub(crate) source: PathSource,
+}
+
+/// What has become of a path.
+#[derive(Debug)]
+pub(crate) struct Imported<'p, 'a> {
+    pub(crate) verdict: Verdict,
+    /// As decision and dissemination see them; borrowed where the policy has changed nothing.
+    pub(crate) attributes: Cow<'a, Attributes>,
+    /// The rule that decided, where one did.
+    #[allow(dead_code)]
+    pub(crate) by: Option<RuleName<'p>>,
 }
 
 impl Importer {
-    /// The part of the verdict that is the same for all prefixes of an UPDATE.
-    pub(crate) fn judge_attributes(&self, attributes: &Attributes) -> Verdict {
+    /// All that the answer depends on of a prefix, besides its family.
+    pub(crate) fn signature(&self, prefix: &IpNet) -> Signature {
+        self.policy.signature(prefix)
+    }
+
+    /// The answer for all prefixes of a family with equal signature. What was received is judged first, so that no
+    /// policy makes a loop acceptable or its own work a loop.
+    pub(crate) fn judge<'a>(
+        &self,
+        family: Family,
+        signature: &Signature,
+        attributes: &'a Attributes,
+    ) -> Imported<'_, 'a> {
+        let verdict = match self.judge_received(attributes) {
+            Verdict::Eligible if !fits(family, attributes.next_hop) => Verdict::NextHopFamily,
+            verdict => verdict,
+        };
+        if verdict != Verdict::Eligible {
+            return Imported {
+                verdict,
+                attributes: Cow::Borrowed(attributes),
+                by: None,
+            };
+        }
+        let subject = Subject {
+            family,
+            source: self.source,
+            attributes,
+            prepend_asn: attributes.as_path.first_as(),
+        };
+        let judged = self.policy.evaluate(signature, subject);
+        if judged.decision == Decision::Reject {
+            // People are shown what the peer sent.
+            return Imported {
+                verdict: Verdict::Policy,
+                attributes: Cow::Borrowed(attributes),
+                by: judged.by,
+            };
+        }
+        let verdict = if fits(family, judged.draft.attributes.next_hop) {
+            Verdict::Eligible
+        } else {
+            Verdict::NextHopFamily
+        };
+        Imported {
+            verdict,
+            attributes: judged.draft.attributes,
+            by: judged.by,
+        }
+    }
+
+    /// What the protocol has to say.
+    fn judge_received(&self, attributes: &Attributes) -> Verdict {
         let first_is_wrong = |asn| attributes.as_path.first_as() != Some(asn);
         if self.external_asn.is_some_and(first_is_wrong) {
             Verdict::FirstAs
@@ -81,23 +146,13 @@ impl Importer {
             Verdict::Eligible
         }
     }
+}
 
-    /// The rest of it.
-    pub(crate) fn judge(
-        &self,
-        of_attributes: Verdict,
-        next_hop: Option<IpAddr>,
-        prefix: &IpNet,
-    ) -> Verdict {
-        let fits = match Family::of(prefix) {
-            Family::Ipv4Unicast => matches!(next_hop, Some(IpAddr::V4(_))),
-            Family::Ipv6Unicast => matches!(next_hop, Some(IpAddr::V6(_))),
-        };
-        match of_attributes {
-            Verdict::Eligible if !fits => Verdict::NextHopFamily,
-            Verdict::Eligible if !self.policy.accepts(prefix, false) => Verdict::Policy,
-            of_attributes => of_attributes,
-        }
+/// Whether the next hop is one for prefixes of the family.
+fn fits(family: Family, next_hop: Option<IpAddr>) -> bool {
+    match family {
+        Family::Ipv4Unicast => matches!(next_hop, Some(IpAddr::V4(_))),
+        Family::Ipv6Unicast => matches!(next_hop, Some(IpAddr::V6(_))),
     }
 }
 

@@ -51,10 +51,11 @@ mod decision;
 mod disseminate;
 pub mod event;
 mod import;
+mod judgements;
 mod negotiated;
 mod peer;
 mod peers;
-mod policy;
+pub mod policy;
 pub mod record;
 mod rib;
 mod rng;
@@ -66,10 +67,9 @@ mod timers;
 pub mod view;
 pub mod wire;
 
-pub use config::{
-    BfdConfig, LocalPath, NextHopMode, PeerConfig, Policy, PolicyRule, SpeakerConfig,
-};
+pub use config::{BfdConfig, LocalPath, NextHopMode, PeerConfig, SpeakerConfig};
 pub use event::{Action, BfdState, ConnectionId, Event, PeerId};
+pub use policy::Policy;
 pub use speaker::{BfdWish, Speaker};
 pub use time::Time;
 

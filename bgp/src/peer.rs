@@ -24,6 +24,7 @@ use crate::disseminate::Terms;
 use crate::event::{BfdState, ConnectionId, PeerId};
 use crate::import::Importer;
 use crate::negotiated::{Negotiated, Offer};
+use crate::policy::{PathSource, SessionPeer};
 use crate::rib::SessionKind;
 use crate::rng::Rng;
 use crate::stale::Kept;
@@ -190,7 +191,20 @@ impl Peer {
                 self.config.next_hop_self_v4.map(IpAddr::V4),
                 self.config.next_hop_self_v6.map(IpAddr::V6),
             ],
-            policy: self.config.import.clone(),
+            policy: self.config.import.program(&self.session_peer()),
+            source: PathSource::Peer {
+                address: self.config.remote_address,
+                kind: self.kind(),
+            },
+        }
+    }
+
+    /// Itself as policies may ask for it.
+    pub(crate) fn session_peer(&self) -> SessionPeer<'_> {
+        SessionPeer {
+            address: self.config.remote_address,
+            kind: self.kind(),
+            interface: None,
         }
     }
 
@@ -207,7 +221,7 @@ impl Peer {
             next_hop: self.config.next_hop,
             self_v4: self.config.next_hop_self_v4.or(session_v4),
             self_v6: self.config.next_hop_self_v6.or(session_v6),
-            policy: self.config.export.clone(),
+            policy: self.config.export.program(&self.session_peer()),
             codec: connection.negotiated()?.codec.clone(),
         })
     }

@@ -23,6 +23,7 @@ mod ids;
 mod intern;
 mod log;
 mod pen;
+mod received;
 mod show;
 mod table;
 mod walk;
@@ -37,8 +38,9 @@ pub(crate) use adj_in::{AdjIn, AdjIns, PeerFacts, SessionKind};
 use adj_out::{AdjOuts, Inputs};
 use ids::PrefixId;
 pub use intern::Interned;
-use intern::Interner;
+pub(crate) use intern::Interner;
 pub(crate) use pen::Sent;
+use received::Received;
 pub(crate) use table::Source;
 use table::{Path, Table};
 
@@ -53,6 +55,7 @@ use crate::wire::{Attributes, Family};
 #[derive(Debug)]
 pub(crate) struct Rib {
     table: Table,
+    received: Received,
     interner: Interner,
     adj_ins: AdjIns,
     adj_outs: AdjOuts,
@@ -67,6 +70,7 @@ impl Rib {
     pub(crate) fn new(seed: u64, multipath_max: usize) -> Rib {
         Rib {
             table: Table::new(seed),
+            received: Received::default(),
             interner: Interner::new(seed),
             adj_ins: AdjIns::default(),
             adj_outs: AdjOuts::new(),
@@ -78,6 +82,10 @@ impl Rib {
 
     pub(crate) fn intern(&mut self, attributes: Attributes) -> Interned {
         self.interner.intern(attributes)
+    }
+
+    pub(crate) fn interner(&mut self) -> &mut Interner {
+        &mut self.interner
     }
 
     /// A path is there, or has other attributes or another verdict than before. It is not stale.
@@ -126,6 +134,20 @@ impl Rib {
         self.reselect(id, &before);
     }
 
+    /// What was received for a path that `set_path` has just set; `None`: the same attributes.
+    pub(crate) fn keep_received(
+        &mut self,
+        source: Source,
+        prefix: &IpNet,
+        received: Option<&Interned>,
+    ) {
+        if (received.is_some() || !self.received.is_empty())
+            && let Some(id) = self.table.find(prefix)
+        {
+            self.received.set(id, source, received);
+        }
+    }
+
     /// A path is gone.
     pub(crate) fn remove_path(&mut self, source: Source, prefix: &IpNet) {
         if let Some(id) = self.table.find(prefix) {
@@ -167,23 +189,31 @@ impl Rib {
         self.adj_outs.change_terms(peer, terms, &mut inputs);
     }
 
-    /// Import policy or our addresses have changed: all of the peer's paths are judged anew.
-    pub(crate) fn rejudge(&mut self, peer: PeerId, judge: impl Fn(&IpNet, &Attributes) -> Verdict) {
+    /// Import policy or our addresses have changed: all of the peer's paths are judged anew, from what was received.
+    pub(crate) fn rejudge(
+        &mut self,
+        peer: PeerId,
+        mut judge: impl FnMut(&IpNet, &Interned, &mut Interner) -> (Verdict, Interned),
+    ) {
+        let source = Source::Peer(peer);
         for id in self.adj_ins.received(peer) {
             let before = self.chosen(id);
             let entry = self.table.entry_mut(id);
             let prefix = entry.prefix;
-            let Some(path) = entry
-                .paths
-                .iter_mut()
-                .find(|path| path.source == Source::Peer(peer))
-            else {
+            let Some(path) = entry.paths.iter_mut().find(|path| path.source == source) else {
                 continue;
             };
-            let verdict = judge(&prefix, &path.attributes);
+            let received = self.received.of(id, source).unwrap_or(&path.attributes);
+            let received = received.clone();
+            let (verdict, attributes) = judge(&prefix, &received, &mut self.interner);
+            let different = (attributes != received).then_some(&received);
+            self.received.set(id, source, different);
             let old = std::mem::replace(&mut path.verdict, verdict);
+            let old_attributes = std::mem::replace(&mut path.attributes, attributes);
             if old != verdict {
                 self.adj_ins.note_verdict(peer, Some(old), Some(verdict));
+            }
+            if old != verdict || old_attributes != path.attributes {
                 self.note_path(peer, prefix);
                 self.reselect(id, &before);
             }
@@ -310,6 +340,7 @@ impl Rib {
         };
         let before = self.chosen(id);
         let path = self.table.entry_mut(id).paths.remove(index);
+        self.received.forget(id, source);
         if let Source::Peer(peer) = source {
             self.adj_ins.note_removed(peer, id);
             self.adj_ins.note_verdict(peer, Some(path.verdict), None);

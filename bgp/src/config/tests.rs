@@ -1,4 +1,5 @@
 use super::*;
+use crate::policy::{Match, Rule, SourcePattern};
 
 fn written<T: Serialize>(config: &T) -> serde_json::Value {
     serde_json::to_value(config).expect("a configuration can be written")
@@ -10,11 +11,11 @@ fn a_peer_is_read_back_as_it_was_written() {
     peer.connect_retry = Duration::from_millis(1500);
     peer.graceful_restart = None;
     peer.next_hop = NextHopMode::OwnAddress;
-    peer.export.rules.push(PolicyRule {
-        within: vec!["10.0.0.0/8".parse().unwrap()],
-        local: Some(true),
-        accept: true,
-    });
+    peer.export.rules.push(Rule::accept(Match {
+        prefixes: vec!["10.0.0.0/8".parse().unwrap()],
+        from: vec![SourcePattern::Local],
+        ..Match::default()
+    }));
     let value = written(&peer);
     assert_eq!(value["remoteAsn"], 64512);
     assert_eq!(value["holdTime"], 90);

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::*;
+use crate::policy::Policy;
 
 #[test]
 fn the_table_of_who_gets_what_is_the_one_above() {
@@ -17,7 +18,7 @@ fn the_table_of_who_gets_what_is_the_one_above() {
     for (from, permitted) in table {
         let sender = from.map(facts);
         for (to, permitted) in kinds.into_iter().zip(permitted) {
-            let is = terms(to).permit(&v4(), &learned(), sender.as_ref());
+            let is = permits(&terms(to), &v4(), &learned(), sender.as_ref());
             assert_eq!(is, permitted, "from {from:?} to {to:?}");
         }
     }
@@ -97,7 +98,7 @@ fn well_known_communities_are_obeyed_for_what_we_learned() {
         (NO_ADVERTISE, false, false),
         (0xffff_0000, true, true),
     ] {
-        let permit = |kind| terms(kind).permit(&v4(), &with(community), Some(&sender));
+        let permit = |kind| permits(&terms(kind), &v4(), &with(community), Some(&sender));
         assert_eq!(
             (permit(SessionKind::External), permit(SessionKind::Internal)),
             (external, internal),
@@ -108,7 +109,7 @@ fn well_known_communities_are_obeyed_for_what_we_learned() {
             ..local()
         };
         assert!(
-            terms(SessionKind::External).permit(&v4(), &own, None),
+            permits(&terms(SessionKind::External), &v4(), &own, None),
             "ours are for our peers"
         );
     }
@@ -142,23 +143,18 @@ fn next_hops_are_as_the_mode_says() {
 
 #[test]
 fn without_a_next_hop_of_its_family_a_path_is_not_sent() {
-    let terms = terms(SessionKind::External);
-    assert_eq!(terms.outgoing(Family::Ipv6Unicast, &local(), None), None);
-    let with_v6 = Terms {
-        self_v6: Some("fd00::1".parse().unwrap()),
-        ..terms
-    };
-    assert!(
-        with_v6
-            .outgoing(Family::Ipv6Unicast, &local(), None)
-            .is_some()
-    );
+    let mut terms = terms(SessionKind::External);
+    terms.codec.families.push(Family::Ipv6Unicast);
+    let v6 = "fd00:1::/64".parse().unwrap();
+    assert_eq!(send(&terms, &v6, &local(), None), Err(Withheld::NextHop));
+    terms.self_v6 = Some("fd00::1".parse().unwrap());
+    assert!(permits(&terms, &v6, &local(), None));
 }
 
 #[test]
 fn a_family_that_was_not_agreed_on_is_not_sent() {
     let v6 = "fd00::/64".parse().unwrap();
-    assert!(!terms(SessionKind::Internal).permit(&v6, &local(), None));
+    assert!(!permits(&terms(SessionKind::Internal), &v6, &local(), None));
 }
 
 const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -169,7 +165,22 @@ fn v4() -> IpNet {
 }
 
 fn outgoing(terms: &Terms, attributes: &Attributes, sender: Sender<'_>) -> Option<Attributes> {
-    terms.outgoing(Family::Ipv4Unicast, attributes, sender)
+    send(terms, &v4(), attributes, sender).ok()
+}
+
+fn permits(terms: &Terms, prefix: &IpNet, path: &Attributes, sender: Sender<'_>) -> bool {
+    send(terms, prefix, path, sender).is_ok()
+}
+
+fn send<'t>(
+    terms: &'t Terms,
+    prefix: &IpNet,
+    path: &Attributes,
+    sender: Sender<'_>,
+) -> Result<Attributes, Withheld<'t>> {
+    let (family, signature) = (Family::of(prefix), terms.signature(prefix));
+    let sent = terms.disseminate(family, &signature, path, sender);
+    sent.map(|outgoing| outgoing.attributes)
 }
 
 fn facts(kind: SessionKind) -> PeerFacts {
@@ -203,7 +214,7 @@ fn terms(kind: SessionKind) -> Terms {
         next_hop: NextHopMode::Auto,
         self_v4: Some(OWN),
         self_v6: None,
-        policy: Policy::accept_all(),
+        policy: Policy::accept_all().in_no_session(),
         codec: Codec {
             families: vec![Family::Ipv4Unicast],
             ..Codec::initial()

@@ -1,6 +1,7 @@
 //! Each verdict, and that the first one counts.
 
 use super::*;
+use crate::policy::Policy;
 
 fn importer(external_asn: Option<u32>) -> Importer {
     Importer {
@@ -13,7 +14,8 @@ fn importer(external_asn: Option<u32>) -> Importer {
             None,
             Some("fd00::3".parse().unwrap()),
         ],
-        policy: Policy::accept_all(),
+        policy: Policy::accept_all().in_no_session(),
+        source: PathSource::Local,
     }
 }
 
@@ -27,11 +29,10 @@ fn good(path: &str) -> Attributes {
 
 fn verdict(importer: &Importer, attributes: &Attributes) -> Verdict {
     let prefix = "10.1.0.0/24".parse().unwrap();
-    importer.judge(
-        importer.judge_attributes(attributes),
-        attributes.next_hop,
-        &prefix,
-    )
+    let signature = importer.signature(&prefix);
+    importer
+        .judge(Family::Ipv4Unicast, &signature, attributes)
+        .verdict
 }
 
 #[test]
@@ -98,7 +99,7 @@ fn a_next_hop_must_be_of_the_prefixs_family() {
 #[test]
 fn policy_has_the_last_word_and_only_that() {
     let importer = Importer {
-        policy: Policy::reject_all(),
+        policy: Policy::reject_all().in_no_session(),
         ..importer(None)
     };
     assert_eq!(verdict(&importer, &good("")), Verdict::Policy);

@@ -13,6 +13,7 @@ use super::pen::{Pen, encode, octets};
 use super::table::{Entry, Source};
 use crate::disseminate::Terms;
 use crate::event::PeerId;
+use crate::policy::Signature;
 use crate::wire::Family;
 
 /// Peers with equal terms.
@@ -45,6 +46,7 @@ pub(super) struct Desired {
 struct Memo {
     source: Source,
     family: Family,
+    signature: Signature,
     from: Interned,
     to: Option<Interned>,
 }
@@ -92,22 +94,26 @@ impl Group {
             Source::Local => (None, None),
             Source::Peer(peer) => (adj_ins.facts(peer), Some(peer)),
         };
-        if !self.terms.permit(&entry.prefix, &best.attributes, sender) {
-            return (None, None);
-        }
         let family = Family::of(&entry.prefix);
+        let signature = self.terms.signature(&entry.prefix);
         let fits = |memo: &&Memo| {
-            memo.source == best.source && memo.family == family && memo.from == best.attributes
+            memo.source == best.source
+                && memo.family == family
+                && memo.from == best.attributes
+                && memo.signature == signature
         };
         let attributes = match self.memo.as_ref().filter(fits) {
             Some(memo) => memo.to.clone(),
             None => {
-                let out = self.terms.outgoing(family, &best.attributes, sender);
-                let to = out.map(|out| interner.intern(out));
+                let out = self
+                    .terms
+                    .disseminate(family, &signature, &best.attributes, sender);
+                let to = out.ok().map(|out| interner.intern(out.attributes));
                 let from = best.attributes.clone();
                 self.memo = Some(Memo {
                     source: best.source,
                     family,
+                    signature,
                     from,
                     to: to.clone(),
                 });

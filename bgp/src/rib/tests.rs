@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
 use crate::config::{NextHopMode, Policy};
+use crate::policy::{Decision, Match, Rule};
 use crate::rng::Rng;
 use crate::wire::{Codec, Message, Origin};
 
@@ -204,15 +205,15 @@ fn a_change_of_terms_withdraws_what_is_no_longer_meant_for_the_peer() {
         announce(&mut rib, 0, number, 1);
     }
     assert_eq!(announced(&read(&mut rib, 1)).len(), 100);
-    let half = crate::config::PolicyRule {
-        within: vec!["10.0.0.0/20".parse().unwrap()],
-        local: None,
-        accept: true,
-    };
+    let half = Rule::accept(Match {
+        prefixes: vec!["10.0.0.0/20 inside".parse().unwrap()],
+        ..Match::default()
+    });
     let policy = Policy {
         rules: vec![half],
-        default_accept: false,
+        default: Decision::Reject,
     };
+    let policy = policy.in_no_session();
     rib.change_terms(
         PeerId(1),
         Terms {
@@ -420,7 +421,7 @@ fn terms(kind: SessionKind) -> Terms {
         next_hop: NextHopMode::Auto,
         self_v4: Some(Ipv4Addr::new(10, 0, 0, 254)),
         self_v6: None,
-        policy: Policy::accept_all(),
+        policy: Policy::accept_all().in_no_session(),
         codec: codec(),
     }
 }

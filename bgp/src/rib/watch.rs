@@ -42,9 +42,32 @@ impl Rib {
         let (entries, next) = self.table.slice(from.0, rows_max);
         let rows = entries
             .filter(|entry| !entry.paths.is_empty())
-            .map(row)
+            .map(|entry| self.row(entry))
             .collect();
         (rows, next.map(Cursor))
+    }
+
+    fn row(&self, entry: &Entry) -> Row {
+        let chosen = usize::from(entry.chosen);
+        let id = self.table.find(&entry.prefix);
+        let path = |(index, path): (usize, &Path)| {
+            let received = id.and_then(|id| self.received.of(id, path.source));
+            RowPath {
+                peer: match path.source {
+                    Source::Local => None,
+                    Source::Peer(peer) => Some(peer),
+                },
+                path_id: 0,
+                received: received.unwrap_or(&path.attributes).clone(),
+                accepted: accepted(path),
+                best: index == 0 && chosen > 0,
+                stale: path.stale,
+            }
+        };
+        Row {
+            prefix: entry.prefix,
+            paths: entry.paths.iter().enumerate().map(path).collect(),
+        }
     }
 
     fn path_of(&self, peer: PeerId, prefix: &ipnet::IpNet, path_id: u32) -> Option<&Path> {
@@ -52,25 +75,6 @@ impl Rib {
         let source = Source::Peer(peer);
         let is_it = |path: &&Path| path.source == source && path_id == 0;
         entry.paths.iter().find(is_it)
-    }
-}
-
-fn row(entry: &Entry) -> Row {
-    let chosen = usize::from(entry.chosen);
-    let path = |(index, path): (usize, &Path)| RowPath {
-        peer: match path.source {
-            Source::Local => None,
-            Source::Peer(peer) => Some(peer),
-        },
-        path_id: 0,
-        received: path.attributes.clone(),
-        accepted: accepted(path),
-        best: index == 0 && chosen > 0,
-        stale: path.stale,
-    };
-    Row {
-        prefix: entry.prefix,
-        paths: entry.paths.iter().enumerate().map(path).collect(),
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::Speaker;
 use crate::event::{Event, PeerId};
-use crate::import::{Importer, Verdict};
+use crate::import::Importer;
+use crate::judgements::Judgements;
 use crate::rib::{Rib, Source};
 use crate::wire::{Attributes, Family, Nlri, Update};
 
@@ -60,12 +61,9 @@ impl Speaker {
             peer.importer(&self.config, session),
             peer.terms(&self.config, session),
         );
-        self.rib.rejudge(id, |prefix, attributes| {
-            importer.judge(
-                importer.judge_attributes(attributes),
-                attributes.next_hop,
-                prefix,
-            )
+        let mut judgements = Judgements::default();
+        self.rib.rejudge(id, |prefix, received, interner| {
+            judgements.judge(&importer, prefix, received, interner)
         });
         peer.importer = Some(importer);
         if let Some(terms) = terms {
@@ -94,17 +92,19 @@ impl Phase1<'_> {
         if prefixes.is_empty() {
             return;
         }
-        let of_attributes = self.importer.judge_attributes(&attributes);
-        let attributes = self.rib.intern(attributes);
+        let received = self.rib.intern(attributes);
+        let source = Source::Peer(self.peer);
+        let mut judgements = Judgements::default();
         for Nlri { prefix, .. } in prefixes {
             // What was not agreed on was not sent (RFC 4760 §8).
-            if self.families.contains(&Family::of(prefix)) {
-                let verdict: Verdict =
-                    self.importer
-                        .judge(of_attributes, attributes.next_hop, prefix);
-                self.rib
-                    .set_path(Source::Peer(self.peer), *prefix, &attributes, verdict);
+            if !self.families.contains(&Family::of(prefix)) {
+                continue;
             }
+            let (verdict, attributes) =
+                judgements.judge(self.importer, prefix, &received, self.rib.interner());
+            let different = (attributes != received).then_some(&received);
+            self.rib.set_path(source, *prefix, &attributes, verdict);
+            self.rib.keep_received(source, prefix, different);
         }
     }
 }

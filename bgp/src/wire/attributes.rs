@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use serde::{Deserialize, Serialize};
+
 pub use super::as_path::{AsPath, Segment};
 use super::iana::attribute_flag;
 
@@ -46,7 +48,10 @@ pub struct Attributes {
 }
 
 /// ORIGIN; smaller is better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "camelCase")]
 pub enum Origin {
     /// Interior to the originating AS.
     #[default]

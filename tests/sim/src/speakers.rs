@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use caracal_bgp::policy::{Decision, Match, PrefixRange, Rule};
 use caracal_bgp::wire::Family;
-use caracal_bgp::{NextHopMode, PeerConfig, Policy, PolicyRule, SpeakerConfig};
+use caracal_bgp::{NextHopMode, PeerConfig, Policy, SpeakerConfig};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::topology::Topology;
@@ -134,13 +135,13 @@ fn export_of(manners: Manners) -> Policy {
 }
 
 fn without_shared() -> Policy {
+    let shared = Ipv4Net::new_assert(SHARED.into(), 24).into();
     Policy {
-        rules: vec![PolicyRule {
-            within: vec![Ipv4Net::new_assert(SHARED.into(), 24).into()],
-            local: None,
-            accept: false,
-        }],
-        default_accept: true,
+        rules: vec![Rule::reject(Match {
+            prefixes: vec![PrefixRange::inside(shared)],
+            ..Match::default()
+        })],
+        default: Decision::Accept,
     }
 }
 

@@ -14,49 +14,43 @@ fn a_pool_with_disabled_export_comes_first_and_an_enabled_pool_lets_learned_path
         )
         .pool("open", json!({"cidr": "10.2.0.0/16"}))
         .pool("old", json!({"cidr": "10.3.0.0/16", "disabled": true}));
-    let nets = |texts: &[&str]| {
-        texts
-            .iter()
-            .map(|text| text.parse().unwrap())
-            .collect::<Vec<IpNet>>()
-    };
+    let (rules, default) = written(&export_policy(&cluster.0));
     assert_eq!(
-        export_policy(&cluster.0),
-        Policy {
-            rules: vec![
-                PolicyRule {
-                    within: nets(&["10.1.0.0/16"]),
-                    local: None,
-                    accept: false
+        rules,
+        json!([
+            {
+                "name": "disableBGPExport",
+                "match": {"prefixes": ["10.1.0.0/16 inside"]},
+                "action": "reject",
+            },
+            {"name": "local", "match": {"from": ["local"]}, "action": "accept"},
+            {
+                "name": "learned in pools",
+                "match": {
+                    "prefixes": ["10.1.0.0/16 inside", "10.2.0.0/16 inside"],
+                    "from": ["learned"],
                 },
-                PolicyRule {
-                    within: vec![],
-                    local: Some(true),
-                    accept: true
-                },
-                PolicyRule {
-                    within: nets(&["10.1.0.0/16", "10.2.0.0/16"]),
-                    local: Some(false),
-                    accept: true
-                },
-            ],
-            default_accept: false,
-        }
+                "action": "accept",
+            },
+        ])
     );
+    assert_eq!(default, "reject");
 }
 
 #[test]
 fn without_pools_only_local_paths_get_out() {
-    let policy = export_policy(&Cluster::default().0);
+    let (rules, default) = written(&export_policy(&Cluster::default().0));
     assert_eq!(
-        policy.rules,
-        vec![PolicyRule {
-            within: vec![],
-            local: Some(true),
-            accept: true
-        }]
+        rules,
+        json!([{"name": "local", "match": {"from": ["local"]}, "action": "accept"}])
     );
-    assert!(!policy.default_accept);
+    assert_eq!(default, "reject");
+}
+
+/// A policy as an operator would read it.
+fn written(policy: &Policy) -> (serde_json::Value, serde_json::Value) {
+    let mut written = serde_json::to_value(policy).unwrap();
+    (written["rules"].take(), written["default"].take())
 }
 
 #[test]

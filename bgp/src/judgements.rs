@@ -1,0 +1,70 @@
+//! What import has thought of attributes before, so that it thinks once about each.
+//!
+//! A policy wants to know little of a prefix: its [`Signature`]. All prefixes of an UPDATE, and in a soft
+//! reconfiguration all prefixes with equal attributes, mostly have the same.
+
+use std::borrow::Cow;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use ipnet::IpNet;
+
+use crate::import::{Importer, Verdict};
+use crate::policy::Signature;
+use crate::rib::{Interned, Interner};
+use crate::wire::Family;
+
+/// Answers of one [`Importer`].
+#[derive(Debug, Default)]
+pub(crate) struct Judgements {
+    /// The newest, since the next question is mostly the same.
+    last: Option<(Question, Answer)>,
+    before: HashMap<Question, Answer, FixedState>,
+    /// How often the policy was evaluated.
+    #[cfg(test)]
+    pub(crate) evaluations: usize,
+}
+
+type Question = (Interned, Family, Signature);
+/// The verdict, and the path as decision and dissemination see it.
+type Answer = (Verdict, Interned);
+
+impl Judgements {
+    /// The verdict about what was received for a prefix, and what the policy has made of it.
+    pub(crate) fn judge(
+        &mut self,
+        importer: &Importer,
+        prefix: &IpNet,
+        received: &Interned,
+        interner: &mut Interner,
+    ) -> Answer {
+        let question = (
+            received.clone(),
+            Family::of(prefix),
+            importer.signature(prefix),
+        );
+        if let Some((last, answer)) = &self.last
+            && *last == question
+        {
+            return answer.clone();
+        }
+        if let Some((last, answer)) = self.last.take() {
+            self.before.insert(last, answer);
+        }
+        let answer = self.before.get(&question).cloned().unwrap_or_else(|| {
+            #[cfg(test)]
+            {
+                self.evaluations += 1;
+            }
+            let (_, family, signature) = &question;
+            let imported = importer.judge(*family, signature, received);
+            let attributes = match imported.attributes {
+                Cow::Borrowed(_) => received.clone(),
+                Cow::Owned(changed) => interner.intern(changed),
+            };
+            (imported.verdict, attributes)
+        });
+        self.last = Some((question, answer.clone()));
+        answer
+    }
+}
