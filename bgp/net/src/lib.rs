@@ -35,6 +35,7 @@
 //! does not know of them: [`SessionOptions`] are kept here, by address or prefix, and every socket gets those
 //! of its other end (`options.rs`).
 
+mod bfd;
 mod connection;
 mod driver;
 mod journal;
@@ -45,6 +46,8 @@ mod shell;
 mod socket;
 mod sockopt;
 
+pub use bfd::PathWatch;
+pub use caracal_bfd_net as bfd_net;
 pub use listener::NetError;
 pub use options::{BadKey, Md5Key, OptionsError, SessionOptions};
 pub use shell::{Admission, Shell, Stopped};

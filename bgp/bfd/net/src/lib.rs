@@ -32,6 +32,7 @@ mod shell;
 mod socket;
 mod view;
 
+pub use caracal_bfd;
 pub use route::{is_on_link, source_towards};
 pub use shell::{Bfd, BfdError, Stopped};
 pub use view::{BfdSession, BfdView, Counters};
