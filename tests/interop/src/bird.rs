@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -10,6 +10,8 @@ use caracal_lab::daemon::Daemon;
 use caracal_lab::private::program;
 use caracal_lab::topology::{ASN, Site};
 use caracal_lab::{Lab, Netns, manifests, wait};
+
+use crate::duel::Duel;
 
 /// A BIRD that peers with every node of a lab and announces one prefix a family.
 #[derive(Debug)]
@@ -46,15 +48,20 @@ pub struct BirdRoute {
 impl Bird {
     /// Places BIRD on a rack and starts it. `announced` are its prefixes, one static protocol for each: `announced0` …
     pub fn start(lab: &Lab, site: &Site, asn: u32, announced: &[&str]) -> Result<Bird> {
-        let (bird, birdc) = (program("bird", "bird2")?, program("birdc", "bird2")?);
         let netns = lab.connect(site)?;
         let folder = lab.folder.join(&site.name);
         std::fs::create_dir_all(&folder).with_context(|| format!("{}", folder.display()))?;
-        manifests::write(
-            &folder,
-            "bird.conf",
-            &configuration(lab, site, asn, announced),
-        )?;
+        Bird::launch(netns, &folder, &configuration(lab, site, asn, announced))
+    }
+
+    /// Starts it with a configuration of the test's own.
+    pub fn alone(duel: &Duel, configuration: &str) -> Result<Bird> {
+        Bird::launch(duel.theirs.clone(), &duel.folder, configuration)
+    }
+
+    fn launch(netns: Netns, folder: &Path, configuration: &str) -> Result<Bird> {
+        let (bird, birdc) = (program("bird", "bird2")?, program("birdc", "bird2")?);
+        manifests::write(folder, "bird.conf", configuration)?;
         let (file, socket) = (folder.join("bird.conf"), folder.join("bird.ctl"));
         let args = [
             "-f",

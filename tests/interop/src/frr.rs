@@ -13,6 +13,7 @@ use caracal_lab::topology::ASN;
 use caracal_lab::{Netns, manifests, wait};
 use serde_json::Value;
 
+use crate::duel::Duel;
 use crate::json::{items, number, text};
 use crate::router::{Announced, Learned, Place, Router, cover};
 
@@ -32,64 +33,15 @@ pub struct Frr {
 
 impl Router for Frr {
     fn start(place: &Place) -> Result<Frr> {
-        let vtysh = program("vtysh", "frr")?;
-        let sockets = place.folder.join("sockets");
-        fs::create_dir_all(&sockets).with_context(|| format!("{}", sockets.display()))?;
-        join_group(place)?;
         // Nodes of the other rack are behind the default route, which FRR does not trust for next hops unless told.
         let resolve = "ip nht resolve-via-default\nipv6 nht resolve-via-default\n";
-        manifests::write(
+        Frr::launch(
+            &place.netns,
             &place.folder,
-            "zebra.conf",
-            &format!("log stdout\n{resolve}"),
-        )?;
-        manifests::write(&place.folder, "bgpd.conf", &configuration(place))?;
-        let daemon = |name: &str, more: &[&str]| {
-            let program = Path::new(DAEMONS).join(name);
-            if !program.is_file() {
-                bail!("the program {name} is missing; on Debian: apt-get install frr");
-            }
-            let file = |name: &str| place.folder.join(name).display().to_string();
-            let (configuration, pid) =
-                (file(&format!("{name}.conf")), file(&format!("{name}.pid")));
-            let (sockets, api) = (file("sockets"), file("zserv.api"));
-            let common = [
-                "-f",
-                &configuration,
-                "-i",
-                &pid,
-                "--vty_socket",
-                &sockets,
-                "-z",
-                &api,
-                // Inside a user namespace there is nobody else to become.
-                "-u",
-                "root",
-                "-g",
-                "root",
-            ];
-            let args = [&common, more].concat();
-            let mut daemon = Daemon::new(&place.netns, &program, &args, &place.log());
-            daemon.start()?;
-            Ok(daemon)
-        };
-        let mut zebra = daemon("zebra", &[])?;
-        wait::until_or("zebra to listen", || {
-            zebra.check_running()?;
-            Ok(match place.folder.join("zserv.api").exists() {
-                true => Ok(()),
-                false => Err("no socket yet".to_owned()),
-            })
-        })?;
-        let bgpd = daemon("bgpd", &["-P", "0"])?;
-        Ok(Frr {
-            netns: place.netns.clone(),
-            zebra,
-            bgpd,
-            sockets,
-            vtysh,
-            asn: place.asn,
-        })
+            place.asn,
+            resolve,
+            &configuration(place),
+        )
     }
 
     fn established(&mut self) -> Result<Vec<IpAddr>> {
@@ -141,6 +93,72 @@ impl Router for Frr {
 }
 
 impl Frr {
+    /// Starts it with a configuration of bgpd that is the test's own.
+    pub fn alone(duel: &Duel, bgpd_conf: &str) -> Result<Frr> {
+        Frr::launch(&duel.theirs, &duel.folder, 0, "", bgpd_conf)
+    }
+
+    fn launch(
+        netns: &Netns,
+        folder: &Path,
+        asn: u32,
+        zebra_conf: &str,
+        bgpd_conf: &str,
+    ) -> Result<Frr> {
+        let vtysh = program("vtysh", "frr")?;
+        let sockets = folder.join("sockets");
+        fs::create_dir_all(&sockets).with_context(|| format!("{}", sockets.display()))?;
+        join_group(folder)?;
+        manifests::write(folder, "zebra.conf", &format!("log stdout\n{zebra_conf}"))?;
+        manifests::write(folder, "bgpd.conf", bgpd_conf)?;
+        let daemon = |name: &str, more: &[&str]| {
+            let program = Path::new(DAEMONS).join(name);
+            if !program.is_file() {
+                bail!("the program {name} is missing; on Debian: apt-get install frr");
+            }
+            let file = |name: &str| folder.join(name).display().to_string();
+            let (configuration, pid) =
+                (file(&format!("{name}.conf")), file(&format!("{name}.pid")));
+            let (sockets, api) = (file("sockets"), file("zserv.api"));
+            let common = [
+                "-f",
+                &configuration,
+                "-i",
+                &pid,
+                "--vty_socket",
+                &sockets,
+                "-z",
+                &api,
+                // Inside a user namespace there is nobody else to become.
+                "-u",
+                "root",
+                "-g",
+                "root",
+            ];
+            let args = [&common, more].concat();
+            let mut daemon = Daemon::new(netns, &program, &args, &folder.join("agent.log"));
+            daemon.start()?;
+            Ok(daemon)
+        };
+        let mut zebra = daemon("zebra", &[])?;
+        wait::until_or("zebra to listen", || {
+            zebra.check_running()?;
+            Ok(match folder.join("zserv.api").exists() {
+                true => Ok(()),
+                false => Err("no socket yet".to_owned()),
+            })
+        })?;
+        let bgpd = daemon("bgpd", &["-P", "0"])?;
+        Ok(Frr {
+            netns: netns.clone(),
+            zebra,
+            bgpd,
+            sockets,
+            vtysh,
+            asn,
+        })
+    }
+
     fn network(&self, no: &str, announced: &Announced) -> Result<()> {
         let map = format!("route-map announced-{} permit 10", self.asn);
         let prefix = announced.prefix;
@@ -161,13 +179,14 @@ impl Frr {
         .map(|_| ())
     }
 
-    fn json(&self, words: &str) -> Result<Value> {
+    /// Asks its command line something that it answers in JSON.
+    pub fn json(&self, words: &str) -> Result<Value> {
         let said = self.ask(&[words])?;
         serde_json::from_str(&said).with_context(|| format!("vtysh, {words}: {said}"))
     }
 
     /// Asks its command line.
-    fn ask(&self, lines: &[&str]) -> Result<String> {
+    pub fn ask(&self, lines: &[&str]) -> Result<String> {
         let mut command = Command::new(&self.vtysh);
         command.arg("--vty_socket").arg(&self.sockets);
         for line in lines {
@@ -185,7 +204,7 @@ impl Frr {
 
 /// FRR wants whom it runs as to be in its group, and inside a user namespace there is only root. So, in this private world,
 /// the file of groups says that root is.
-fn join_group(place: &Place) -> Result<()> {
+fn join_group(folder: &Path) -> Result<()> {
     let groups = fs::read_to_string("/etc/group").context("/etc/group")?;
     let mut own = String::new();
     for line in groups.lines() {
@@ -197,7 +216,7 @@ fn join_group(place: &Place) -> Result<()> {
         };
         let _ = writeln!(own, "{line}{more}");
     }
-    cover(place, Path::new("/etc/group"), &own)
+    cover(folder, Path::new("/etc/group"), &own)
 }
 
 fn one(prefix: &str, path: &Value) -> Learned {

@@ -1,11 +1,15 @@
 //! Other people's routers as guests of the lab: how each is configured, and how it is asked what it knows.
 //!
 //! The tests are in `tests/`, one file a router; each begins with a drawing and numbered expectations. What all routers
-//! have in common is a [`Router`]; what is expected of all of them, and the lab around them, is a [`Scene`].
+//! have in common is a [`Router`]; what is expected of all of them, and the lab around them, is a [`Scene`]. Where no cluster
+//! is needed, a router and a speaker of ours meet in a [`duel`].
 
 mod bird;
 mod bird1;
+pub mod choices;
+pub mod duel;
 mod exabgp;
+mod feeder;
 mod frr;
 mod gobgp;
 mod json;
@@ -16,6 +20,7 @@ mod scene;
 pub use bird::{Bird, BirdRoute};
 pub use bird1::Bird1;
 pub use exabgp::ExaBgp;
+pub use feeder::Feeder;
 pub use frr::Frr;
 pub use gobgp::GoBgp;
 pub use openbgpd::OpenBgpd;

@@ -122,7 +122,7 @@ fn become_somebody(place: &Place) -> Result<()> {
         for other in others {
             let _ = writeln!(new, "{other}");
         }
-        cover(place, Path::new(file), &new)?;
+        cover(&place.folder, Path::new(file), &new)?;
     }
     Ok(())
 }

@@ -93,11 +93,11 @@ impl Place {
 }
 
 /// Lays a file of our own over one of the system's. Nobody outside of this private world sees it.
-pub(crate) fn cover(place: &Place, file: &Path, text: &str) -> Result<()> {
+pub(crate) fn cover(folder: &Path, file: &Path, text: &str) -> Result<()> {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    manifests::write(&place.folder, &name, text)?;
+    manifests::write(folder, &name, text)?;
     let mut command = Command::new(program("mount", "mount")?);
-    command.arg("--bind").arg(place.folder.join(&*name));
+    command.arg("--bind").arg(folder.join(&*name));
     let done = command.arg(file).output().context("mount")?;
     if !done.status.success() {
         let said = String::from_utf8_lossy(&done.stderr);
