@@ -85,6 +85,16 @@ pub struct PeerConfig {
     /// ConnectRetryTimer (RFC 4271 §8), jittered.
     #[serde(with = "seconds")]
     pub connect_retry: Duration,
+    /// Administratively down, with words for the peer's operator (RFC 9003), which may be empty: no session, and
+    /// none is made or accepted.
+    #[serde(default)]
+    pub shutdown: Option<String>,
+    /// DampPeerOscillations (RFC 4271 §8.1.1): after an error of protocol we wait, from one second on twice as long
+    /// each time, up to `idle_hold_max`. Otherwise `connect_retry` holds there as well.
+    pub damp_oscillations: bool,
+    /// Greatest IdleHoldTime.
+    #[serde(with = "seconds")]
+    pub idle_hold_max: Duration,
     /// It is our client (RFC 4456 §4): internal peers only.
     pub reflector_client: bool,
     /// What goes into NEXT_HOP on export.
@@ -127,6 +137,9 @@ impl PeerConfig {
             }],
             hold_time: Duration::from_secs(90),
             connect_retry: Duration::from_secs(5),
+            shutdown: None,
+            damp_oscillations: true,
+            idle_hold_max: Duration::from_secs(60),
             reflector_client: false,
             next_hop: NextHopMode::Auto,
             next_hop_self_v4: None,

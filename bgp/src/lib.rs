@@ -70,7 +70,7 @@ pub mod wire;
 pub use config::{BfdConfig, LocalPath, NextHopMode, PeerConfig, SpeakerConfig};
 pub use event::{Action, BfdState, ConnectionId, Event, PeerId};
 pub use policy::Policy;
-pub use speaker::{BfdWish, Speaker};
+pub use speaker::{BfdWish, Reset, Speaker};
 pub use time::Time;
 
 #[cfg(test)]

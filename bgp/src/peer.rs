@@ -27,6 +27,7 @@ use crate::negotiated::{Negotiated, Offer};
 use crate::policy::{PathSource, SessionPeer};
 use crate::rib::SessionKind;
 use crate::rng::Rng;
+use crate::speaker::down_because;
 use crate::stale::Kept;
 use crate::time::Time;
 use crate::wire::Family;
@@ -50,6 +51,8 @@ pub(crate) struct Peer {
     /// What BFD said last; `None`: nothing yet.
     pub(crate) bfd: Option<BfdState>,
     pub(crate) last_error: Option<String>,
+    /// Why it is Idle, while it is.
+    pub(crate) held_because: String,
     /// What the timer queue knows of `next_deadline`.
     pub(crate) queued: Option<Time>,
     state: PeerState,
@@ -97,9 +100,9 @@ pub(crate) struct Counters {
 
 impl Peer {
     pub(crate) fn new(now: Time, id: PeerId, config: PeerConfig) -> Peer {
-        Peer {
+        let mut peer = Peer {
             id,
-            phase: Phase::start(now, &config),
+            phase: Phase::Stopped,
             config,
             connections: SmallVec::new(),
             importer: None,
@@ -109,11 +112,14 @@ impl Peer {
             counters: Counters::default(),
             bfd: None,
             last_error: None,
+            held_because: String::new(),
             queued: None,
             state: PeerState::Idle,
             state_since: now,
             errors: 0,
-        }
+        };
+        peer.start(now);
+        peer
     }
 
     pub(crate) fn remote(&self) -> SocketAddr {
@@ -226,6 +232,14 @@ impl Peer {
         })
     }
 
+    /// It may have a session, unless the operator has shut it down.
+    pub(crate) fn start(&mut self, now: Time) {
+        self.phase = Phase::start(now, &self.config);
+        if let Some(words) = &self.config.shutdown {
+            self.held_because = down_because(words);
+        }
+    }
+
     /// A connection has ended, or none could be made: what now?
     pub(crate) fn plan_retry(
         &mut self,
@@ -234,17 +248,19 @@ impl Peer {
         session: Option<Time>,
         rng: &mut Rng,
     ) {
-        if session.is_some_and(|since| now.since(since) >= IDLE_HOLD_MAX) {
+        if session.is_some_and(|since| now.since(since) >= self.config.idle_hold_max) {
             self.errors = 0;
         }
         if self.phase == Phase::Stopped || matches!(self.phase, Phase::Connect { .. }) {
             return;
         }
-        if end.is_some_and(End::is_protocol_error) {
+        let damped = end.filter(|end| self.config.damp_oscillations && end.is_protocol_error());
+        if let Some(end) = damped {
             let hold = IDLE_HOLD_MIN * 2u32.saturating_pow(self.errors.min(16));
             self.errors = self.errors.saturating_add(1);
+            self.held_because = end.reason.clone();
             self.phase = Phase::Idle {
-                until: now + rng.jitter(hold.min(IDLE_HOLD_MAX)),
+                until: now + rng.jitter(hold.min(self.config.idle_hold_max)),
             };
         } else if self.connections.is_empty() {
             // A session that breaks is usually back at once; what never was one, later.
@@ -294,6 +310,20 @@ impl Peer {
         })
     }
 
+    /// Why nobody may connect, and for how long.
+    pub(crate) fn held(&self, now: Time) -> Option<String> {
+        let because = &self.held_because;
+        match self.phase {
+            _ if !self.connections.is_empty() => None,
+            Phase::Idle { until } => {
+                let seconds = until.since(now).as_secs_f32().ceil();
+                Some(format!("{because}, again in {seconds:.0} s"))
+            }
+            Phase::Stopped => Some(because.clone()),
+            Phase::Connect { .. } | Phase::Active { .. } => None,
+        }
+    }
+
     pub(crate) fn state_since(&self) -> Time {
         self.state_since
     }
@@ -311,7 +341,10 @@ impl Peer {
 
 impl Phase {
     /// Where a peer begins.
-    pub(crate) fn start(now: Time, config: &PeerConfig) -> Phase {
+    fn start(now: Time, config: &PeerConfig) -> Phase {
+        if config.shutdown.is_some() {
+            return Phase::Stopped;
+        }
         Phase::Active {
             retry: (!config.passive).then_some(now),
         }
@@ -348,8 +381,7 @@ impl PeerState {
     }
 }
 
-/// IdleHoldTimer (RFC 4271 §8.1.1): doubled with each error from the first to the second.
+/// IdleHoldTimer (RFC 4271 §8.1.1), doubled with each error.
 const IDLE_HOLD_MIN: Duration = Duration::from_secs(1);
-const IDLE_HOLD_MAX: Duration = Duration::from_secs(60);
 /// How long we wait to connect again to a peer whose session has just ended.
-const AFTER_SESSION: Duration = Duration::from_millis(500);
+pub(crate) const AFTER_SESSION: Duration = Duration::from_millis(500);

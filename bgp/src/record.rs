@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{LocalPath, PeerConfig, SpeakerConfig};
 use crate::event::{BfdState, ConnectionId};
-use crate::speaker::Speaker;
+use crate::speaker::{Reset, Speaker};
 use crate::time::Time;
 
 /// One thing that was done to a speaker.
@@ -59,6 +59,11 @@ pub enum Step {
     },
     RemovePeer {
         remote: IpAddr,
+    },
+    ResetPeer {
+        remote: IpAddr,
+        reset: Reset,
+        words: String,
     },
     Originate {
         prefix: IpNet,
@@ -243,6 +248,13 @@ fn perform(speaker: &mut Speaker, now: Time, step: &Step) {
             speaker.set_peer(now, (**config).clone());
         }
         Step::RemovePeer { remote } => speaker.remove_peer(now, *remote),
+        Step::ResetPeer {
+            remote,
+            reset,
+            words,
+        } => {
+            let _ = speaker.reset_peer(now, *remote, *reset, words);
+        }
         Step::Originate { prefix, path } => speaker.originate(now, *prefix, path.clone()),
         Step::Withdraw { prefix } => speaker.withdraw(now, *prefix),
         Step::FinishRestart => speaker.finish_restart(now),

@@ -5,9 +5,10 @@
 //! `poll_ready`, `poll_event`, `poll_route_change`, and then asks `poll_timeout`.
 //!
 //! Here is who may ask for what. What happens then is in `session` (connections come and go), `contest` (two of
-//! them at a time), `update`
+//! them at a time), `administration` (the operator has a word), `update`
 //! (paths come and go), `restart` (neither should, although a speaker restarts) and `show`.
 
+mod administration;
 mod bfd;
 mod contest;
 mod restart;
@@ -22,6 +23,8 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use ipnet::IpNet;
 
+pub use administration::Reset;
+pub(crate) use administration::down_because;
 pub use bfd::BfdWish;
 
 use crate::config::{LocalPath, PeerConfig, SpeakerConfig};
@@ -461,6 +464,7 @@ impl Speaker {
         let mut peer = Peer::new(now, id, config);
         if self.stopped {
             peer.phase = Phase::Stopped;
+            peer.held_because = "this speaker is shutting down".to_owned();
         }
         if self.config.restarting {
             peer.deferral_until = Some(now + self.config.selection_deferral);

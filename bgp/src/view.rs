@@ -53,6 +53,9 @@ pub struct PeerView {
     pub messages_received: u64,
     /// Messages received and sent in all sessions.
     pub messages_sent: u64,
+    /// Why no connection is made or accepted, and for how long: `administratively down: maintenance`.
+    #[serde(default)]
+    pub held: Option<String>,
     /// Why the last session or attempt ended.
     pub last_error: Option<String>,
 }

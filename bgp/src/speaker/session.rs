@@ -8,7 +8,6 @@ use smallvec::SmallVec;
 use super::Speaker;
 use super::contest::collided;
 use crate::collision::Initiator;
-use crate::config::PeerConfig;
 use crate::connection::{Connection, End, Input, Outcome, State};
 use crate::event::{Action, ConnectionId, Event, PeerId};
 use crate::peer::{Peer, Phase};
@@ -16,7 +15,6 @@ use crate::rib::PeerFacts;
 use crate::tap::Tapped;
 use crate::time::Time;
 use crate::wire::Notification;
-use crate::wire::iana::{cease, error_code};
 
 impl Speaker {
     /// Does what a connection's step asks for.
@@ -72,12 +70,8 @@ impl Speaker {
             .peers
             .get(&id)
             .ok_or_else(|| format!("{remote} is not a configured peer"))?;
-        if let Phase::Idle { until } = peer.phase {
-            let left = until.since(now).as_secs_f32();
-            let error = peer.last_error.as_deref().unwrap_or("an error");
-            return Err(format!(
-                "peer {remote}: held idle for {left:.1} s after: {error}"
-            ));
+        if let Some(held) = peer.held(now) {
+            return Err(format!("peer {remote}: {held}"));
         }
         // Somebody who connects anew has given up what he began before.
         let mut older: SmallVec<[ConnectionId; 2]> = SmallVec::new();
@@ -181,52 +175,6 @@ impl Speaker {
         }
     }
 
-    /// Ends all that is between us and the peer: with a Cease of this subcode and the reason in words, or
-    /// without a word.
-    pub(super) fn stop_peer(&mut self, now: Time, id: PeerId, word: Option<(u8, &str)>) {
-        self.give_up(id);
-        let Some(peer) = self.peers.get_mut(&id) else {
-            return;
-        };
-        peer.phase = Phase::Stopped;
-        let connections: Vec<ConnectionId> = peer.connections.iter().map(|c| c.id).collect();
-        for connection in connections {
-            let (notification, reason) = match word {
-                Some((subcode, reason)) => {
-                    (Some(self.farewell(id, connection, subcode, reason)), reason)
-                }
-                None => (None, "closed for a restart"),
-            };
-            self.stop(now, id, connection, notification, reason);
-        }
-    }
-
-    /// The operator has changed his mind about a peer.
-    pub(super) fn change_peer(&mut self, now: Time, id: PeerId, config: PeerConfig) {
-        let Some(peer) = self.peers.get_mut(&id) else {
-            return;
-        };
-        let old = std::mem::replace(&mut peer.config, config);
-        if old == peer.config {
-            return;
-        }
-        if keeps_session(&old, &peer.config) {
-            self.apply_policies(id);
-            return;
-        }
-        let stopped = peer.phase == Phase::Stopped;
-        let word = (cease::OTHER_CONFIGURATION_CHANGE, "configuration changed");
-        self.stop_peer(now, id, Some(word));
-        // Its paths were judged and kept by rules that no longer hold.
-        self.rib.drop_paths(id);
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.stale.clear();
-            if !stopped {
-                peer.phase = Phase::start(now, &peer.config);
-            }
-        }
-    }
-
     fn session_up(&mut self, now: Time, id: PeerId, connection: ConnectionId) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
@@ -320,7 +268,7 @@ impl Speaker {
     }
 
     /// No longer wants the TCP connection that is on its way.
-    fn give_up(&mut self, id: PeerId) {
+    pub(super) fn give_up(&mut self, id: PeerId) {
         if let Some(peer) = self.peers.get_mut(&id)
             && let Phase::Connect { connection, .. } = peer.phase
         {
@@ -376,51 +324,6 @@ impl Speaker {
             Input::Stop(notification, reason.to_owned()),
         );
     }
-
-    /// A Cease that is meant: where NOTIFICATIONs would be graceful, a Hard Reset (RFC 8538 §3.1). The words go
-    /// where they may (RFC 9003 §2).
-    pub(super) fn farewell(
-        &self,
-        id: PeerId,
-        connection: ConnectionId,
-        subcode: u8,
-        words: &str,
-    ) -> Notification {
-        let cease = match subcode {
-            cease::ADMINISTRATIVE_SHUTDOWN | cease::ADMINISTRATIVE_RESET if !words.is_empty() => {
-                Notification::cease_with_communication(subcode, words)
-            }
-            _ => Notification::new(error_code::CEASE, subcode, &[]),
-        };
-        let connection = self
-            .peers
-            .get(&id)
-            .and_then(|peer| peer.connection(connection));
-        let agreed = connection.and_then(Connection::negotiated);
-        if agreed.is_some_and(|agreed| agreed.notifications_are_graceful()) {
-            let data = [&[cease.code, cease.subcode], cease.data.as_slice()].concat();
-            Notification::new(error_code::CEASE, cease::HARD_RESET, &data)
-        } else {
-            cease
-        }
-    }
-}
-
-/// Only what is not said in OPEN, and not on which socket, may change under a session.
-fn keeps_session(old: &PeerConfig, new: &PeerConfig) -> bool {
-    let as_new = PeerConfig {
-        name: new.name.clone(),
-        connect_retry: new.connect_retry,
-        stale_path_time: new.stale_path_time,
-        next_hop: new.next_hop,
-        next_hop_self_v4: new.next_hop_self_v4,
-        next_hop_self_v6: new.next_hop_self_v6,
-        bfd: new.bfd,
-        import: new.import.clone(),
-        export: new.export.clone(),
-        ..old.clone()
-    };
-    as_new == *new
 }
 
 /// Least time that TCP gets.

@@ -45,6 +45,7 @@ impl Speaker {
             updates_sent: counters.updates_sent,
             messages_received: counters.messages_received,
             messages_sent: counters.messages_sent,
+            held: peer.held(now),
             last_error: peer.last_error.clone(),
         }
     }

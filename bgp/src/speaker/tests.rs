@@ -2,6 +2,7 @@
 
 use crate::testing::*;
 
+mod administration;
 mod bfd;
 mod collision;
 mod grace;
