@@ -4,14 +4,17 @@
 //! camelCase.
 
 pub mod bfd;
+mod limit;
 pub(crate) mod seconds;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 pub use bfd::BfdConfig;
+pub use limit::{LimitAction, PrefixLimit};
 
 pub use crate::policy::Policy;
 use crate::wire::Family;
@@ -95,6 +98,9 @@ pub struct PeerConfig {
     /// Greatest IdleHoldTime.
     #[serde(with = "seconds")]
     pub idle_hold_max: Duration,
+    /// How many prefixes of a family it may send (RFC 4271 §6.7); no bound for a family that is not named.
+    #[serde(default)]
+    pub prefix_limits: BTreeMap<Family, PrefixLimit>,
     /// It is our client (RFC 4456 §4): internal peers only.
     pub reflector_client: bool,
     /// What goes into NEXT_HOP on export.
@@ -140,6 +146,7 @@ impl PeerConfig {
             shutdown: None,
             damp_oscillations: true,
             idle_hold_max: Duration::from_secs(60),
+            prefix_limits: BTreeMap::new(),
             reflector_client: false,
             next_hop: NextHopMode::Auto,
             next_hop_self_v4: None,

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::time::Time;
+use crate::wire::Family;
 
 /// A peer, for as long as it is configured. Never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,6 +95,17 @@ pub enum Event {
     DeferralOver {
         /// Who.
         peer: PeerId,
+    },
+    /// The peer sends nearly too many prefixes, or too many (RFC 4271 §6.7). Said once until they are fewer again.
+    PrefixLimit {
+        /// Who.
+        peer: PeerId,
+        /// Of which family.
+        family: Family,
+        /// How many there are.
+        received: usize,
+        /// How many there may be.
+        max: usize,
     },
     /// An UPDATE had something wrong that did not cost the session (RFC 7606).
     UpdateError {

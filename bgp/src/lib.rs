@@ -67,7 +67,9 @@ mod timers;
 pub mod view;
 pub mod wire;
 
-pub use config::{BfdConfig, LocalPath, NextHopMode, PeerConfig, SpeakerConfig};
+pub use config::{
+    BfdConfig, LimitAction, LocalPath, NextHopMode, PeerConfig, PrefixLimit, SpeakerConfig,
+};
 pub use event::{Action, BfdState, ConnectionId, Event, PeerId};
 pub use policy::Policy;
 pub use speaker::{BfdWish, Reset, Speaker};

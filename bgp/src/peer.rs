@@ -51,6 +51,10 @@ pub(crate) struct Peer {
     /// What BFD said last; `None`: nothing yet.
     pub(crate) bfd: Option<BfdState>,
     pub(crate) last_error: Option<String>,
+    /// Families of which it has sent nearly too much, and whether it was too much.
+    pub(crate) warned: SmallVec<[(Family, bool); 2]>,
+    /// It is Idle because it has sent too much.
+    pub(crate) held_by_limit: bool,
     /// Why it is Idle, while it is.
     pub(crate) held_because: String,
     /// What the timer queue knows of `next_deadline`.
@@ -112,6 +116,8 @@ impl Peer {
             counters: Counters::default(),
             bfd: None,
             last_error: None,
+            warned: SmallVec::new(),
+            held_by_limit: false,
             held_because: String::new(),
             queued: None,
             state: PeerState::Idle,
@@ -235,6 +241,7 @@ impl Peer {
     /// It may have a session, unless the operator has shut it down.
     pub(crate) fn start(&mut self, now: Time) {
         self.phase = Phase::start(now, &self.config);
+        self.held_by_limit = false;
         if let Some(words) = &self.config.shutdown {
             self.held_because = down_because(words);
         }

@@ -326,6 +326,16 @@ impl Rib {
         self.adj_ins.of(peer)
     }
 
+    /// How many prefixes of the family the peer has sent.
+    pub(crate) fn received(&self, peer: PeerId, family: Family) -> usize {
+        let is_of = |id: &PrefixId| Family::of(&self.table.entry(*id).prefix) == family;
+        self.adj_ins
+            .received(peer)
+            .iter()
+            .filter(|id| is_of(id))
+            .count()
+    }
+
     /// How many announcements stand at the peer.
     pub(crate) fn standing(&self, peer: PeerId) -> usize {
         self.adj_outs

@@ -6,11 +6,12 @@
 //!
 //! Here is who may ask for what. What happens then is in `session` (connections come and go), `contest` (two of
 //! them at a time), `administration` (the operator has a word), `update`
-//! (paths come and go), `restart` (neither should, although a speaker restarts) and `show`.
+//! and `limits` (paths come and go), `restart` (neither should, although a speaker restarts) and `show`.
 
 mod administration;
 mod bfd;
 mod contest;
+mod limits;
 mod restart;
 mod session;
 mod show;

@@ -56,6 +56,15 @@ impl Journal {
                 let (name, address) = identity(speaker, *peer);
                 debug!(peer = %name, %address, "no longer waiting for peer's routes after our restart");
             }
+            Event::PrefixLimit {
+                peer,
+                family,
+                received,
+                max,
+            } => {
+                let (name, address) = identity(speaker, *peer);
+                warn!(peer = %name, %address, "{received} prefixes of {family} received, the limit is {max}");
+            }
             Event::UpdateError { peer, detail } => {
                 let (name, address) = identity(speaker, *peer);
                 if self.is_news(*peer, detail) {

@@ -133,7 +133,11 @@ impl Speaker {
             (None, None) => {}
         }
         if keeps_session(&old, &peer.config) {
+            if peer.held_by_limit && old.prefix_limits != peer.config.prefix_limits {
+                peer.start(now);
+            }
             self.apply_policies(id);
+            self.check_limits(now, id);
             return;
         }
         let word = (cease::OTHER_CONFIGURATION_CHANGE, "configuration changed");
@@ -199,7 +203,16 @@ impl Speaker {
         subcode: u8,
         words: &str,
     ) -> Notification {
-        let cease = cease(subcode, words);
+        self.meant(id, connection, cease(subcode, words))
+    }
+
+    /// Where NOTIFICATIONs would be graceful, a Hard Reset.
+    pub(super) fn meant(
+        &self,
+        id: PeerId,
+        connection: ConnectionId,
+        cease: Notification,
+    ) -> Notification {
         let connection = self
             .peers
             .get(&id)
@@ -241,6 +254,7 @@ pub(crate) fn down_because(words: &str) -> String {
 fn keeps_session(old: &PeerConfig, new: &PeerConfig) -> bool {
     let as_new = PeerConfig {
         name: new.name.clone(),
+        prefix_limits: new.prefix_limits.clone(),
         damp_oscillations: new.damp_oscillations,
         idle_hold_max: new.idle_hold_max,
         connect_retry: new.connect_retry,

@@ -37,7 +37,7 @@ impl Speaker {
                 self.settle_contest(now, peer, connection);
                 self.session_up(now, peer, connection);
             }
-            Outcome::Update(update) => self.update(peer, *update),
+            Outcome::Update(update) => self.update(now, peer, *update),
             Outcome::Refresh(family) => self.rib.refresh(peer, family),
             Outcome::Ended(end) => {
                 self.actions.push_back(Action::Close { connection });
@@ -181,6 +181,7 @@ impl Speaker {
         };
         peer.phase = Phase::Active { retry: None };
         peer.ended_families.clear();
+        peer.warned.clear();
         let Some(session) = peer.connection(connection) else {
             return;
         };

@@ -7,6 +7,7 @@ mod bfd;
 mod collision;
 mod grace;
 mod hostile;
+mod limits;
 mod malformed;
 mod played;
 mod restart;

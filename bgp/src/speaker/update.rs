@@ -5,10 +5,11 @@ use crate::event::{Event, PeerId};
 use crate::import::Importer;
 use crate::judgements::Judgements;
 use crate::rib::{Rib, Source};
+use crate::time::Time;
 use crate::wire::{Attributes, Family, Nlri, Update};
 
 impl Speaker {
-    pub(super) fn update(&mut self, id: PeerId, mut update: Update) {
+    pub(super) fn update(&mut self, now: Time, id: PeerId, mut update: Update) {
         for error in update.errors.drain(..) {
             self.events.push_back(Event::UpdateError {
                 peer: id,
@@ -47,6 +48,7 @@ impl Speaker {
         if let Some(family) = update.end_of_rib.filter(|family| families.contains(family)) {
             self.end_of_rib(id, family);
         }
+        self.check_limits(now, id);
     }
 
     /// Policies, next hops or our own addresses are others than before; the session goes on.
