@@ -285,6 +285,7 @@ impl Connection {
             }
             (Established, Input::Update(update)) => {
                 self.restart_hold_timer(now);
+                self.codec.disabled.extend(update.disable_family);
                 Outcome::Update(update)
             }
             (Established, Input::RouteRefresh(family)) => {

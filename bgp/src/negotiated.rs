@@ -133,6 +133,8 @@ impl Offer {
                 four_octet_as: has_four_octet_as,
                 families,
                 peer_is_external: self.is_external(),
+                // RFC 7311 §3.1: by default only where one administration is on both sides.
+                aigp: !self.is_external(),
                 ..Codec::initial()
             },
         })

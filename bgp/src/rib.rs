@@ -270,6 +270,15 @@ impl Rib {
         }
     }
 
+    /// Drops all that the peer sent of the family.
+    pub(crate) fn drop_family(&mut self, peer: PeerId, family: Family) {
+        for id in self.adj_ins.received(peer) {
+            if Family::of(&self.table.entry(id).prefix) == family {
+                self.remove_path_of(Source::Peer(peer), id);
+            }
+        }
+    }
+
     /// Forgets the peer.
     pub(crate) fn forget(&mut self, peer: PeerId) {
         self.close(peer);

@@ -15,8 +15,8 @@ use std::panic::catch_unwind;
 use bgp_rs::{AFI, ASPath, MPReachNLRI, MPUnreachNLRI, NLRIEncoding, PathAttribute, Prefix, SAFI};
 use bgp_rs::{OpenCapability, OpenParameter};
 use caracal_bgp::wire::{
-    AsPath, Attributes, Capability, Codec, Family, Message, MpReach, Nlri, Open, Origin, Segment,
-    Update,
+    AsPath, Attributes, Capability, Codec, Family, Message, MpReach, Nlri, Open, Origin, Partial,
+    Segment, Update,
 };
 use generate::{codec, config, encode, open, update};
 use ipnet::IpNet;
@@ -63,6 +63,10 @@ fn region(mut update: Update, as_path: AsPath) -> Update {
     } else {
         update.attributes.as_path = as_path;
         update.attributes.unknown.clear();
+        // It has no words for these.
+        update.attributes.aigp = None;
+        update.attributes.otc = None;
+        update.attributes.partial = Partial::default();
     }
     update
 }

@@ -12,9 +12,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use caracal_bgp::wire::iana::attribute_flag;
 use caracal_bgp::wire::{
-    AsPath, AttributeError, Attributes, Codec, Message, Segment, UnknownAttribute, Update,
+    AsPath, AttributeError, Attributes, Codec, Family, Message, Segment, UnknownAttribute, Update,
 };
-use generate::{codec, config, encode, message, seed};
+use generate::{any_codec, config, encode, message_for, seed};
 use ipnet::IpNet;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
@@ -48,20 +48,22 @@ impl Random {
 
 const HEADER_OCTETS: usize = 19;
 
-/// Good messages of each kind, in both widths of AS numbers.
-fn corpus() -> Vec<Vec<u8>> {
+/// Good messages of each kind, each of some session.
+fn corpus() -> Vec<(Codec, Vec<u8>)> {
     let mut runner = TestRunner::new(config(1));
-    let strategy = message();
-    (0..300)
-        .map(|index| {
-            let tree = strategy.new_tree(&mut runner).expect("a message");
-            encode(&codec(index % 2 == 0), &tree.current())
+    let codecs = any_codec();
+    (0..400)
+        .map(|_| {
+            let codec = codecs.new_tree(&mut runner).expect("a codec").current();
+            let message = message_for(&codec).new_tree(&mut runner);
+            let octets = encode(&codec, &message.expect("a message").current());
+            (codec, octets)
         })
         .collect()
 }
 
 /// One change of the body. Lengths inside it become wrong by all but the first two.
-fn mutate(random: &mut Random, octets: &mut Vec<u8>, corpus: &[Vec<u8>]) {
+fn mutate(random: &mut Random, octets: &mut Vec<u8>, corpus: &[(Codec, Vec<u8>)]) {
     if octets.len() <= HEADER_OCTETS {
         octets.push(random.octet());
         return;
@@ -79,7 +81,7 @@ fn mutate(random: &mut Random, octets: &mut Vec<u8>, corpus: &[Vec<u8>]) {
             octets.extend(again);
         }
         6 => {
-            let other = &corpus[random.below(corpus.len())];
+            let (_, other) = &corpus[random.below(corpus.len())];
             let from = HEADER_OCTETS + random.below(other.len() - HEADER_OCTETS + 1);
             octets.truncate(at);
             octets.extend_from_slice(&other[from.min(other.len())..]);
@@ -92,7 +94,7 @@ fn mutate(random: &mut Random, octets: &mut Vec<u8>, corpus: &[Vec<u8>]) {
             }
         }
     }
-    octets.truncate(4096);
+    octets.truncate(9000);
 }
 
 /// Attributes taken apart, shuffled, repeated, left out: right lengths, wrong company.
@@ -130,7 +132,7 @@ fn shuffle_attributes(random: &mut Random, octets: &mut Vec<u8>) {
     let length = u16::try_from(attributes.len().min(4000)).expect("cut");
     octets[list.start - 2..list.start].copy_from_slice(&length.to_be_bytes());
     octets.splice(list, attributes);
-    octets.truncate(4096);
+    octets.truncate(9000);
 }
 
 /// Where the Path Attributes field of an UPDATE is.
@@ -183,6 +185,7 @@ fn expected(message: Message) -> Message {
         return message;
     };
     update.errors.clear();
+    update.disable_family = None;
     update
         .withdrawn
         .sort_by_key(|one| matches!(one.prefix, IpNet::V6(_)));
@@ -210,6 +213,7 @@ struct Seen {
     good: usize,
     complained: usize,
     withdrawn: usize,
+    disabled: usize,
     refused: usize,
 }
 
@@ -217,7 +221,7 @@ fn check(codec: &Codec, octets: &[u8], seen: &mut Seen) {
     let message = match codec.decode(octets) {
         Ok(message) => message,
         Err(notification) => {
-            assert!((1..=3).contains(&notification.code), "{notification}");
+            assert!(matches!(notification.code, 1..=3 | 7), "{notification}");
             assert!(notification.data.len() <= octets.len());
             seen.refused += 1;
             return;
@@ -229,6 +233,7 @@ fn check(codec: &Codec, octets: &[u8], seen: &mut Seen) {
         assert!(heap_octets(update) <= octets_max, "{}", heap_octets(update));
         seen.complained += usize::from(!update.errors.is_empty());
         seen.withdrawn += usize::from(update.is_treated_as_withdraw());
+        seen.disabled += usize::from(update.disable_family.is_some());
     }
     seen.good += 1;
     if is_lossy(codec, &message) {
@@ -252,7 +257,7 @@ fn no_message_panics_or_means_two_things() {
     let mut random = Random(seed().max(1));
     let mut seen = Seen::default();
     for index in 0..count {
-        let mut octets = corpus[random.below(corpus.len())].clone();
+        let (of_session, mut octets) = corpus[random.below(corpus.len())].clone();
         if random.below(3) == 0 {
             shuffle_attributes(&mut random, &mut octets);
         }
@@ -260,13 +265,20 @@ fn no_message_panics_or_means_two_things() {
             mutate(&mut random, &mut octets, &corpus);
         }
         if octets.len() < HEADER_OCTETS || random.below(64) != 0 {
-            let length = u16::try_from(octets.len()).expect("at most 4096");
+            let length = u16::try_from(octets.len()).expect("at most 9000");
             octets[16..18].copy_from_slice(&length.to_be_bytes());
         }
-        let codec = Codec {
-            peer_is_external: random.below(4) == 0,
-            ..codec(random.below(4) != 0)
+        // Mostly read as it was written; else by a session that agreed on other things.
+        let mut codec = match random.below(4) {
+            0 => corpus[random.below(corpus.len())].0.clone(),
+            _ => of_session,
         };
+        codec.peer_is_external = random.below(4) == 0;
+        match random.below(8) {
+            0 => codec.families = vec![Family::ALL[random.below(2)]],
+            1 => codec.disabled = vec![Family::ALL[random.below(2)]],
+            _ => {}
+        }
         let checked = catch_unwind(AssertUnwindSafe(|| check(&codec, &octets, &mut seen)));
         if checked.is_err() {
             panic!(
@@ -281,4 +293,5 @@ fn no_message_panics_or_means_two_things() {
     assert!(seen.refused > count / 20, "{seen:?}");
     assert!(seen.withdrawn > count / 50, "{seen:?}");
     assert!(seen.complained > seen.withdrawn, "{seen:?}");
+    assert!(seen.disabled > count / 200, "{seen:?}");
 }

@@ -48,6 +48,11 @@ proptest! {
     fn an_update_means_the_same_to_both(mut update in update(), four_octet_as: bool) {
         // It has no word for a confederation's segments (RFC 5065).
         update.attributes.as_path.0.retain(|segment| !segment.is_confed());
+        // It lets no OTC be partial.
+        let partial = std::mem::take(&mut update.attributes.partial);
+        for code in [7u8, 8, 16, 32].into_iter().filter(|code| partial.contains(*code)) {
+            update.attributes.partial.insert(code);
+        }
         let codec = codec(four_octet_as);
         let theirs = translate::update(&update, four_octet_as);
         check(&codec, Message::Update(update), theirs);

@@ -45,7 +45,11 @@ impl Speaker {
         }
         phase1.announce(attributes, &update.announced);
 
-        if let Some(family) = update.end_of_rib.filter(|family| families.contains(family)) {
+        if let Some(family) = update.disable_family {
+            // RFC 4760 §7. Nothing more will come of it, so nobody need wait for its end.
+            self.rib.drop_family(id, family);
+            self.end_of_rib(id, family);
+        } else if let Some(family) = update.end_of_rib.filter(|family| families.contains(family)) {
             self.end_of_rib(id, family);
         }
         self.check_limits(now, id);

@@ -6,8 +6,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde::{Deserialize, Serialize};
 
 pub use super::as_path::{AsPath, Segment};
-use super::iana::attribute_flag;
+use super::iana::{attribute_code, attribute_flag};
 
+pub use aigp::Aigp;
+
+mod aigp;
 pub(super) mod decode;
 pub(super) mod encode;
 mod raw;
@@ -43,9 +46,20 @@ pub struct Attributes {
     pub originator_id: Option<Ipv4Addr>,
     /// CLUSTER_LIST (RFC 4456).
     pub cluster_list: Vec<Ipv4Addr>,
+    /// AIGP (RFC 7311), on sessions that carry it.
+    pub aigp: Option<Aigp>,
+    /// OTC, Only to Customer (RFC 9234 §5): the AS number in it.
+    pub otc: Option<u32>,
+    /// Which of the attributes that are here have passed through somebody who does not know them.
+    pub partial: Partial,
     /// Unknown optional transitive attributes (RFC 4271 §5), in order of type.
     pub unknown: Vec<UnknownAttribute>,
 }
+
+/// Partial bits (RFC 4271 §5) of optional transitive attributes that we know: AGGREGATOR, COMMUNITIES,
+/// EXTENDED COMMUNITIES, LARGE_COMMUNITY and OTC. Once set, nobody may clear one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Partial(u8);
 
 /// ORIGIN; smaller is better.
 #[derive(
@@ -72,6 +86,30 @@ pub struct UnknownAttribute {
     pub flags: u8,
     /// Attribute Value.
     pub value: Vec<u8>,
+}
+
+impl Partial {
+    /// The bit of the attribute of this code.
+    pub fn contains(self, code: u8) -> bool {
+        self.0 & Partial::bit(code) != 0
+    }
+
+    /// Sets the bit of the attribute of this code, if it is one of those.
+    pub fn insert(&mut self, code: u8) {
+        self.0 |= Partial::bit(code);
+    }
+
+    fn bit(code: u8) -> u8 {
+        let all = [
+            attribute_code::AGGREGATOR,
+            attribute_code::COMMUNITIES,
+            attribute_code::EXTENDED_COMMUNITIES,
+            attribute_code::LARGE_COMMUNITY,
+            attribute_code::OTC,
+        ];
+        let place = all.iter().position(|&one| one == code);
+        place.map_or(0, |place| 1 << place)
+    }
 }
 
 impl Origin {

@@ -96,8 +96,18 @@ pub mod attribute_code {
     pub const AS4_PATH: u8 = 17;
     /// RFC 6793 §3.
     pub const AS4_AGGREGATOR: u8 = 18;
+    /// RFC 5543 §3.
+    pub const TRAFFIC_ENGINEERING: u8 = 24;
+    /// RFC 5701 §2.
+    pub const IPV6_EXTENDED_COMMUNITIES: u8 = 25;
+    /// RFC 7311 §3.
+    pub const AIGP: u8 = 26;
     /// RFC 8092 §3.
     pub const LARGE_COMMUNITY: u8 = 32;
+    /// RFC 9234 §5.
+    pub const OTC: u8 = 35;
+    /// RFC 6368 §5.
+    pub const ATTR_SET: u8 = 128;
 }
 
 /// Attribute Flags (RFC 4271 §4.3).
@@ -259,7 +269,12 @@ pub fn attribute_name(code: u8) -> Option<&'static str> {
         EXTENDED_COMMUNITIES => "EXTENDED COMMUNITIES",
         AS4_PATH => "AS4_PATH",
         AS4_AGGREGATOR => "AS4_AGGREGATOR",
+        TRAFFIC_ENGINEERING => "Traffic Engineering",
+        IPV6_EXTENDED_COMMUNITIES => "IPv6 Address Specific Extended Community",
+        AIGP => "AIGP",
         LARGE_COMMUNITY => "LARGE_COMMUNITY",
+        OTC => "OTC",
+        ATTR_SET => "ATTR_SET",
         _ => return None,
     })
 }

@@ -39,6 +39,11 @@ pub struct Codec {
     /// The beginning and the end of a route refresh are marked (RFC 7313), and a marker of a wrong
     /// length is an error of its own (§5).
     pub enhanced_route_refresh: bool,
+    /// The session carries AIGP (RFC 7311 §3.1, AIGP_SESSION); without, it is left out both ways.
+    pub aigp: bool,
+    /// Families of which nothing more is taken from the peer (AFI/SAFI disable, RFC 7606 §2): what it says
+    /// of one is passed over without a word.
+    pub disabled: Vec<Family>,
 }
 
 /// A BGP message.
@@ -92,6 +97,8 @@ impl Codec {
             add_path_send: Vec::new(),
             extended_next_hop: false,
             enhanced_route_refresh: false,
+            aigp: false,
+            disabled: Vec::new(),
         }
     }
 

@@ -93,7 +93,7 @@ impl Codec {
             let body = out.len();
             match first.clone() {
                 Some(octets) => out.extend_from_within(octets),
-                None => attributes.encode(self.four_octet_as, true, out),
+                None => attributes.encode(self, true, out),
             }
             let attributes_octets = out.len() - body;
             if let Place::MpReach(next_hop) = place {

@@ -4,7 +4,7 @@ use ipnet::IpNet;
 
 use super::iana::message_type;
 use super::message::{begin, finish};
-pub(crate) use super::update::tests::malformed_attributes;
+pub(crate) use super::update::tests::{lost_families, malformed_attributes};
 use super::update::{begin_field, finish_field};
 use super::{Codec, Family, Message, Nlri, Notification, Update};
 
@@ -14,6 +14,7 @@ pub(super) fn codec() -> Codec {
         four_octet_as: true,
         message_octets_max: 4096,
         families: Family::ALL.to_vec(),
+        aigp: true,
         ..Codec::initial()
     }
 }

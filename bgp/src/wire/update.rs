@@ -47,6 +47,10 @@ pub struct Update {
     pub mp_announced: Option<MpReach>,
     /// End-of-RIB marker of this family (RFC 4724 §2).
     pub end_of_rib: Option<Family>,
+    /// AFI/SAFI disable (RFC 7606 §2, RFC 4760 §7): all paths of this family from the peer are to be
+    /// deleted, and the family belongs into [`Codec::disabled`] from now on. No prefix of it is above, and
+    /// the session still has another family.
+    pub disable_family: Option<Family>,
     /// What was wrong and did not need a reset (RFC 7606), in order.
     pub errors: Vec<AttributeError>,
 }
@@ -82,6 +86,9 @@ pub enum AttributeErrorAction {
     Discard,
     /// The UPDATE's prefixes are withdrawn.
     TreatAsWithdraw,
+    /// AFI/SAFI disable: all that the peer announced of the family goes, and nothing more of it is taken
+    /// from this session (RFC 4760 §7). Only where the session has another family: else it is reset.
+    DisableFamily,
 }
 
 impl Update {
@@ -128,7 +135,8 @@ impl Update {
         let complaints = complaints.map(|complaint| complaint.error);
         update.errors = complaints.chain(missing).collect();
         update.attributes = decoded.attributes;
-        update.settle();
+        update.disable_family = decoded.disable_family;
+        update.settle(&codec.disabled);
         Ok(update)
     }
 
@@ -146,8 +154,16 @@ impl Update {
             && self.end_of_rib.is_none()
     }
 
-    /// Carries treat-as-withdraw out, and drops attributes that are about nothing.
-    fn settle(&mut self) {
+    /// Carries treat-as-withdraw out, and drops attributes that are about nothing and prefixes of a family
+    /// of which there is to be nothing more.
+    fn settle(&mut self, disabled: &[Family]) {
+        for family in self.disable_family.iter().chain(disabled) {
+            let others = |nlri: &Nlri| Family::of(&nlri.prefix) != *family;
+            self.withdrawn.retain(others);
+            self.announced.retain(others);
+            self.mp_announced.take_if(|reach| reach.family == *family);
+            self.end_of_rib.take_if(|ended| ended == family);
+        }
         if self.is_treated_as_withdraw() {
             self.withdrawn.append(&mut self.announced);
             if let Some(reach) = self.mp_announced.take() {
@@ -195,7 +211,7 @@ impl Update {
         }
         let announces = !self.announced.is_empty();
         if announces || self.mp_announced.is_some() {
-            self.attributes.encode(codec.four_octet_as, announces, out);
+            self.attributes.encode(codec, announces, out);
         }
         finish_field(out, length_at);
 
@@ -291,6 +307,7 @@ impl fmt::Display for AttributeErrorAction {
         f.pad(match self {
             AttributeErrorAction::Discard => "attribute discarded",
             AttributeErrorAction::TreatAsWithdraw => "treated as withdrawal",
+            AttributeErrorAction::DisableFamily => "address family disabled",
         })
     }
 }

@@ -10,9 +10,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use caracal_bgp::wire::{
-    AddPathMode, AsPath, Attributes, Capability, Codec, Family, LongLivedFamily, Message, MpReach,
-    NextHopAfi, Nlri, Notification, Open, Origin, Role, RouteRefresh, RouteRefreshKind, Segment,
-    UnknownAttribute, Update,
+    AddPathMode, Aigp, AsPath, Attributes, Capability, Codec, Family, LongLivedFamily, Message,
+    MpReach, NextHopAfi, Nlri, Notification, Open, Origin, Partial, Role, RouteRefresh,
+    RouteRefreshKind, Segment, UnknownAttribute, Update,
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use proptest::collection::vec;
@@ -37,6 +37,7 @@ pub(crate) fn config(cases: u32) -> Config {
 pub(crate) fn codec(four_octet_as: bool) -> Codec {
     Codec {
         four_octet_as,
+        aigp: true,
         message_octets_max: 4096,
         families: Family::ALL.to_vec(),
         ..Codec::initial()
@@ -168,9 +169,29 @@ pub(crate) fn attributes() -> impl Strategy<Value = Attributes> {
         vec(router_id(), 0..4),
         unknown(),
     );
-    (first, second).prop_map(|(first, second)| {
+    let third = (
+        option::of(any::<u64>().prop_map(Aigp::new)),
+        option::of(any::<u32>()),
+        any::<[bool; 5]>(),
+    );
+    (first, second, third).prop_map(|(first, second, third)| {
+        let (aigp, otc, bits) = third;
         let (origin, as_path, med, local_pref, atomic_aggregate, aggregator) = first;
         let (communities, extended, large, originator_id, cluster_list, unknown) = second;
+        // The bit is of attributes that are there.
+        let there = [
+            (7, aggregator.is_some()),
+            (8, !communities.is_empty()),
+            (16, !extended.is_empty()),
+            (32, !large.is_empty()),
+            (35, otc.is_some()),
+        ];
+        let mut partial = Partial::default();
+        for ((code, there), bit) in there.into_iter().zip(bits) {
+            if there && bit {
+                partial.insert(code);
+            }
+        }
         Attributes {
             origin,
             as_path,
@@ -185,49 +206,109 @@ pub(crate) fn attributes() -> impl Strategy<Value = Attributes> {
             large_communities: large,
             originator_id,
             cluster_list,
+            aigp,
+            otc,
+            partial,
             unknown,
         }
     })
 }
 
-/// IPv4 in the NLRI field, IPv6 in the attributes, both, or only withdrawals; never End-of-RIB.
+/// As a session may have been agreed, with the same both ways.
+pub(crate) fn any_codec() -> impl Strategy<Value = Codec> {
+    let add_path = prop_oneof![
+        2 => Just(vec![]),
+        1 => Just(vec![Family::Ipv4Unicast]),
+        1 => Just(vec![Family::Ipv6Unicast]),
+        1 => Just(Family::ALL.to_vec()),
+    ];
+    let octets_max = prop_oneof![Just(4096usize), Just(65535)];
+    (any::<[bool; 4]>(), add_path, octets_max).prop_map(|(bits, add_path, message_octets_max)| {
+        let [
+            four_octet_as,
+            extended_next_hop,
+            enhanced_route_refresh,
+            aigp,
+        ] = bits;
+        Codec {
+            message_octets_max,
+            add_path_receive: add_path.clone(),
+            add_path_send: add_path,
+            extended_next_hop,
+            enhanced_route_refresh,
+            aigp,
+            ..codec(four_octet_as)
+        }
+    })
+}
+
+fn with_path_id(prefix: impl Strategy<Value = Nlri>) -> impl Strategy<Value = Nlri> {
+    let path_id = prop_oneof![0u32..4, any::<u32>()];
+    (prefix, path_id).prop_map(|(nlri, path_id)| Nlri { path_id, ..nlri })
+}
+
+/// IPv4 in the NLRI field, IPv6 in the attributes, both, or only withdrawals; never End-of-RIB. For a session
+/// of [`codec`].
 pub(crate) fn update() -> impl Strategy<Value = Update> {
-    let mp = (
-        next_hop_v6(),
-        option::of(link_local()),
-        vec(prefix_v6(), 1..20),
-    );
-    let announced = (next_hop_v4(), vec(prefix_v4(), 1..20));
+    update_for(&codec(true))
+}
+
+/// As [`update`], with all that this session carries.
+pub(crate) fn update_for(codec: &Codec) -> impl Strategy<Value = Update> + use<> {
+    let codec = codec.clone();
+    let announced_mp = if codec.extended_next_hop {
+        prop_oneof![
+            vec(with_path_id(prefix_v6()), 1..20),
+            vec(with_path_id(prefix_v4()), 1..20)
+        ]
+        .boxed()
+    } else {
+        vec(with_path_id(prefix_v6()), 1..20).boxed()
+    };
+    let mp = (next_hop_v6(), option::of(link_local()), announced_mp);
+    let announced = (next_hop_v4(), vec(with_path_id(prefix_v4()), 1..20));
+    let withdrawn = with_path_id(prop_oneof![prefix_v4(), prefix_v6()]);
     (
         attributes(),
-        vec(prop_oneof![prefix_v4(), prefix_v6()], 0..20),
+        vec(withdrawn, 0..20),
         option::of(announced),
         option::of(mp),
     )
         .prop_filter("announces or withdraws", |(_, withdrawn, v4, v6)| {
             !withdrawn.is_empty() || v4.is_some() || v6.is_some()
         })
-        .prop_map(|(mut attributes, mut withdrawn, v4, v6)| {
+        .prop_map(move |(mut attributes, mut withdrawn, v4, mp)| {
             // In the order in which a message holds them.
             withdrawn.sort_by_key(|nlri| Family::of(&nlri.prefix));
-            if v4.is_none() && v6.is_none() {
+            if v4.is_none() && mp.is_none() {
                 attributes = Attributes::default();
             }
+            attributes.aigp.take_if(|_| !codec.aigp);
             let (next_hop, announced) = v4.unzip();
             attributes.next_hop = next_hop.map(IpAddr::V4);
-            Update {
+            let mut update = Update {
                 withdrawn,
                 announced: announced.unwrap_or_default(),
                 attributes,
-                mp_announced: v6.map(|(next_hop, link_local, prefixes)| MpReach {
-                    family: Family::Ipv6Unicast,
+                mp_announced: mp.map(|(next_hop, link_local, prefixes)| MpReach {
+                    family: Family::of(&prefixes[0].prefix),
                     next_hop: next_hop.into(),
                     link_local,
                     prefixes,
                 }),
-                end_of_rib: None,
-                errors: vec![],
+                ..Update::default()
+            };
+            let mp = update
+                .mp_announced
+                .iter_mut()
+                .flat_map(|mp| &mut mp.prefixes);
+            let all = update.withdrawn.iter_mut().chain(&mut update.announced);
+            for nlri in all.chain(mp) {
+                if !codec.add_path_send.contains(&Family::of(&nlri.prefix)) {
+                    nlri.path_id = 0;
+                }
             }
+            update
         })
 }
 
@@ -332,6 +413,11 @@ pub(crate) fn open() -> impl Strategy<Value = Open> {
 }
 
 pub(crate) fn message() -> impl Strategy<Value = Message> {
+    message_for(&codec(true))
+}
+
+/// As [`message`], with all that this session carries.
+pub(crate) fn message_for(codec: &Codec) -> impl Strategy<Value = Message> + use<> {
     let notification = (any::<u8>(), any::<u8>(), vec(any::<u8>(), 0..40));
     let end_of_rib = |family| {
         Message::Update(Update {
@@ -340,7 +426,7 @@ pub(crate) fn message() -> impl Strategy<Value = Message> {
         })
     };
     prop_oneof![
-        8 => update().prop_map(Message::Update),
+        8 => update_for(codec).prop_map(Message::Update),
         4 => open().prop_map(Message::Open),
         2 => notification.prop_map(|(code, subcode, data)| {
             Message::Notification(Notification::new(code, subcode, &data))

@@ -180,6 +180,7 @@ fn attributes(ours: &Attributes, four_octet_as: bool) -> Vec<PathAttribute> {
         Origin::Egp => theirs::Origin::EGP,
         Origin::Incomplete => theirs::Origin::Incomplete,
     };
+    let known = |code, value| attribute(true, true, ours.partial.contains(code), value);
     // With the code, so that unknown ones can take their place.
     let mut all = vec![
         (1, well_known(Value::Origin(origin))),
@@ -215,7 +216,7 @@ fn attributes(ours: &Attributes, four_octet_as: bool) -> Vec<PathAttribute> {
             let asn = u16::try_from(asn).unwrap_or(AS_TRANS);
             theirs::Aggregator::As2Aggregator(theirs::As2Aggregator::new(asn, router_id))
         };
-        all.push((7, transitive(Value::Aggregator(aggregator))));
+        all.push((7, known(7, Value::Aggregator(aggregator))));
     }
     if !ours.communities.is_empty() {
         let communities: Vec<_> = ours
@@ -225,7 +226,7 @@ fn attributes(ours: &Attributes, four_octet_as: bool) -> Vec<PathAttribute> {
             .map(Community::new)
             .collect();
         let communities = theirs::Communities::new(communities);
-        all.push((8, transitive(Value::Communities(communities))));
+        all.push((8, known(8, Value::Communities(communities))));
     }
     if let Some(originator_id) = ours.originator_id {
         let originator = theirs::Originator::new(originator_id);
@@ -243,7 +244,7 @@ fn attributes(ours: &Attributes, four_octet_as: bool) -> Vec<PathAttribute> {
     if !ours.extended_communities.is_empty() {
         let communities: Vec<_> = ours.extended_communities.iter().map(extended).collect();
         let communities = theirs::ExtendedCommunities::new(communities);
-        all.push((16, transitive(Value::ExtendedCommunities(communities))));
+        all.push((16, known(16, Value::ExtendedCommunities(communities))));
     }
     if !four_octet_as {
         all.extend(as4_path(&ours.as_path).map(|path| (17, transitive(Value::As4Path(path)))));
@@ -253,7 +254,15 @@ fn attributes(ours: &Attributes, four_octet_as: bool) -> Vec<PathAttribute> {
         let large = |&(global, one, two): &(u32, u32, u32)| LargeCommunity::new(global, one, two);
         let communities: Vec<_> = ours.large_communities.iter().map(large).collect();
         let communities = theirs::LargeCommunities::new(communities);
-        all.push((32, transitive(Value::LargeCommunities(communities))));
+        all.push((32, known(32, Value::LargeCommunities(communities))));
+    }
+    if let Some(aigp) = &ours.aigp {
+        let aigp = theirs::Aigp::AccumulatedIgpMetric(aigp.metric());
+        all.push((26, optional(Value::Aigp(aigp))));
+    }
+    if let Some(otc) = ours.otc {
+        let otc = theirs::OnlyToCustomer::new(otc);
+        all.push((35, known(35, Value::OnlyToCustomer(otc))));
     }
     all.extend(ours.unknown.iter().map(|one| (one.code, unknown(one))));
     all.sort_by_key(|(code, _)| *code);
@@ -314,27 +323,27 @@ fn extended(community: &u64) -> ExtendedCommunity {
 }
 
 fn well_known(value: Value) -> PathAttribute {
-    attribute(false, true, value)
+    attribute(false, true, false, value)
 }
 
 fn optional(value: Value) -> PathAttribute {
-    attribute(true, false, value)
+    attribute(true, false, false, value)
 }
 
 fn transitive(value: Value) -> PathAttribute {
-    attribute(true, true, value)
+    attribute(true, true, false, value)
 }
 
 /// With an extended length where the value needs it.
-fn attribute(optional: bool, transitive: bool, value: Value) -> PathAttribute {
+fn attribute(optional: bool, transitive: bool, partial: bool, value: Value) -> PathAttribute {
     use netgauze_parse_utils::WritablePdu;
-    let short = PathAttribute::from(optional, transitive, false, false, value.clone());
+    let short = PathAttribute::from(optional, transitive, partial, false, value.clone());
     let short = short.expect("the flags of the RFC");
     // Flags, code and one octet of length stand before the value.
     if short.len() - 3 <= 255 {
         return short;
     }
-    PathAttribute::from(optional, transitive, false, true, value).expect("the flags of the RFC")
+    PathAttribute::from(optional, transitive, partial, true, value).expect("the flags of the RFC")
 }
 
 fn prefix_v4(nlri: &Nlri) -> Option<Ipv4UnicastAddress> {

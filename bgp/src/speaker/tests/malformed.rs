@@ -5,7 +5,9 @@ use super::hostile::{codec, good_open, net};
 use super::*;
 use crate::event::{ConnectionId, Event};
 use crate::wire::iana::message_type;
-use crate::wire::testing::{PREFIX, attribute, malformed_attributes, mandatory, message, update};
+use crate::wire::testing::{
+    PREFIX, attribute, lost_families, malformed_attributes, mandatory, message, update,
+};
 use crate::wire::{AttributeErrorAction, Codec, Message, Notification};
 
 /// 10.0.0.0/8, 203.0.113.0/24 and 192.88.99.0/24 as NLRI.
@@ -96,6 +98,55 @@ fn each_malformed_attribute_costs_at_most_the_prefixes_beside_it() {
         assert!(!net.has(0, "10.0.0.0/8"), "{what}: what it withdraws");
         let kept = action == AttributeErrorAction::Discard;
         assert_eq!(net.has(0, "198.51.100.0/24"), kept, "{what}: beside it");
+
+        let now = net.now;
+        let speaker = &mut net.nodes[0].speaker;
+        speaker.handle_closed(now, connection, "the next one");
+        assert_the_other_is_unharmed(&mut net, &what);
+    }
+}
+
+/// RFC 4760 §7, RFC 7606 §2: AFI/SAFI disable.
+#[test]
+fn of_a_family_whose_prefixes_cannot_be_read_nothing_is_left_and_nothing_more_is_taken() {
+    let mut net = net();
+    for (section, what, bad, _) in lost_families() {
+        let what = format!("{section} {what}");
+        let connection = session(&mut net);
+        let announce_v6 = |octet: u8| {
+            let mut reach = vec![0, 2, 1, 16];
+            reach.extend([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0]);
+            reach.extend([16, 0xfd, octet]);
+            let attributes = [attribute(0x80, 14, &reach), mandatory()[..2].concat()];
+            update(&[], &attributes.concat(), &[])
+        };
+        say(&mut net, connection, &announce_v6(1));
+        net.settle();
+        assert!(net.has(0, "fd01::/16"), "{what}");
+        net.events(0);
+
+        let bad = update(&EARLY, &[bad, mandatory().concat()].concat(), &PREFIX);
+        let later = [announce_v6(2), good(&LATE)].concat();
+        say(&mut net, connection, &[bad, later].concat());
+        net.settle();
+        assert_eq!(last_words(&mut net, connection), None, "{what}");
+        assert_eq!(net.view(0, 8).state, "Established", "{what}");
+        for (prefix, has) in [
+            ("fd01::/16", false),
+            ("fd02::/16", false),
+            ("10.0.0.0/8", false),
+            ("203.0.113.0/24", true),
+            ("198.51.100.0/24", true),
+            ("192.88.99.0/24", true),
+        ] {
+            assert_eq!(net.has(0, prefix), has, "{what}: {prefix}");
+        }
+        let told = |event: &Event| matches!(event, Event::UpdateError { detail, .. } if detail.contains("disabled"));
+        assert_eq!(
+            net.events(0).iter().filter(|event| told(event)).count(),
+            1,
+            "{what}"
+        );
 
         let now = net.now;
         let speaker = &mut net.nodes[0].speaker;

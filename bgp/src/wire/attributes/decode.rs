@@ -1,13 +1,13 @@
 //! Octets to attributes, with a complaint for each that is not as it should be.
 //!
-//! RFC 7606 §3 names three things to do about one, here from mild to severe: ignore the attribute, take the
-//! UPDATE's prefixes back, end the session. The first two are [`Complaint`]s, the third is the `Err`.
-//! What RFC 7606 §3 (c) asks for wrong flags (treat-as-withdraw) we do for every attribute.
+//! RFC 7606 §2 names four things to do about one, here from mild to severe: ignore the attribute, take the
+//! UPDATE's prefixes back, have no more of the family, end the session. The first three are [`Complaint`]s,
+//! the last is the `Err`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::raw::{Codes, Raw, category};
-use super::{AsPath, Attributes, OPTIONAL_TRANSITIVE, Origin, UnknownAttribute};
+use super::{Aigp, AsPath, Attributes, OPTIONAL_TRANSITIVE, Origin, UnknownAttribute};
 use crate::wire::cursor::Cursor;
 use crate::wire::family::Family;
 use crate::wire::iana::{AS_TRANS, attribute_code as code, attribute_flag, update_error};
@@ -25,8 +25,10 @@ pub(in crate::wire) struct Decoded<'a> {
     pub(in crate::wire) mp_reach: Option<MpReach>,
     /// MP_UNREACH_NLRI of a family that was agreed.
     pub(in crate::wire) mp_unreach: Option<(Family, Vec<Nlri>)>,
-    /// MP_REACH_NLRI of a family that was not agreed, and was passed over.
+    /// An MP_REACH_NLRI was passed over, since its family was not agreed or is to be disabled.
     pub(in crate::wire) mp_reach_ignored: bool,
+    /// AFI/SAFI disable (RFC 7606 §2).
+    pub(in crate::wire) disable_family: Option<Family>,
     /// In order.
     pub(in crate::wire) complaints: Vec<Complaint<'a>>,
     /// Which attributes there were, good or bad.
@@ -56,10 +58,12 @@ struct Fault {
 /// What to do about it.
 enum Action {
     Soft(AttributeErrorAction),
+    /// The prefixes of this family that are in it cannot be known.
+    Disable(Family),
     Reset,
 }
 
-use AttributeErrorAction::{Discard, TreatAsWithdraw};
+use AttributeErrorAction::{DisableFamily, Discard, TreatAsWithdraw};
 
 impl<'a> Decoded<'a> {
     /// Walks the Path Attributes field once.
@@ -118,6 +122,11 @@ impl<'a> Decoded<'a> {
             return self.take_unknown(raw);
         };
 
+        // RFC 7311 §3.1: as if it were one that we do not know.
+        if raw.code == code::AIGP && !codec.aigp {
+            return Ok(());
+        }
+
         // RFC 7606 §7.5, §7.9, §7.10: no business of an external peer, whatever is in it.
         let internal = matches!(
             raw.code,
@@ -129,28 +138,38 @@ impl<'a> Decoded<'a> {
             return Ok(());
         }
 
-        // RFC 7606 §3 (c).
-        if (raw.flags ^ category) & OPTIONAL_TRANSITIVE != 0 {
-            let detail = format!("flags {:#04x}, should be {category:#04x}", raw.flags);
-            let subcode = update_error::ATTRIBUTE_FLAGS_ERROR;
-            self.complain(raw, TreatAsWithdraw, subcode, detail);
-            if !multiprotocol {
-                return Ok(()); // else its prefixes are needed for the withdrawal
+        let taken = if (raw.flags ^ category) & OPTIONAL_TRANSITIVE == 0 {
+            self.take_value(raw, codec)
+        } else {
+            wrong_flags(raw, category, codec)
+        };
+        let Err(fault) = taken else {
+            if raw.flags & attribute_flag::PARTIAL != 0 {
+                self.attributes.partial.insert(raw.code);
             }
-        }
+            return Ok(());
+        };
+        let action = match fault.action {
+            Action::Soft(action) => action,
+            Action::Disable(family) if self.can_disable(family, codec) => {
+                self.disable_family = Some(family);
+                self.mp_reach_ignored |= raw.code == code::MP_REACH_NLRI;
+                DisableFamily
+            }
+            Action::Disable(_) | Action::Reset => {
+                return Err(Notification::update(fault.subcode, raw.octets));
+            }
+        };
+        self.complain(raw, action, fault.subcode, fault.detail);
+        Ok(())
+    }
 
-        match self.take_value(raw, codec) {
-            Ok(()) => Ok(()),
-            Err(Fault {
-                action: Action::Soft(action),
-                subcode,
-                detail,
-            }) => {
-                self.complain(raw, action, subcode, detail);
-                Ok(())
-            }
-            Err(fault) => Err(Notification::update(fault.subcode, raw.octets)),
-        }
+    /// The session is still good for something without the family.
+    fn can_disable(&self, family: Family, codec: &Codec) -> bool {
+        let lost = |one: &Family| {
+            *one == family || Some(*one) == self.disable_family || codec.disabled.contains(one)
+        };
+        !codec.families.iter().all(lost)
     }
 
     fn take_value(&mut self, raw: Raw<'a>, codec: &Codec) -> Result<(), Fault> {
@@ -227,6 +246,28 @@ impl<'a> Decoded<'a> {
                 })?);
             }
             code::AS4_AGGREGATOR => self.as4_aggregator = Some(aggregator(raw)?),
+            code::AIGP => {
+                // RFC 7311 §3.
+                attributes.aigp = Some(Aigp::decode(raw.value).map_err(|error| {
+                    let subcode = update_error::OPTIONAL_ATTRIBUTE_ERROR;
+                    discard(subcode, format!("{error}, value {}", Hex(raw.value)))
+                })?);
+            }
+            code::OTC => {
+                // RFC 9234 §5.
+                attributes.otc = Some(u32::from_be_bytes(fixed(raw, TreatAsWithdraw)?));
+            }
+            // RFC 7606 §7.13: nobody has said what would be malformed, and we have no use for it.
+            code::TRAFFIC_ENGINEERING => {}
+            code::IPV6_EXTENDED_COMMUNITIES => {
+                // RFC 7606 §7.15.
+                array_of::<20>(raw)?;
+                self.keep_unknown(raw);
+            }
+            code::ATTR_SET => {
+                check_attr_set(raw)?;
+                self.keep_unknown(raw);
+            }
             code::MP_REACH_NLRI => self.take_mp_reach(raw, codec)?,
             code::MP_UNREACH_NLRI => self.take_mp_unreach(raw, codec)?,
             _ => {} // `category` knows no others
@@ -242,22 +283,26 @@ impl<'a> Decoded<'a> {
             return Err(Notification::update(subcode, raw.octets));
         }
         if raw.flags & attribute_flag::TRANSITIVE != 0 {
-            self.attributes.unknown.push(UnknownAttribute {
-                code: raw.code,
-                flags: raw.flags & (OPTIONAL_TRANSITIVE | attribute_flag::PARTIAL),
-                value: raw.value.to_vec(),
-            });
+            self.keep_unknown(raw);
         }
         Ok(())
     }
 
-    /// RFC 4760 §3. Without its prefixes nothing can be withdrawn, so it is whole or the session ends
+    fn keep_unknown(&mut self, raw: Raw<'a>) {
+        self.attributes.unknown.push(UnknownAttribute {
+            code: raw.code,
+            flags: raw.flags & (OPTIONAL_TRANSITIVE | attribute_flag::PARTIAL),
+            value: raw.value.to_vec(),
+        });
+    }
+
+    /// RFC 4760 §3. Without its prefixes nothing can be withdrawn, so it is whole or its family is lost
     /// (RFC 7606 §5.3, §7.11).
     fn take_mp_reach(&mut self, raw: Raw<'a>, codec: &Codec) -> Result<(), Fault> {
         let mut cursor = Cursor::new(raw.value);
         let Some(family) = agreed_family(&mut cursor, codec)? else {
             self.mp_reach_ignored = true;
-            return Err(family_not_agreed(raw));
+            return family_not_taken(raw, codec);
         };
         let mut front = || {
             let length = cursor.u8()?;
@@ -265,10 +310,11 @@ impl<'a> Decoded<'a> {
             let _reserved = cursor.u8()?;
             next_hops(family, next_hop, codec.extended_next_hop)
         };
-        let (next_hop, link_local) = front().ok_or_else(reset)?;
-        let mut prefixes = Vec::new();
-        let form = codec.form_received(family);
-        prefix::decode(cursor.rest(), form, &mut prefixes).map_err(|_| reset())?;
+        let (next_hop, link_local) = front().ok_or_else(|| {
+            let detail = format!("no next hop of {family}, value {}", Hex(raw.value));
+            disable(family, detail)
+        })?;
+        let prefixes = mp_prefixes(cursor.rest(), family, codec)?;
         if prefixes.is_empty() {
             return Ok(());
         }
@@ -285,11 +331,9 @@ impl<'a> Decoded<'a> {
     fn take_mp_unreach(&mut self, raw: Raw<'a>, codec: &Codec) -> Result<(), Fault> {
         let mut cursor = Cursor::new(raw.value);
         let Some(family) = agreed_family(&mut cursor, codec)? else {
-            return Err(family_not_agreed(raw));
+            return family_not_taken(raw, codec);
         };
-        let mut prefixes = Vec::new();
-        let form = codec.form_received(family);
-        prefix::decode(cursor.rest(), form, &mut prefixes).map_err(|_| reset())?;
+        let prefixes = mp_prefixes(cursor.rest(), family, codec)?;
         self.mp_unreach = Some((family, prefixes));
         Ok(())
     }
@@ -383,23 +427,76 @@ fn large_communities(values: &[[u8; 12]]) -> Vec<(u32, u32, u32)> {
     communities
 }
 
-/// AFI and SAFI; `Ok(None)`: not one that this session carries.
+/// RFC 7606 §3 (c). Of the multiprotocol attributes it says in §5.3 that they are then incorrect, their
+/// prefixes included; RFC 7311 §3 has an AIGP that is not as it should be ignored.
+fn wrong_flags(raw: Raw<'_>, category: u8, codec: &Codec) -> Result<(), Fault> {
+    let subcode = update_error::ATTRIBUTE_FLAGS_ERROR;
+    let detail = format!("flags {:#04x}, should be {category:#04x}", raw.flags);
+    match raw.code {
+        code::MP_REACH_NLRI | code::MP_UNREACH_NLRI => {
+            match agreed_family(&mut Cursor::new(raw.value), codec)? {
+                Some(family) => Err(Fault {
+                    subcode,
+                    ..disable(family, detail)
+                }),
+                None => family_not_taken(raw, codec),
+            }
+        }
+        code::AIGP => Err(discard(subcode, detail)),
+        _ => Err(withdraw(subcode, detail)),
+    }
+}
+
+/// RFC 6368 §5 as RFC 7606 §7.16 revises it: an AS number, and attributes of which none has prefixes. The
+/// attributes can be cut apart; no one looks into them here, because we only pass them on.
+fn check_attr_set(raw: Raw<'_>) -> Result<(), Fault> {
+    let malformed = |detail| withdraw(update_error::OPTIONAL_ATTRIBUTE_ERROR, detail);
+    let mut cursor = Cursor::new(raw.value);
+    if cursor.u32().is_none() {
+        let value = Hex(raw.value);
+        return Err(malformed(format!("no AS number, value {value}")));
+    }
+    while !cursor.is_empty() {
+        let inner = Raw::read(&mut cursor);
+        let inner = inner.map_err(|(code, detail)| malformed(format!("in {code}: {detail}")))?;
+        if matches!(inner.code, code::MP_REACH_NLRI | code::MP_UNREACH_NLRI) {
+            return Err(malformed(format!("attribute {} in it", inner.code)));
+        }
+    }
+    Ok(())
+}
+
+/// The prefixes of MP_REACH_NLRI or MP_UNREACH_NLRI.
+fn mp_prefixes(field: &[u8], family: Family, codec: &Codec) -> Result<Vec<Nlri>, Fault> {
+    let mut prefixes = Vec::new();
+    let form = codec.form_received(family);
+    let decoded = prefix::decode(field, form, &mut prefixes);
+    decoded.map_err(|error| disable(family, format!("{error}, in {}", Hex(field))))?;
+    Ok(prefixes)
+}
+
+/// AFI and SAFI; `Ok(None)`: not one that this session carries, or no longer.
 fn agreed_family(cursor: &mut Cursor<'_>, codec: &Codec) -> Result<Option<Family>, Fault> {
     let mut numbers = || Some((cursor.u16()?, cursor.u8()?));
     let (afi, safi) = numbers().ok_or_else(reset)?;
-    let agreed = |family: &Family| codec.families.contains(family);
+    let agreed =
+        |family: &Family| codec.families.contains(family) && !codec.disabled.contains(family);
     Ok(Family::from_numbers(afi, safi).filter(agreed))
 }
 
-fn family_not_agreed(raw: Raw<'_>) -> Fault {
-    let detail = match raw.value {
-        [high, low, safi, ..] => {
-            let afi = u16::from_be_bytes([*high, *low]);
-            format!("AFI {afi}, SAFI {safi} is not agreed for this session")
-        }
-        _ => String::new(),
+/// Passed over: with a complaint where it was never agreed, without where it was disabled.
+fn family_not_taken(raw: Raw<'_>, codec: &Codec) -> Result<(), Fault> {
+    let [high, low, safi, ..] = *raw.value else {
+        return Err(reset());
     };
-    discard(update_error::OPTIONAL_ATTRIBUTE_ERROR, detail)
+    let afi = u16::from_be_bytes([high, low]);
+    match Family::from_numbers(afi, safi) {
+        Some(family) if codec.disabled.contains(&family) => Ok(()),
+        _ => {
+            let detail = format!("AFI {afi}, SAFI {safi} is not agreed for this session");
+            Err(discard(update_error::OPTIONAL_ATTRIBUTE_ERROR, detail))
+        }
+    }
 }
 
 /// The global and the link-local next hop (RFC 4760 §3, RFC 2545 §3); `None`: no such length. IPv4 has
@@ -457,7 +554,16 @@ fn withdraw(subcode: u8, detail: String) -> Fault {
     }
 }
 
-/// RFC 4760 §7.
+/// RFC 4760 §7: what the attribute is about is known, but not which prefixes.
+fn disable(family: Family, detail: String) -> Fault {
+    Fault {
+        action: Action::Disable(family),
+        subcode: update_error::OPTIONAL_ATTRIBUTE_ERROR,
+        detail,
+    }
+}
+
+/// RFC 7606 §5.3: not even the family is known.
 fn reset() -> Fault {
     Fault {
         action: Action::Reset,

@@ -8,15 +8,17 @@ use super::{
 use crate::wire::as_path::encode_asn;
 use crate::wire::family::Family;
 use crate::wire::iana::{attribute_code as code, attribute_flag};
+use crate::wire::message::Codec;
 
 impl Attributes {
-    /// All but MP_REACH_NLRI and MP_UNREACH_NLRI, and NEXT_HOP only if `with_next_hop`.
-    pub(in crate::wire) fn encode(
-        &self,
-        four_octet_as: bool,
-        with_next_hop: bool,
-        out: &mut Vec<u8>,
-    ) {
+    /// All but MP_REACH_NLRI and MP_UNREACH_NLRI, NEXT_HOP only if `with_next_hop`, and AIGP only on a
+    /// session that carries it.
+    pub(in crate::wire) fn encode(&self, codec: &Codec, with_next_hop: bool, out: &mut Vec<u8>) {
+        let four_octet_as = codec.four_octet_as;
+        let transitive = |code: u8| {
+            let partial = self.partial.contains(code);
+            OPTIONAL_TRANSITIVE | if partial { attribute_flag::PARTIAL } else { 0 }
+        };
         let mut unknown = self.unknown.as_slice();
         let mut attribute =
             |flags: u8, code: u8, out: &mut Vec<u8>, value: &dyn Fn(&mut Vec<u8>)| {
@@ -54,15 +56,25 @@ impl Attributes {
             attribute(WELL_KNOWN, code::ATOMIC_AGGREGATE, out, &|_| {});
         }
         if let Some((asn, router_id)) = self.aggregator {
-            attribute(OPTIONAL_TRANSITIVE, code::AGGREGATOR, out, &|out| {
-                encode_asn(asn, four_octet_as, out);
-                out.extend_from_slice(&router_id.octets());
-            });
+            attribute(
+                transitive(code::AGGREGATOR),
+                code::AGGREGATOR,
+                out,
+                &|out| {
+                    encode_asn(asn, four_octet_as, out);
+                    out.extend_from_slice(&router_id.octets());
+                },
+            );
         }
         if !self.communities.is_empty() {
-            attribute(OPTIONAL_TRANSITIVE, code::COMMUNITIES, out, &|out| {
-                out.extend(self.communities.iter().flat_map(|one| one.to_be_bytes()));
-            });
+            attribute(
+                transitive(code::COMMUNITIES),
+                code::COMMUNITIES,
+                out,
+                &|out| {
+                    out.extend(self.communities.iter().flat_map(|one| one.to_be_bytes()));
+                },
+            );
         }
         if let Some(originator_id) = self.originator_id {
             attribute(OPTIONAL_NON_TRANSITIVE, code::ORIGINATOR_ID, out, &|out| {
@@ -76,7 +88,7 @@ impl Attributes {
         }
         if !self.extended_communities.is_empty() {
             attribute(
-                OPTIONAL_TRANSITIVE,
+                transitive(code::EXTENDED_COMMUNITIES),
                 code::EXTENDED_COMMUNITIES,
                 out,
                 &|out| {
@@ -99,15 +111,30 @@ impl Attributes {
                 out.extend_from_slice(&router_id.octets());
             });
         }
+        if let Some(aigp) = self.aigp.as_ref().filter(|_| codec.aigp) {
+            attribute(OPTIONAL_NON_TRANSITIVE, code::AIGP, out, &|out| {
+                out.extend_from_slice(aigp.octets());
+            });
+        }
         if !self.large_communities.is_empty() {
-            attribute(OPTIONAL_TRANSITIVE, code::LARGE_COMMUNITY, out, &|out| {
-                for &(global, one, two) in &self.large_communities {
-                    out.extend(
-                        [global, one, two]
-                            .iter()
-                            .flat_map(|part| part.to_be_bytes()),
-                    );
-                }
+            attribute(
+                transitive(code::LARGE_COMMUNITY),
+                code::LARGE_COMMUNITY,
+                out,
+                &|out| {
+                    for &(global, one, two) in &self.large_communities {
+                        out.extend(
+                            [global, one, two]
+                                .iter()
+                                .flat_map(|part| part.to_be_bytes()),
+                        );
+                    }
+                },
+            );
+        }
+        if let Some(otc) = self.otc {
+            attribute(transitive(code::OTC), code::OTC, out, &|out| {
+                out.extend_from_slice(&otc.to_be_bytes());
             });
         }
         encode_unknown_before(u8::MAX, &mut unknown, out);

@@ -59,13 +59,18 @@ pub(super) fn category(code: u8) -> Option<u8> {
         | code::ORIGINATOR_ID
         | code::CLUSTER_LIST
         | code::MP_REACH_NLRI
-        | code::MP_UNREACH_NLRI => OPTIONAL_NON_TRANSITIVE,
+        | code::MP_UNREACH_NLRI
+        | code::TRAFFIC_ENGINEERING
+        | code::AIGP => OPTIONAL_NON_TRANSITIVE,
         code::AGGREGATOR
         | code::COMMUNITIES
         | code::EXTENDED_COMMUNITIES
         | code::AS4_PATH
         | code::AS4_AGGREGATOR
-        | code::LARGE_COMMUNITY => OPTIONAL_TRANSITIVE,
+        | code::IPV6_EXTENDED_COMMUNITIES
+        | code::LARGE_COMMUNITY
+        | code::OTC
+        | code::ATTR_SET => OPTIONAL_TRANSITIVE,
         _ => return None,
     })
 }

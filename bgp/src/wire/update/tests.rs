@@ -1,7 +1,7 @@
 //! UPDATE: a table row for each malformation that RFC 7606 names, and what becomes of the prefixes.
 
 use super::*;
-use crate::wire::attributes::{AsPath, Origin, UnknownAttribute};
+use crate::wire::attributes::{Aigp, AsPath, Origin, Partial, UnknownAttribute};
 use crate::wire::testing::{
     PREFIX, attribute, codec, codec_external, codec_two_octets, decode_update, encode, mandatory,
     nlri, prefix, update,
@@ -9,7 +9,7 @@ use crate::wire::testing::{
 use crate::wire::{Message, Notification};
 
 mod malformed;
-pub(crate) use malformed::malformed_attributes;
+pub(crate) use malformed::{lost_families, malformed_attributes};
 mod two_octets;
 
 /// A good UPDATE for [`prefix`] with these attributes behind the mandatory ones.
@@ -51,6 +51,9 @@ fn everything() -> Update {
             large_communities: vec![(1, 2, 3), (u32::MAX, 0, 1)],
             originator_id: Some([192, 0, 2, 8].into()),
             cluster_list: vec![[192, 0, 2, 6].into(), [192, 0, 2, 7].into()],
+            aigp: Some(Aigp::new(77)),
+            otc: Some(64513),
+            partial: Partial::default(),
             unknown: vec![UnknownAttribute {
                 code: 11,
                 flags: 0xe0,
@@ -64,6 +67,7 @@ fn everything() -> Update {
             prefixes: vec![nlri("2001:db8::/32"), nlri("::/0")],
         }),
         end_of_rib: None,
+        disable_family: None,
         errors: vec![],
     }
 }
@@ -97,12 +101,14 @@ fn attributes_ascend_and_the_prefixes_come_first() {
     let octets = encode(&codec(), &Message::Update(everything()));
     assert_eq!(
         codes(&octets),
-        [14, 15, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 16, 32]
+        [14, 15, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 16, 26, 32, 35]
     );
     let octets = encode(&codec_two_octets(), &Message::Update(everything()));
     assert_eq!(
         codes(&octets),
-        [14, 15, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 16, 17, 18, 32]
+        [
+            14, 15, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 16, 17, 18, 26, 32, 35
+        ]
     );
 }
 
@@ -338,4 +344,81 @@ fn complaints_do_not_grow_with_the_message() {
     let long = update_with(&[[&[0xd0, 8, 0x0f, 0x01][..], &[7; 3841]].concat()]);
     let decoded = decode_update(&codec(), &long).expect("no reset");
     assert!(decoded.errors[0].detail.len() < 150);
+}
+
+/// RFC 4271 §5: "once set, must not be set back".
+#[test]
+fn the_partial_bit_of_what_we_know_is_passed_on() {
+    let values: [(u8, &[u8]); 5] = [
+        (7, &[0, 0, 0, 1, 192, 0, 2, 1]),
+        (8, &[0, 1, 0, 2]),
+        (16, &[0, 2, 0, 1, 0, 0, 0, 2]),
+        (32, &[0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3]),
+        (35, &[0, 0, 0, 7]),
+    ];
+    for set in 0..values.len() {
+        let attributes: Vec<_> = values
+            .iter()
+            .enumerate()
+            .map(|(index, (code, value))| {
+                let flags = if index == set { 0xe0 } else { 0xc0 };
+                attribute(flags, *code, value)
+            })
+            .collect();
+        let decoded = decode_update(&codec(), &update_with(&attributes)).expect("good");
+        assert_eq!(decoded.errors, []);
+        let partial = |(code, _): &(u8, &[u8])| decoded.attributes.partial.contains(*code);
+        assert_eq!(values.iter().position(partial), Some(set));
+
+        let passed_on = encode(&codec(), &Message::Update(decoded.clone()));
+        assert_eq!(decode_update(&codec(), &passed_on), Ok(decoded));
+    }
+    // Not of one that was malformed, and not of one that cannot have it.
+    let attributes = [attribute(0xe0, 7, &[1]), attribute(0xa0, 4, &[0, 0, 0, 1])];
+    let decoded = decode_update(&codec(), &update_with(&attributes)).expect("good");
+    assert_eq!(decoded.attributes.partial, Partial::default());
+}
+
+/// RFC 7606 §7.13, §7.15, §7.16: known well enough to be checked.
+#[test]
+fn what_is_only_passed_on_is_passed_on_when_it_is_well_formed() {
+    let origin = [0x40, 1, 1, 0];
+    let attr_set = [&[0, 0, 0xfd, 0xe8][..], &origin].concat();
+    let octets = update_with(&[
+        attribute(0xc0, 25, &[1; 40]),
+        attribute(0x80, 24, &[1; 36]),
+        attribute(0xc0, 128, &attr_set),
+    ]);
+    let decoded = decode_update(&codec(), &octets).expect("good");
+    assert_eq!(decoded.errors, []);
+    let kept = decoded.attributes.unknown.iter();
+    let kept: Vec<_> = kept.map(|one| (one.code, one.value.len())).collect();
+    assert_eq!(kept, [(25, 40), (128, 8)]);
+}
+
+/// RFC 7311 §3.1.
+#[test]
+fn aigp_is_for_sessions_that_carry_it() {
+    let without = Codec {
+        aigp: false,
+        ..codec()
+    };
+    let update = Update {
+        announced: vec![prefix()],
+        attributes: Attributes {
+            next_hop: Some(IpAddr::from([192, 0, 2, 1])),
+            aigp: Some(Aigp::new(7)),
+            ..Attributes::default()
+        },
+        ..Update::default()
+    };
+    let octets = encode(&codec(), &Message::Update(update.clone()));
+    assert_eq!(codes(&octets), [1, 2, 3, 26]);
+    let decoded = decode_update(&without, &octets).expect("good");
+    assert_eq!((decoded.attributes.aigp, decoded.errors), (None, vec![]));
+    // Whatever is in it.
+    let bad = update_with(&[attribute(0xc0, 26, &[1])]);
+    assert_eq!(decode_update(&without, &bad).expect("good").errors, []);
+    let octets = encode(&without, &Message::Update(update));
+    assert_eq!(codes(&octets), [1, 2, 3]);
 }

@@ -1,6 +1,6 @@
 //! Each malformation and what RFC 7606 wants done about it.
 
-use AttributeErrorAction::{Discard, TreatAsWithdraw};
+use AttributeErrorAction::{DisableFamily, Discard, TreatAsWithdraw};
 
 use super::*;
 
@@ -77,14 +77,20 @@ pub(crate) fn malformed_attributes() -> Vec<Row> {
         ),
         (
             "3 (c)",
-            "MP_REACH_NLRI transitive",
-            changed(mp_reach(), 0, 0xc0),
+            "OTC not transitive",
+            a(0x80, 35, &[1; 4]),
             withdraw,
         ),
         (
             "3 (c)",
-            "MP_UNREACH_NLRI transitive",
-            changed(mp_unreach(), 0, 0xc0),
+            "Traffic Engineering transitive",
+            a(0xc0, 24, &[1; 36]),
+            withdraw,
+        ),
+        (
+            "3 (c)",
+            "ATTR_SET not transitive",
+            a(0x80, 128, &[1; 4]),
             withdraw,
         ),
         ("7.1", "ORIGIN empty", a(0x40, 1, &[]), withdraw),
@@ -200,6 +206,46 @@ pub(crate) fn malformed_attributes() -> Vec<Row> {
             a(0xc0, 16, &[1; 9]),
             withdraw,
         ),
+        ("7.15", "IPv6 communities empty", a(0xc0, 25, &[]), withdraw),
+        (
+            "7.15",
+            "IPv6 communities of 21 octets",
+            a(0xc0, 25, &[1; 21]),
+            withdraw,
+        ),
+        (
+            "7.16",
+            "ATTR_SET without an AS number",
+            a(0xc0, 128, &[1; 3]),
+            withdraw,
+        ),
+        (
+            "7.16",
+            "ATTR_SET that ends inside an attribute",
+            a(0xc0, 128, &[0, 0, 0, 1, 0x40, 1, 2, 0]),
+            withdraw,
+        ),
+        (
+            "7.16",
+            "ATTR_SET with prefixes",
+            a(0xc0, 128, &[&[0, 0, 0, 1][..], &mp_reach()].concat()),
+            withdraw,
+        ),
+        ("RFC 7311", "AIGP empty", a(0x80, 26, &[]), Discard),
+        ("RFC 7311", "AIGP cut", a(0x80, 26, &[1, 0, 11, 0]), Discard),
+        (
+            "RFC 7311",
+            "AIGP transitive",
+            a(0xc0, 26, &[1, 0, 11, 0, 0, 0, 0, 0, 0, 0, 7]),
+            Discard,
+        ),
+        ("RFC 9234", "OTC empty", a(0xc0, 35, &[]), withdraw),
+        (
+            "RFC 9234",
+            "OTC of five octets",
+            a(0xc0, 35, &[1; 5]),
+            withdraw,
+        ),
         (
             "RFC 8092",
             "LARGE_COMMUNITY empty",
@@ -294,6 +340,7 @@ fn each_malformed_attribute_is_discarded_or_takes_its_prefixes_back() {
                     "{what}"
                 );
             }
+            DisableFamily => panic!("{what}: belongs into `lost_families`"),
         }
     }
 }
@@ -334,15 +381,6 @@ fn without_prefixes_a_discarded_attribute_harms_nobody() {
 }
 
 #[test]
-fn only_a_withdrawal_with_wrong_flags_is_still_a_withdrawal() {
-    let mut unreach = mp_unreach();
-    unreach[0] = 0xc0;
-    let decoded = decode_update(&codec(), &update(&[], &unreach, &[])).expect("no reset");
-    assert_eq!(decoded.withdrawn, [nlri("2001:db8:1::/48")]);
-    assert_eq!(actions(&decoded), [(TreatAsWithdraw, 15)]);
-}
-
-#[test]
 fn each_fault_that_hides_the_prefixes_ends_the_session() {
     let a = attribute;
     let with = |attribute: &[u8]| update(&[], &with_replaced(attribute), &PREFIX);
@@ -353,9 +391,6 @@ fn each_fault_that_hides_the_prefixes_ends_the_session() {
         octets[21..23].copy_from_slice(&attributes.to_be_bytes());
         octets
     };
-    let reach = |next_hop: u8, rest: &[u8]| a(0x80, 14, &[&[0, 2, 1, next_hop], rest].concat());
-    let unreach = |value: &[u8]| a(0x80, 15, value);
-
     let too_long = [32, 1, 2, 3, 4, 33, 1, 2, 3, 4, 5];
     let cut = [8, 10, 24, 10, 0];
     let announce = |field: &[u8]| update(&[], &mandatory().concat(), field);
@@ -410,6 +445,46 @@ fn each_fault_that_hides_the_prefixes_ends_the_session() {
             a(0x80, 14, &[0, 2]),
             9,
         ),
+        (
+            "5.3",
+            "MP_UNREACH_NLRI of two octets",
+            a(0x80, 15, &[0, 2]),
+            9,
+        ),
+        ("5.3", "the same, transitive", a(0xc0, 15, &[0, 2]), 9),
+        (
+            "RFC 4271 6.3",
+            "unrecognised well-known",
+            a(0x40, 99, &[7]),
+            2,
+        ),
+    ] {
+        let wanted = Notification::new(3, subcode, &attribute);
+        assert_eq!(
+            decode_update(&codec(), &with(&attribute)),
+            Err(wanted),
+            "{section} {what}"
+        );
+    }
+}
+
+/// Attributes of which only the family is known, IPv6, and the subcode where that ends the session.
+pub(crate) fn lost_families() -> Vec<(&'static str, &'static str, Vec<u8>, u8)> {
+    let a = attribute;
+    let reach = |next_hop: u8, rest: &[u8]| a(0x80, 14, &[&[0, 2, 1, next_hop], rest].concat());
+    let unreach = |value: &[u8]| a(0x80, 15, value);
+    let transitive = |mut attribute: Vec<u8>| {
+        attribute[0] = 0xc0;
+        attribute
+    };
+    vec![
+        ("5.3", "MP_REACH_NLRI transitive", transitive(mp_reach()), 4),
+        (
+            "5.3",
+            "MP_UNREACH_NLRI transitive",
+            transitive(mp_unreach()),
+            4,
+        ),
         ("5.3", "MP_REACH_NLRI of four octets", reach(0, &[]), 9),
         (
             "7.11",
@@ -427,27 +502,92 @@ fn each_fault_that_hides_the_prefixes_ends_the_session() {
             9,
         ),
         ("5.3", "MP prefix cut", reach(16, &[64; 20]), 9),
-        ("5.3", "MP_UNREACH_NLRI of two octets", unreach(&[0, 2]), 9),
         (
             "5.3",
             "withdrawn MP prefix cut",
             unreach(&[0, 2, 1, 9, 1]),
             9,
         ),
-        (
-            "RFC 4271 6.3",
-            "unrecognised well-known",
-            a(0x40, 99, &[7]),
-            2,
-        ),
-    ] {
+    ]
+}
+
+/// RFC 7606 §2, §5.3.
+#[test]
+fn where_only_the_family_is_known_it_is_disabled_if_there_is_another() {
+    let only_v6 = Codec {
+        families: vec![Family::Ipv6Unicast],
+        ..codec()
+    };
+    let already = Codec {
+        disabled: vec![Family::Ipv4Unicast],
+        ..codec()
+    };
+    for (section, what, attribute, subcode) in lost_families() {
+        let what = format!("{section} {what}");
+        let octets = update(&[8, 10], &with_replaced(&attribute), &PREFIX);
+        let decoded = decode_update(&codec(), &octets).expect(&what);
+        assert_eq!(decoded.disable_family, Some(Family::Ipv6Unicast), "{what}");
+        assert_eq!(actions(&decoded), [(DisableFamily, attribute[1])], "{what}");
+        // The other family is told as if nothing had been.
+        assert_eq!(decoded.announced, [prefix()], "{what}");
+        assert_eq!(decoded.withdrawn, [nlri("10.0.0.0/8")], "{what}");
+        assert_eq!(decoded.mp_announced, None, "{what}");
+
         let wanted = Notification::new(3, subcode, &attribute);
-        assert_eq!(
-            decode_update(&codec(), &with(&attribute)),
-            Err(wanted),
-            "{section} {what}"
-        );
+        for codec in [&only_v6, &already] {
+            assert_eq!(decode_update(codec, &octets), Err(wanted.clone()), "{what}");
+        }
     }
+}
+
+/// RFC 7606 §3 (h): what is told of the family in the same message goes as well, and what is told of the
+/// other one is judged by itself.
+#[test]
+fn a_disabled_family_takes_its_other_prefixes_along_and_nothing_else() {
+    let bad = attribute(0x80, 14, &[0, 2, 1, 4, 1, 1, 1, 1, 0]);
+    let attributes = [&bad, &mp_unreach(), &mandatory()[1..].concat()[..]].concat();
+    let decoded = decode_update(&codec(), &update(&[8, 10], &attributes, &PREFIX)).expect("good");
+    assert_eq!(
+        actions(&decoded),
+        [(DisableFamily, 14), (TreatAsWithdraw, 1)]
+    );
+    assert_eq!(decoded.withdrawn, [nlri("10.0.0.0/8"), prefix()]);
+    assert!(decoded.announced.is_empty());
+
+    // IPv4 in the multiprotocol attributes is the IPv4 of the fields.
+    let bad = attribute(0x80, 15, &[0, 1, 1, 33]);
+    let attributes = [mp_reach(), bad, mandatory().concat()].concat();
+    let decoded = decode_update(&codec(), &update(&[8, 10], &attributes, &PREFIX)).expect("good");
+    assert_eq!(decoded.disable_family, Some(Family::Ipv4Unicast));
+    assert_eq!((decoded.withdrawn, decoded.announced), (vec![], vec![]));
+    assert!(decoded.mp_announced.is_some());
+}
+
+#[test]
+fn of_a_disabled_family_nothing_is_heard_any_more() {
+    let without_v6 = Codec {
+        disabled: vec![Family::Ipv6Unicast],
+        ..codec()
+    };
+    // Good, bad and with wrong flags.
+    let bad = attribute(0xc0, 15, &[0, 2, 1, 255]);
+    let attributes = [mp_reach(), bad, mandatory().concat()].concat();
+    let decoded = decode_update(&without_v6, &update(&[8, 10], &attributes, &PREFIX));
+    let decoded = decoded.expect("good");
+    assert_eq!((decoded.errors.len(), decoded.disable_family), (0, None));
+    assert_eq!(decoded.withdrawn, [nlri("10.0.0.0/8")]);
+    assert_eq!(decoded.announced, [prefix()]);
+    assert_eq!(decoded.mp_announced, None);
+
+    let without_v4 = Codec {
+        disabled: vec![Family::Ipv4Unicast],
+        ..codec()
+    };
+    let octets = update(&[8, 10], &mandatory().concat(), &PREFIX);
+    let decoded = decode_update(&without_v4, &octets).expect("good");
+    assert_eq!(decoded, Update::default());
+    let end_of_rib = decode_update(&without_v4, &update(&[], &[], &[])).expect("good");
+    assert_eq!(end_of_rib.end_of_rib, None);
 }
 
 /// RFC 7606 §3 (d).
