@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use caracal_bgp::BfdConfig;
+use caracal_bgp::config::bfd;
 use ipnet::IpNet;
 use serde::Deserialize;
 
@@ -22,6 +24,9 @@ CONFIGURATION (defaults in brackets; the environment variable wins over the file
     listen: 127.0.0.1:9091         CARACAL_HTTP_LISTEN           [0.0.0.0:9091]; `none`: no HTTP
   bgp:
     listen: [0.0.0.0:179]          CARACAL_BGP_LISTEN, commas    [all addresses, listenPort of BGPConfiguration]
+    meshBfd: false                                               [false]; true, or {minIntervalMilliseconds: 300,
+                                   multiplier: 3, multihop: false}: BFD for the node-to-node mesh, the same on all
+                                   nodes; a BGPPeer has the annotation bgp.caracal.network/bfd for it
   cni:
     spool: /var/lib/caracal/cni    CARACAL_CNI_SPOOL             [/var/lib/caracal/cni]
     mtu: 0                         CARACAL_CNI_MTU               [0: the host's less the encapsulation's]
@@ -126,6 +131,8 @@ impl TryFrom<String> for HttpListen {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct BgpConfig {
     pub(crate) listen: Vec<SocketAddr>,
+    #[serde(deserialize_with = "bfd::switch")]
+    pub(crate) mesh_bfd: Option<BfdConfig>,
 }
 
 /// What the CNI plugin and the agent share.

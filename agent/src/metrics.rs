@@ -1,13 +1,18 @@
 //! What Prometheus gets. Names begin with `caracal_`; docs/operation/metrics.md lists them.
 
+mod bfd;
+
 use std::time::Duration;
 
 use caracal_agent_api::{Peer, Status};
+use caracal_bgp_net::bfd_net::BfdView;
 use caracal_fib::FibStatus;
 use prometheus::{
     Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
+
+use bfd::BfdMetrics;
 
 /// The metrics of one agent.
 #[derive(Debug)]
@@ -30,6 +35,7 @@ pub(crate) struct Metrics {
     peer_prefixes: IntGaugeVec,
     cni_requests: IntCounterVec,
     cni_seconds: HistogramVec,
+    bfd: BfdMetrics,
 }
 
 impl Metrics {
@@ -78,6 +84,7 @@ impl Metrics {
         let cni_seconds = HistogramVec::new(options.buckets(buckets), &["command"])?;
         registry.register(Box::new(cni_seconds.clone()))?;
         Ok(Metrics {
+            bfd: BfdMetrics::new(&registry)?,
             info,
             uptime,
             flaps,
@@ -153,6 +160,7 @@ impl Metrics {
         status: &Status,
         peers: &[Peer],
         fib: &FibStatus,
+        bfd: &BfdView,
         per_peer: bool,
     ) -> Result<String, prometheus::Error> {
         self.info
@@ -165,6 +173,7 @@ impl Metrics {
         self.blocks.set(count(status.blocks.len()));
         self.set_peers(peers, per_peer);
         self.set_fib(fib);
+        self.bfd.set(bfd);
         self.conditions.reset();
         for condition in &status.conditions {
             self.conditions.with_label_values(&[&condition.name]).inc();

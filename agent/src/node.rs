@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use caracal_bgp::{Event, Speaker, SpeakerConfig, Time};
-use caracal_bgp_net::Shell;
+use caracal_bgp_net::{PathWatch, Shell};
 use caracal_datastore::file::FileDatastore;
 use caracal_datastore::ipam::Ipam;
 use caracal_datastore::{Datastore, TypedStore, WatchEvent, Watcher};
@@ -69,6 +69,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         &config.bgp.listen
     };
     let shell = Shell::start(speaker, listen)?;
+    let watch = PathWatch::start(&shell, seed(&config.nodename)).context("cannot start BFD")?;
     let ipam = Arc::new(Ipam::new(store.clone(), config.nodename.clone()));
     let workloads = Workloads::new(
         config.nodename.clone(),
@@ -92,6 +93,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         addresses: registered.addresses,
         router_id: registered.identity.router_id,
         shell,
+        watch,
         fib,
         ipam,
         workloads,
@@ -114,6 +116,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
             Ok(())
         }
     };
+    // First, so that nobody takes our silence for a failure.
+    shared.watch.stop().await;
     shared.shell.stop(true).await;
     ended
 }
@@ -245,6 +249,7 @@ impl Node {
             node: &self.shared.config.nodename,
             addresses: self.shared.addresses,
             workloads: &workloads,
+            mesh_bfd: self.shared.config.bgp.mesh_bfd,
         };
         let plan = plan::make(&self.cluster, own);
         let last = std::mem::replace(&mut self.plan, plan);

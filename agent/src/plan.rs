@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use caracal_agent_api::Condition;
-use caracal_bgp::LocalPath;
+use caracal_bgp::{BfdConfig, LocalPath};
 use caracal_bgp_net::{Md5Key, SessionOptions};
 use caracal_datastore::Stored;
 use caracal_datastore::resources::{Encapsulation, IPAMBlock, IPPool, Node};
@@ -58,6 +58,8 @@ pub(crate) struct Own<'a> {
     pub(crate) addresses: NodeAddresses,
     /// Addresses of local workloads.
     pub(crate) workloads: &'a [IpAddr],
+    /// BFD for the paths of the mesh.
+    pub(crate) mesh_bfd: Option<BfdConfig>,
 }
 
 /// Makes the plan.
@@ -192,7 +194,10 @@ fn peers(
     own: Own<'_>,
     conditions: &mut Vec<Condition>,
 ) -> (u32, Vec<PlannedPeer>, BTreeMap<IpAddr, SessionOptions>) {
-    let defaults = Defaults::default();
+    let defaults = Defaults {
+        mesh_bfd: own.mesh_bfd,
+        ..Defaults::default()
+    };
     let asn = identity_of(own.node, &cluster.view, &defaults, None)
         .map_or(defaults.asn, |identity| identity.asn);
     let (peers, faults) = peers_of(own.node, &cluster.view, &defaults);

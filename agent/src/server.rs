@@ -113,11 +113,12 @@ async fn unknown(uri: axum::http::Uri) -> Response {
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let peers = shared.peers().await;
-    let status = shared.status_with(&peers);
+    let status = shared.status_with(&peers).await;
+    let bfd = shared.watch.view().await;
     let fib = shared.fib.status().borrow().clone();
     match shared
         .metrics
-        .render(&status, &peers, &fib, shared.config.metrics.per_peer)
+        .render(&status, &peers, &fib, &bfd, shared.config.metrics.per_peer)
     {
         Ok(text) => ([("content-type", "text/plain; version=0.0.4")], text).into_response(),
         Err(fault) => failure(StatusCode::INTERNAL_SERVER_ERROR, fault.to_string()),

@@ -6,7 +6,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Instant;
 
 use caracal_agent_api::{Condition, FibSummary, Peer, Status};
-use caracal_bgp_net::Shell;
+use caracal_bgp_net::{PathWatch, Shell};
 use caracal_datastore::ipam::Ipam;
 use caracal_fib::{Fib, FibStatus};
 use ipnet::IpNet;
@@ -24,6 +24,7 @@ pub(crate) struct Shared {
     pub(crate) addresses: NodeAddresses,
     pub(crate) router_id: Ipv4Addr,
     pub(crate) shell: Shell,
+    pub(crate) watch: PathWatch,
     pub(crate) fib: Fib,
     pub(crate) ipam: Arc<Ipam>,
     pub(crate) workloads: Workloads,
@@ -70,14 +71,19 @@ impl Shared {
 
     /// Everything at a glance.
     pub(crate) async fn status(&self) -> Status {
-        self.status_with(&self.peers().await)
+        self.status_with(&self.peers().await).await
     }
 
     /// The status, given the peers, so that a scrape asks the speaker once.
-    pub(crate) fn status_with(&self, peers: &[Peer]) -> Status {
+    pub(crate) async fn status_with(&self, peers: &[Peer]) -> Status {
         let snapshot = self.snapshot();
         let fib = self.fib.status().borrow().clone();
         let not_ready_because = not_ready(&snapshot, &fib);
+        let mut conditions = conditions(snapshot.conditions, &fib, peers);
+        conditions.extend(self.watch.problems().await.into_iter().map(|message| {
+            let name = "BfdUnavailable".to_owned();
+            Condition { name, message }
+        }));
         Status {
             node: self.config.nodename.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -97,7 +103,7 @@ impl Shared {
             blocks: snapshot.blocks,
             endpoints: self.workloads.count(),
             fib: Some(summary(&fib)),
-            conditions: conditions(snapshot.conditions, &fib, peers),
+            conditions,
         }
     }
 }

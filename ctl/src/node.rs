@@ -130,7 +130,7 @@ pub(crate) fn peers(peers: &Vec<Peer>, wide: bool) -> String {
         return "No peers found.\n".to_owned();
     }
     let mut heading = vec![
-        "NAME", "ADDRESS", "AS", "STATE", "SINCE", "RECEIVED", "ACCEPTED", "SENT", "FLAPS",
+        "NAME", "ADDRESS", "AS", "STATE", "SINCE", "BFD", "RECEIVED", "ACCEPTED", "SENT", "FLAPS",
     ];
     if wide {
         heading.extend([
@@ -151,6 +151,7 @@ pub(crate) fn peers(peers: &Vec<Peer>, wide: bool) -> String {
             peer.remote_asn.to_string(),
             peer.state.clone(),
             duration(peer.state_seconds),
+            or_dash(peer.bfd.clone()),
             peer.prefixes_received.to_string(),
             peer.prefixes_accepted.to_string(),
             peer.prefixes_sent.to_string(),

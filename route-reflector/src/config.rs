@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU8;
 use std::path::{Path, PathBuf};
 
+use caracal_bgp::BfdConfig;
+use caracal_bgp::config::bfd;
 use caracal_bgp::wire::Family;
 use caracal_bgp_net::{Md5Key, SessionOptions};
 use ipnet::IpNet;
@@ -24,10 +26,13 @@ CONFIGURATION, one of two ways. Defaults in brackets.
       - {address: 172.31.1.1, asn: 64512, client: true, passive: true}
                                       also port: [179]; client and passive: [false];
                                       password: 1 to 80 octets, signs the session (TCP MD5) [none];
-                                      ttlSecurity: hops, no packet from farther away is taken [off]
+                                      ttlSecurity: hops, no packet from farther away is taken [off];
+                                      bfd: true, or {minIntervalMilliseconds: [300], multiplier: [3],
+                                      multihop: [unless in a subnet of ours]}, a path that fails ends
+                                      the session at once [false]
     dynamicPeers:                     whoever connects from here is a peer
       - {prefix: 172.31.0.0/16, asn: 64512, client: true}
-                                      also password, ttlSecurity; with a password every peer in the
+                                      also password, ttlSecurity, bfd; with a password every peer in the
                                       prefix needs one
   (b) From the cluster's resources: AS number, cluster id and peers are what Node, BGPPeer and
       BGPConfiguration say of this node; clients find it by the same resources.
@@ -102,6 +107,8 @@ pub(crate) struct PeerEntry {
     pub(crate) password: Option<Md5Key>,
     #[serde(default)]
     pub(crate) ttl_security: Option<NonZeroU8>,
+    #[serde(default, deserialize_with = "bfd::switch")]
+    pub(crate) bfd: Option<BfdConfig>,
 }
 
 /// One of `dynamicPeers`.
@@ -116,6 +123,8 @@ pub(crate) struct DynamicEntry {
     pub(crate) password: Option<Md5Key>,
     #[serde(default)]
     pub(crate) ttl_security: Option<NonZeroU8>,
+    #[serde(default, deserialize_with = "bfd::switch")]
+    pub(crate) bfd: Option<BfdConfig>,
 }
 
 impl PeerEntry {

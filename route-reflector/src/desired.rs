@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU8;
 use std::time::Duration;
 
-use caracal_bgp::PeerConfig;
 use caracal_bgp::wire::Family;
+use caracal_bgp::{BfdConfig, PeerConfig};
 use caracal_bgp_net::{Md5Key, SessionOptions};
 use caracal_peering::{Defaults, PlannedPeer, View, identity_of, password_of, peers_of};
 use ipnet::IpNet;
@@ -58,6 +59,7 @@ impl Desired {
                 port: entry.port,
                 client: entry.client,
                 passive: entry.passive,
+                bfd: watched(entry.bfd, entry.ttl_security),
             };
             let config = session.config(&own, &file.families, hold_time);
             let kind = if entry.client { "client" } else { "peer" };
@@ -173,6 +175,7 @@ impl Desired {
             port: 179,
             client: entry.client,
             passive: true,
+            bfd: watched(entry.bfd, entry.ttl_security),
         };
         Some(session.config(&self.own, &self.families, self.hold_time))
     }
@@ -222,6 +225,7 @@ struct Session {
     port: u16,
     client: bool,
     passive: bool,
+    bfd: Option<BfdConfig>,
 }
 
 impl Session {
@@ -235,6 +239,7 @@ impl Session {
             connect_retry: CONNECT_RETRY,
             reflector_client: self.client,
             graceful_restart: Some(RESTART_TIME),
+            bfd: self.bfd,
             ..PeerConfig::new(self.address, self.asn, own.asn)
         }
     }
@@ -253,6 +258,10 @@ impl Own {
             _ => None,
         }
     }
+}
+
+fn watched(bfd: Option<BfdConfig>, ttl_security: Option<NonZeroU8>) -> Option<BfdConfig> {
+    Some(bfd?.with_ttl_security(ttl_security))
 }
 
 const CONNECT_RETRY: Duration = Duration::from_secs(5);

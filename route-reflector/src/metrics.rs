@@ -1,9 +1,14 @@
 //! What Prometheus gets. Names are the agent's where they mean the same.
 
+mod bfd;
+
 use caracal_agent_api::{Peer, Status};
+use caracal_bgp_net::bfd_net::BfdView;
 use prometheus::{
     Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
+
+use bfd::BfdMetrics;
 
 /// The metrics of one reflector.
 #[derive(Debug)]
@@ -19,13 +24,16 @@ pub(crate) struct Metrics {
     messages: IntCounterVec,
     flaps: IntCounter,
     refused: IntCounter,
+    bfd: BfdMetrics,
 }
 
 impl Metrics {
     /// Registers every name once.
     pub(crate) fn new() -> Result<Metrics, prometheus::Error> {
+        let registry = Registry::new();
         let metrics = Metrics {
-            registry: Registry::new(),
+            bfd: BfdMetrics::new(&registry)?,
+            registry,
             info: IntGaugeVec::new(
                 Opts::new("caracal_rr_info", "1; who this is"),
                 &["node", "version"],
@@ -89,6 +97,7 @@ impl Metrics {
         &self,
         status: &Status,
         peers: &[Peer],
+        bfd: &BfdView,
         refused: u64,
     ) -> Result<String, prometheus::Error> {
         self.info.reset();
@@ -136,6 +145,7 @@ impl Metrics {
         self.messages.with_label_values(&["sent"]).inc_by(sent);
         self.flaps.reset();
         self.flaps.inc_by(peers.iter().map(|peer| peer.flaps).sum());
+        self.bfd.set(bfd);
         self.refused.reset();
         self.refused.inc_by(refused);
         let mut text = Vec::new();

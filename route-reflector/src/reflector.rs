@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use caracal_agent_api::Condition;
 use caracal_bgp::{Speaker, SpeakerConfig, Time};
-use caracal_bgp_net::{NetError, OptionsError, Shell};
+use caracal_bgp_net::{NetError, OptionsError, PathWatch, Shell};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{info, warn};
@@ -268,6 +268,8 @@ impl Reflector {
     /// successor, takes over meanwhile.
     async fn stop(self) {
         if let Some(running) = self.shared.state().running {
+            // First, so that nobody takes our silence for a failure.
+            running.watch.stop().await;
             running.shell.stop(true).await;
         }
         if let Err(error) = std::fs::remove_file(&self.config.socket) {
@@ -280,21 +282,28 @@ impl Reflector {
 /// Starts the speaker with its peers, so that none of them is refused at first. Peers that it cannot start with, for
 /// want of keys in the kernel, are left out.
 fn begin(desired: &mut Desired) -> anyhow::Result<Running> {
-    loop {
+    let (shell, roster) = loop {
         match begin_with(desired) {
             Err(NetError::Options(refused @ OptionsError::Key { peers, .. })) => {
                 desired.leave_out(peers, &refused);
             }
-            outcome => return Ok(outcome?),
+            outcome => break outcome?,
         }
-    }
+    };
+    let watch = PathWatch::start(&shell, random()).context("cannot start BFD")?;
+    Ok(Running {
+        own: desired.own.clone(),
+        shell,
+        watch,
+        roster,
+    })
 }
 
-fn begin_with(desired: &Desired) -> Result<Running, NetError> {
+fn begin_with(desired: &Desired) -> Result<(Shell, Arc<Mutex<Roster>>), NetError> {
     let own = desired.own.clone();
     let config = SpeakerConfig {
         cluster_id: own.cluster_id,
-        seed: RandomState::new().build_hasher().finish(),
+        seed: random(),
         restarting: true,
         selection_deferral: SELECTION_DEFERRAL,
         ..SpeakerConfig::new(own.asn, own.router_id)
@@ -310,7 +319,11 @@ fn begin_with(desired: &Desired) -> Result<Running, NetError> {
     let sessions = desired.sessions.clone();
     let shell = Shell::start_with_options(speaker, &own.listen, Some(admission), sessions)?;
     info!(asn = own.asn, router_id = %own.router_id, listen = ?shell.listening(), "speaking BGP");
-    Ok(Running { own, shell, roster })
+    Ok((shell, roster))
+}
+
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 impl Own {

@@ -90,10 +90,11 @@ pub(crate) async fn serve_http(listener: TcpListener, shared: Arc<Shared>) {
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let peers = shared.peers().await;
-    let status = shared.status_with(&peers);
+    let status = shared.status_with(&peers).await;
+    let bfd = shared.bfd().await;
     match shared
         .metrics
-        .render(&status, &peers, shared.refused_connections())
+        .render(&status, &peers, &bfd, shared.refused_connections())
     {
         Ok(text) => ([("content-type", "text/plain; version=0.0.4")], text).into_response(),
         Err(fault) => failure(StatusCode::INTERNAL_SERVER_ERROR, fault.to_string()),

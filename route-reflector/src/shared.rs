@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use caracal_agent_api::{Condition, Peer, Route, Status};
-use caracal_bgp_net::Shell;
+use caracal_bgp_net::bfd_net::BfdView;
+use caracal_bgp_net::{PathWatch, Shell};
 
 use crate::desired::Own;
 use crate::dynamic::Roster;
@@ -34,6 +35,7 @@ pub(crate) struct State {
 pub(crate) struct Running {
     pub(crate) own: Own,
     pub(crate) shell: Shell,
+    pub(crate) watch: PathWatch,
     pub(crate) roster: Arc<Mutex<Roster>>,
 }
 
@@ -101,12 +103,16 @@ impl Shared {
     }
 
     pub(crate) async fn status(&self) -> Status {
-        self.status_with(&self.peers().await)
+        self.status_with(&self.peers().await).await
     }
 
     /// The status, given the peers.
-    pub(crate) fn status_with(&self, peers: &[Peer]) -> Status {
+    pub(crate) async fn status_with(&self, peers: &[Peer]) -> Status {
         let state = self.state();
+        let unwatched = match &state.running {
+            Some(running) => running.watch.problems().await,
+            None => Vec::new(),
+        };
         let own = state.running.map(|running| running.own);
         let not_ready_because = self.not_ready_because();
         let established = peers
@@ -123,6 +129,10 @@ impl Shared {
                 .take(DOWN_NAMED_MAX)
                 .map(peer_down),
         );
+        conditions.extend(unwatched.into_iter().take(DOWN_NAMED_MAX).map(|message| {
+            let name = "BfdUnavailable".to_owned();
+            Condition { name, message }
+        }));
         Status {
             node: own.as_ref().map(|own| own.name.clone()).unwrap_or_default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -140,6 +150,14 @@ impl Shared {
             endpoints: 0,
             fib: None,
             conditions,
+        }
+    }
+
+    /// BFD as it is now.
+    pub(crate) async fn bfd(&self) -> BfdView {
+        match self.state().running {
+            Some(running) => running.watch.view().await,
+            None => BfdView::default(),
         }
     }
 

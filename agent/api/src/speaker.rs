@@ -23,6 +23,7 @@ impl Peer {
             prefixes_accepted: view.prefixes_accepted,
             prefixes_stale: view.prefixes_stale,
             prefixes_sent: view.prefixes_sent,
+            bfd: view.bfd,
             flaps: view.flaps,
             messages_received: view.messages_received,
             messages_sent: view.messages_sent,

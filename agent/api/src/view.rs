@@ -111,6 +111,9 @@ pub struct Peer {
     pub prefixes_stale: usize,
     /// Prefixes sent to it.
     pub prefixes_sent: usize,
+    /// What BFD says of the path: `Up`, `Down`, `AdminDown`, `Unknown`. `None`: it is not asked.
+    #[serde(default)]
+    pub bfd: Option<String>,
     /// How often the session was lost.
     pub flaps: u64,
     /// Messages received.

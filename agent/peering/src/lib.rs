@@ -11,6 +11,7 @@
 //! other side of a session, which may be Calico, comes to the same conclusions. The result depends on the view
 //! alone. Agent and route reflector both use it.
 
+mod bfd;
 mod export;
 mod facts;
 mod identity;
@@ -19,6 +20,7 @@ mod plan;
 #[cfg(test)]
 mod testing;
 
+pub use bfd::ANNOTATION as BFD_ANNOTATION;
 pub use export::export_policy;
 pub use identity::{Identity, identity_of};
 pub use password::{NoPassword, password_of};
@@ -27,6 +29,7 @@ pub use plan::{PeerKind, PlannedPeer, SecretRef, peers_of};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use caracal_bgp::BfdConfig;
 use caracal_datastore::Stored;
 use caracal_datastore::resources::{BGPConfiguration, BGPPeer, IPPool, Node, Secret};
 
@@ -58,6 +61,8 @@ pub struct Defaults {
     pub restart_time: Duration,
     /// Where a node listens.
     pub listen_port: u16,
+    /// BFD for the paths of the node-to-node mesh.
+    pub mesh_bfd: Option<BfdConfig>,
 }
 
 impl Default for Defaults {
@@ -69,6 +74,7 @@ impl Default for Defaults {
             connect_retry: Duration::from_secs(5),
             restart_time: Duration::from_secs(120),
             listen_port: 179,
+            mesh_bfd: None,
         }
     }
 }

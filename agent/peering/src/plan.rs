@@ -18,13 +18,13 @@ use std::num::NonZeroU8;
 use std::time::Duration;
 
 use caracal_bgp::config::Policy;
-use caracal_bgp::{NextHopMode, PeerConfig};
+use caracal_bgp::{BfdConfig, NextHopMode, PeerConfig};
 use caracal_datastore::resources::{
     self, BGPConfiguration, BGPPeer, Password, ReversePeering, SourceAddress,
 };
 
 use crate::facts::{self, NodeFacts, Scope, text};
-use crate::{Defaults, View, export_policy};
+use crate::{Defaults, View, bfd, export_policy};
 
 /// A peer that a node shall have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +98,7 @@ struct Planner<'a> {
 struct Wish<'a> {
     name: &'a str,
     peer: &'a BGPPeer,
+    bfd: Option<BfdConfig>,
     /// Whose peer it is.
     local: Scope<'a>,
     remote: Remote<'a>,
@@ -157,8 +158,13 @@ impl<'a> Planner<'a> {
     fn wishes(&mut self) -> Vec<Wish<'a>> {
         let mut wishes = Vec::new();
         for (name, stored) in &self.view.peers {
+            // Without BFD it is still a peer.
+            let bfd = bfd::of(&stored.metadata).unwrap_or_else(|why| {
+                self.faults.push(format!("BGPPeer {name}: {why}"));
+                None
+            });
             match wish(name, &stored.spec) {
-                Ok(wish) => wishes.push(wish),
+                Ok(wish) => wishes.push(Wish { bfd, ..wish }),
                 Err(why) => self.faults.push(format!("BGPPeer {name}: {why}")),
             }
         }
@@ -318,6 +324,7 @@ impl<'a> Planner<'a> {
                 _ => None,
             },
             graceful_restart: Some(options.restart_time),
+            bfd: options.bfd,
             export: self.export.clone(),
             ..PeerConfig::new(far.address, far.asn, local_asn)
         };
@@ -357,6 +364,7 @@ impl<'a> Planner<'a> {
             _ if external && peer.keep_original_next_hop => NextHopMode::Keep,
             _ => NextHopMode::Auto,
         };
+        let ttl_security = peer.ttl_security.and_then(NonZeroU8::new);
         Options {
             hold_time: peer
                 .keepalive_time
@@ -367,7 +375,8 @@ impl<'a> Planner<'a> {
             next_hop,
             bound: peer.source_address == SourceAddress::UseNodeIP,
             password_ref: peer.password.as_ref().and_then(secret),
-            ttl_security: peer.ttl_security.and_then(NonZeroU8::new),
+            ttl_security,
+            bfd: wish.bfd.map(|bfd| bfd.with_ttl_security(ttl_security)),
         }
     }
 
@@ -384,6 +393,7 @@ impl<'a> Planner<'a> {
                 .and_then(|all| all.node_mesh_password.as_ref())
                 .and_then(secret),
             ttl_security: None,
+            bfd: self.defaults.mesh_bfd,
         }
     }
 }
@@ -397,6 +407,7 @@ struct Options {
     bound: bool,
     password_ref: Option<SecretRef>,
     ttl_security: Option<NonZeroU8>,
+    bfd: Option<BfdConfig>,
 }
 
 impl FarEnd {
@@ -445,6 +456,7 @@ fn wish<'a>(name: &'a str, peer: &'a BGPPeer) -> Result<Wish<'a>, String> {
     Ok(Wish {
         name,
         peer,
+        bfd: None,
         local,
         remote,
     })

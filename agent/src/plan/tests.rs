@@ -69,6 +69,7 @@ fn own(workloads: &[IpAddr]) -> Own<'_> {
         node: "node1",
         addresses,
         workloads,
+        mesh_bfd: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! BFD beside a session (RFC 5880, RFC 5882 §3.2 and §10.2): how it is configured. The packets are `bgp/bfd`'s.
 
 use std::fmt;
+use std::num::NonZeroU8;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
@@ -33,6 +34,17 @@ impl Default for BfdConfig {
             min_interval_milliseconds: 300,
             multiplier: 3,
             multihop: None,
+        }
+    }
+}
+
+impl BfdConfig {
+    /// Where it is not said, GTSM (RFC 5082) says it: with one hop there is no router between, with more there are.
+    #[must_use]
+    pub fn with_ttl_security(self, hops: Option<NonZeroU8>) -> BfdConfig {
+        BfdConfig {
+            multihop: self.multihop.or(hops.map(|hops| hops.get() > 1)),
+            ..self
         }
     }
 }

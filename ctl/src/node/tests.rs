@@ -20,6 +20,7 @@ fn peer(address: &str, peer_type: &str, state: &str, error: Option<&str>) -> Pee
         prefixes_accepted: 11,
         prefixes_stale: 0,
         prefixes_sent: 3,
+        bfd: Some("Up".into()),
         flaps: 1,
         messages_received: 400,
         messages_sent: 401,
@@ -147,9 +148,9 @@ fn peers_have_counters() {
     assert_eq!(
         peers(&report().peers, false),
         "\
-NAME              ADDRESS      AS      STATE         SINCE   RECEIVED   ACCEPTED   SENT   FLAPS   LAST ERROR
-Mesh_172_31_0_2   172.31.0.2   64512   Established   1h2m    12         11         3      1       hold timer expired
-Mesh_172_31_9_9   172.31.9.9   64512   Connect       1h2m    12         11         3      1       connection refused
+NAME              ADDRESS      AS      STATE         SINCE   BFD   RECEIVED   ACCEPTED   SENT   FLAPS   LAST ERROR
+Mesh_172_31_0_2   172.31.0.2   64512   Established   1h2m    Up    12         11         3      1       hold timer expired
+Mesh_172_31_9_9   172.31.9.9   64512   Connect       1h2m    Up    12         11         3      1       connection refused
 "
     );
     let wide = peers(&report().peers, true);

@@ -199,6 +199,11 @@ fn no_fault_and_no_debug_output_shows_a_password() {
         ("password: hush, nonsense: 1".to_owned(), "nonsense"),
         ("password: hush, ttlSecurity: 0".to_owned(), ""),
         ("password: hush, ttlSecurity: 256".to_owned(), ""),
+        (
+            "password: hush, bfd: {minIntervalMilliseconds: 5}".to_owned(),
+            "minIntervalMilliseconds: 5 is not within",
+        ),
+        ("password: hush, bfd: fast".to_owned(), "true, false"),
     ] {
         let words = fault(&format!(
             "peers:\n- {{address: 10.0.0.1, asn: 64512, {entry}}}\n"

@@ -213,3 +213,40 @@ fn a_node_that_is_not_there_is_waited_for() {
         "node rr is not in the datastore"
     );
 }
+
+#[test]
+fn bfd_of_a_file_holds_for_peers_and_prefixes() {
+    let desired = from_file(
+        "
+asn: 64512
+routerId: 172.31.0.1
+listen: ['172.31.0.1:179']
+peers:
+  - {address: 172.31.1.1, asn: 64512, bfd: true}
+  - {address: 172.31.1.2, asn: 65001, ttlSecurity: 1, bfd: {minIntervalMilliseconds: 50, multiplier: 5}}
+  - {address: 172.31.1.3, asn: 65001, bfd: false}
+dynamicPeers:
+  - {prefix: 172.32.0.0/16, asn: 64512, bfd: {multihop: true}}
+",
+    );
+    let of = |address: &str| {
+        desired.peers[&address.parse::<IpAddr>().unwrap()]
+            .config
+            .bfd
+    };
+    let usual = BfdConfig::default();
+    assert_eq!(of("172.31.1.1"), Some(usual));
+    let fast = BfdConfig {
+        min_interval_milliseconds: 50,
+        multiplier: 5,
+        multihop: Some(false),
+    };
+    assert_eq!(of("172.31.1.2"), Some(fast));
+    assert_eq!(of("172.31.1.3"), None);
+    let client = desired.dynamic_peer("172.32.7.1".parse().unwrap());
+    let far = BfdConfig {
+        multihop: Some(true),
+        ..usual
+    };
+    assert_eq!(client.unwrap().bfd, Some(far));
+}

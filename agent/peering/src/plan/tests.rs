@@ -548,3 +548,50 @@ fn a_node_that_is_not_there_has_no_peers_and_a_reason() {
         ["node z has no BGP address in the datastore, so it has no peers"]
     );
 }
+
+#[test]
+fn an_annotation_of_a_bgppeer_switches_bfd_on_and_a_wrong_one_is_named() {
+    let tor = |value: &str, hops: u8| {
+        let spec = json!({"peerIP": "10.0.0.254", "asNumber": 65001, "ttlSecurity": hops});
+        let mut cluster = Cluster::of(&["a"]).peer("tor", spec);
+        let metadata = &mut cluster.0.peers.get_mut("tor").unwrap().metadata;
+        let annotation = (crate::BFD_ANNOTATION.to_owned(), value.to_owned());
+        metadata.annotations.extend([annotation]);
+        cluster
+    };
+    let usual = BfdConfig::default();
+    let near = BfdConfig {
+        min_interval_milliseconds: 100,
+        multihop: Some(false),
+        ..usual
+    };
+    for (value, hops, expected) in [
+        ("true", 0, Some(usual)),
+        ("false", 0, None),
+        ("{minIntervalMilliseconds: 100}", 1, Some(near)),
+        (r#"{"minIntervalMilliseconds": 100}"#, 1, Some(near)),
+    ] {
+        assert_eq!(only(&tor(value, hops), "a").config.bfd, expected, "{value}");
+    }
+    for value in ["yes please", "{minRx: 3}", "{multiplier: 0}", "7"] {
+        let (peers, faults) = plan(&tor(value, 0), "a");
+        assert_eq!(peers[0].config.bfd, None);
+        let expected = format!("BGPPeer tor: annotation bgp.caracal.network/bfd: `{value}`: ");
+        assert!(
+            faults.len() == 1 && faults[0].starts_with(&expected),
+            "{faults:?}"
+        );
+    }
+}
+
+#[test]
+fn the_mesh_has_bfd_where_the_agents_say_so() {
+    let defaults = Defaults {
+        mesh_bfd: Some(BfdConfig::default()),
+        ..Defaults::default()
+    };
+    let (peers, _) = peers_of("a", &Cluster::of(&["a", "b"]).0, &defaults);
+    assert_eq!(peers[0].config.bfd, defaults.mesh_bfd);
+    let (peers, _) = plan(&Cluster::of(&["a", "b"]), "a");
+    assert_eq!(peers[0].config.bfd, None);
+}

@@ -66,3 +66,18 @@ fn it_is_read_as_it_was_written() {
     let json = serde_json::to_string(&config).unwrap();
     assert_eq!(serde_json::from_str::<BfdConfig>(&json).unwrap(), config);
 }
+
+#[test]
+fn ttl_security_says_how_far_it_is_unless_the_configuration_does() {
+    let unsaid = BfdConfig::default();
+    let said = BfdConfig {
+        multihop: Some(true),
+        ..unsaid
+    };
+    let near = NonZeroU8::new(1);
+    assert_eq!(unsaid.with_ttl_security(None).multihop, None);
+    assert_eq!(unsaid.with_ttl_security(near).multihop, Some(false));
+    let far = NonZeroU8::new(2);
+    assert_eq!(unsaid.with_ttl_security(far).multihop, Some(true));
+    assert_eq!(said.with_ttl_security(near).multihop, Some(true));
+}
