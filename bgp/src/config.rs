@@ -41,6 +41,9 @@ pub struct SpeakerConfig {
     pub selection_deferral: Duration,
     /// Most paths that a multipath route may have; 1 switches multipath off.
     pub multipath_max: usize,
+    /// The whole node is about to be shut down: as [`PeerConfig::graceful_shutdown`] for every peer (RFC 8326 §4.2).
+    #[serde(default)]
+    pub graceful_shutdown: bool,
 }
 
 impl SpeakerConfig {
@@ -55,6 +58,7 @@ impl SpeakerConfig {
             restarting: false,
             selection_deferral: Duration::from_secs(60),
             multipath_max: 1,
+            graceful_shutdown: false,
         }
     }
 }
@@ -119,6 +123,13 @@ pub struct PeerConfig {
     /// §4.2), and in a refresh until its end (RFC 7313 §4).
     #[serde(with = "seconds")]
     pub stale_path_time: Duration,
+    /// The session is about to be shut down (RFC 8326 §4.2): what it gets carries GRACEFUL_SHUTDOWN (and, when it is
+    /// internal, LOCAL_PREF 0), and what comes from it is used only where there is nothing else.
+    #[serde(default)]
+    pub graceful_shutdown: bool,
+    /// A path with GRACEFUL_SHUTDOWN from an external peer gets LOCAL_PREF 0 (RFC 8326 §4.1).
+    #[serde(default = "yes")]
+    pub honour_graceful_shutdown: bool,
     /// What we take from it.
     pub import: Policy,
     /// What it gets.
@@ -154,10 +165,16 @@ impl PeerConfig {
             graceful_restart: Some(Duration::from_secs(120)),
             bfd: None,
             stale_path_time: Duration::from_secs(360),
+            graceful_shutdown: false,
+            honour_graceful_shutdown: true,
             import: Policy::accept_all(),
             export: Policy::accept_all(),
         }
     }
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Which address a path that we pass on names as next hop.

@@ -21,8 +21,8 @@ use ipnet::IpNet;
 use crate::config::NextHopMode;
 use crate::decision::local_pref;
 use crate::policy::{
-    Decision, Draft, NextHopChange, PathSource, Program, RuleName, Signature, StandardCommunity,
-    Subject,
+    Decision, Draft, GRACEFUL_SHUTDOWN, NextHopChange, PathSource, Program, RuleName, Signature,
+    StandardCommunity, Subject,
 };
 use crate::rib::{PeerFacts, SessionKind};
 use crate::wire::{Attributes, Codec, Family};
@@ -38,6 +38,8 @@ pub(crate) struct Terms {
     pub(crate) self_v4: Option<Ipv4Addr>,
     pub(crate) self_v6: Option<Ipv6Addr>,
     pub(crate) policy: Program,
+    /// The session is about to be shut down (RFC 8326 §4.2).
+    pub(crate) graceful_shutdown: bool,
     pub(crate) codec: Codec,
 }
 
@@ -117,6 +119,12 @@ impl Terms {
             next_hop_link_local: None,
             ..draft.attributes.into_owned()
         };
+        if self.graceful_shutdown {
+            out.local_pref = Some(0);
+            if !out.communities.contains(&GRACEFUL_SHUTDOWN.0) {
+                out.communities.push(GRACEFUL_SHUTDOWN.0);
+            }
+        }
         match self.kind {
             SessionKind::External => {
                 out.as_path.0.retain(|segment| !segment.is_confed());

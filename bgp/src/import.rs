@@ -6,7 +6,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
-use crate::policy::{Decision, PathSource, Program, RuleName, Signature, Subject};
+use crate::policy::{
+    Decision, GRACEFUL_SHUTDOWN, PathSource, Program, RuleName, Signature, Subject,
+};
 use crate::wire::{Attributes, Family};
 
 /// What import thinks of a path. Paths that may not be used are kept all the same: the operator sees
@@ -59,6 +61,10 @@ pub(crate) struct Importer {
     pub(crate) policy: Program,
     /// Where its paths come from, for the policy.
     pub(crate) source: PathSource,
+    /// The session is about to be shut down (RFC 8326 §4.2).
+    pub(crate) graceful_shutdown: bool,
+    /// What the peer is about to shut down is the last choice (RFC 8326 §4.1).
+    pub(crate) honour_graceful_shutdown: bool,
 }
 
 /// What has become of a path.
@@ -68,7 +74,6 @@ pub(crate) struct Imported<'p, 'a> {
     /// As decision and dissemination see them; borrowed where the policy has changed nothing.
     pub(crate) attributes: Cow<'a, Attributes>,
     /// The rule that decided, where one did.
-    #[allow(dead_code)]
     pub(crate) by: Option<RuleName<'p>>,
 }
 
@@ -119,9 +124,23 @@ impl Importer {
         };
         Imported {
             verdict,
-            attributes: judged.draft.attributes,
+            attributes: self.last_choice(judged.draft.attributes),
             by: judged.by,
         }
+    }
+
+    /// RFC 8326 §4, after the policy, which may have taken the community away.
+    fn last_choice<'a>(&self, mut attributes: Cow<'a, Attributes>) -> Cow<'a, Attributes> {
+        let is_marked = attributes.communities.contains(&GRACEFUL_SHUTDOWN.0);
+        if self.graceful_shutdown && !is_marked {
+            attributes.to_mut().communities.push(GRACEFUL_SHUTDOWN.0);
+        }
+        let is_external = self.external_asn.is_some();
+        let is_honoured = is_marked && is_external && self.honour_graceful_shutdown;
+        if (self.graceful_shutdown || is_honoured) && attributes.local_pref != Some(0) {
+            attributes.to_mut().local_pref = Some(0);
+        }
+        attributes
     }
 
     /// What the protocol has to say.

@@ -42,6 +42,7 @@
 //! | 6286 | identifiers unique within an AS | `negotiated`, `collision` |
 //! | 6608 | subcodes of FSM errors | `connection` |
 //! | 6793 | AS numbers of four octets | `wire` |
+//! | 8326 | graceful shutdown | `import`, `disseminate` |
 //! | 7606 | gentle treatment of bad UPDATEs | `wire::Update` |
 
 mod collision;

@@ -208,6 +208,8 @@ impl Peer {
                 address: self.config.remote_address,
                 kind: self.kind(),
             },
+            graceful_shutdown: self.config.graceful_shutdown || speaker.graceful_shutdown,
+            honour_graceful_shutdown: self.config.honour_graceful_shutdown,
         }
     }
 
@@ -234,6 +236,7 @@ impl Peer {
             self_v4: self.config.next_hop_self_v4.or(session_v4),
             self_v6: self.config.next_hop_self_v6.or(session_v6),
             policy: self.config.export.program(&self.session_peer()),
+            graceful_shutdown: self.config.graceful_shutdown || speaker.graceful_shutdown,
             codec: connection.negotiated()?.codec.clone(),
         })
     }

@@ -18,6 +18,7 @@
 
 mod adj_in;
 mod adj_out;
+mod explain;
 mod group;
 mod ids;
 mod intern;

@@ -11,6 +11,7 @@
 mod administration;
 mod bfd;
 mod contest;
+mod explain;
 mod limits;
 mod restart;
 mod session;
@@ -124,6 +125,19 @@ impl Speaker {
         if let Some(peer) = self.peers.remove(&id) {
             self.removed
                 .push((id, peer.config.name, peer.config.remote_address));
+        }
+    }
+
+    /// The whole node is about to be shut down, or no longer (RFC 8326 §4.2): its paths become everybody's last choice,
+    /// and everybody's paths its own, while packets still flow. Sessions go on.
+    pub fn set_graceful_shutdown(&mut self, now: Time, graceful_shutdown: bool) {
+        if self.config.graceful_shutdown == graceful_shutdown {
+            return;
+        }
+        self.config.graceful_shutdown = graceful_shutdown;
+        for id in self.peers.ids() {
+            self.apply_policies(id);
+            self.settle(now, id);
         }
     }
 

@@ -101,3 +101,59 @@ pub struct PathView {
     /// CLUSTER_LIST.
     pub cluster_list: Vec<Ipv4Addr>,
 }
+
+/// What would become of a path on its way to a peer, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExportView {
+    /// Of which prefix.
+    pub prefix: IpNet,
+    /// The peer it came from; `None`: local.
+    pub from: Option<IpAddr>,
+    /// The peer would get it.
+    pub sent: bool,
+    /// Why, in words: `export policy, rule 2 "learned in pools"`, `not best: longer AS_PATH (2 against 1)`.
+    pub reason: String,
+    /// As the Loc-RIB has it.
+    pub before: AttributesView,
+    /// As the peer would get it.
+    pub after: Option<AttributesView>,
+}
+
+/// What would become of a path that a peer has sent, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImportView {
+    /// Of which prefix.
+    pub prefix: IpNet,
+    /// The decision would consider it.
+    pub accepted: bool,
+    /// Why, in words: `import policy, default`, `loop: our AS is in AS_PATH`.
+    pub reason: String,
+    /// As the peer has sent it.
+    pub before: AttributesView,
+    /// As the decision would see it.
+    pub after: Option<AttributesView>,
+}
+
+/// Path attributes as text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AttributesView {
+    /// NEXT_HOP; `None`: local.
+    pub next_hop: Option<IpAddr>,
+    /// LOCAL_PREF.
+    pub local_pref: Option<u32>,
+    /// MULTI_EXIT_DISC.
+    pub med: Option<u32>,
+    /// AS_PATH.
+    pub as_path: String,
+    /// `igp`, `egp`, `incomplete`.
+    pub origin: String,
+    /// As policies write them: standard, extended, large.
+    pub communities: Vec<String>,
+    /// ORIGINATOR_ID.
+    pub originator_id: Option<Ipv4Addr>,
+    /// CLUSTER_LIST.
+    pub cluster_list: Vec<Ipv4Addr>,
+}

@@ -215,6 +215,7 @@ fn terms(kind: SessionKind) -> Terms {
         self_v4: Some(OWN),
         self_v6: None,
         policy: Policy::accept_all().in_no_session(),
+        graceful_shutdown: false,
         codec: Codec {
             families: vec![Family::Ipv4Unicast],
             ..Codec::initial()

@@ -16,6 +16,8 @@ fn importer(external_asn: Option<u32>) -> Importer {
         ],
         policy: Policy::accept_all().in_no_session(),
         source: PathSource::Local,
+        graceful_shutdown: false,
+        honour_graceful_shutdown: true,
     }
 }
 

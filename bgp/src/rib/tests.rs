@@ -422,6 +422,7 @@ fn terms(kind: SessionKind) -> Terms {
         self_v4: Some(Ipv4Addr::new(10, 0, 0, 254)),
         self_v6: None,
         policy: Policy::accept_all().in_no_session(),
+        graceful_shutdown: false,
         codec: codec(),
     }
 }

@@ -263,6 +263,8 @@ fn keeps_session(old: &PeerConfig, new: &PeerConfig) -> bool {
         next_hop_self_v4: new.next_hop_self_v4,
         next_hop_self_v6: new.next_hop_self_v6,
         bfd: new.bfd,
+        graceful_shutdown: new.graceful_shutdown,
+        honour_graceful_shutdown: new.honour_graceful_shutdown,
         import: new.import.clone(),
         export: new.export.clone(),
         ..old.clone()

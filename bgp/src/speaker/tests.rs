@@ -10,5 +10,6 @@ mod hostile;
 mod limits;
 mod malformed;
 mod played;
+mod policy;
 mod restart;
 mod session;
