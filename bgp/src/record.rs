@@ -238,6 +238,11 @@ impl Replay {
     pub fn speaker(&self) -> Option<&Speaker> {
         self.speaker.as_ref()
     }
+
+    /// The same, for good.
+    pub fn into_speaker(self) -> Option<Speaker> {
+        self.speaker
+    }
 }
 
 /// One call; the speaker records it itself. Answers are compared in its record.

@@ -170,10 +170,16 @@ impl Rib {
             interner: &mut self.interner,
         };
         self.adj_outs.join(peer, terms, &mut inputs);
+        if let Some(watch) = &mut self.watch {
+            watch.open(peer);
+        }
     }
 
     /// The peer's session is down: nothing stands there any more. What it sent is another question.
     pub(crate) fn close(&mut self, peer: PeerId) {
+        if let Some(watch) = &mut self.watch {
+            watch.close(peer);
+        }
         for id in self.adj_outs.leave(peer).iter() {
             self.table.entry_mut(id).standing -= 1;
             self.release(id);

@@ -8,7 +8,7 @@
 //! once, with what it is when it is taken. [`Speaker::tap_rows`] adds a piece of the whole table at its place in
 //! the same order, so that a dump in pieces and the changes meanwhile end in the table as it is.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
@@ -19,7 +19,7 @@ use crate::peer::{Peer, PeerState};
 pub use crate::rib::Interned;
 use crate::speaker::Speaker;
 use crate::time::Time;
-use crate::wire::{Codec, Message, Notification};
+use crate::wire::{Codec, Family, Message, Notification};
 
 /// What to tap. Sessions and their states come always.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,8 +28,8 @@ pub struct TapConfig {
     pub received: bool,
     /// UPDATEs as they are handed to the driver.
     pub sent: bool,
-    /// What import made of the paths (Adj-RIB-In, post-policy).
-    pub post_policy: bool,
+    /// What peers' paths are, before and after import policy (Adj-RIB-In).
+    pub adj_rib_in: bool,
     /// What was chosen (Loc-RIB).
     pub loc_rib: bool,
 }
@@ -37,6 +37,8 @@ pub struct TapConfig {
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tapped {
+    /// The tap is set: what came before does not count any more. Sessions that are up follow.
+    Begin,
     /// A session is up.
     Up(Box<Session>),
     /// It is down.
@@ -85,16 +87,25 @@ pub enum Tapped {
         /// One or more whole messages.
         octets: Box<[u8]>,
     },
-    /// A prefix from a peer is another after import policy than before.
-    PostPolicy {
+    /// A path of a peer whose session is up is another than before.
+    AdjRibIn {
         /// From whom.
         peer: PeerId,
         /// Which.
         prefix: IpNet,
         /// RFC 7911; 0 without ADD-PATH.
         path_id: u32,
-        /// As import policy left it; `None`: gone, or not accepted.
-        attributes: Option<Interned>,
+        /// As it arrived (pre-policy); `None`: gone.
+        received: Option<Interned>,
+        /// As import policy left it (post-policy); `None`: gone, or not accepted.
+        accepted: Option<Interned>,
+    },
+    /// A peer has sent all that it has of a family (RFC 4724 §2); its paths stand before this.
+    EndOfRib {
+        /// Who.
+        peer: PeerId,
+        /// Of which.
+        family: Family,
     },
     /// Another path is best, or none.
     LocRib {
@@ -189,27 +200,36 @@ pub enum DownReason {
 pub(crate) struct Tap {
     pub(crate) config: TapConfig,
     pub(crate) queue: VecDeque<Tapped>,
+    /// Ends of RIBs, for when what stands before them is taken.
+    ends: VecDeque<(PeerId, Family)>,
 }
 
 /// The tap's side in the tables: what has changed since it was taken. A `None` set is not asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
-    paths: Option<BTreeSet<(PeerId, IpNet, u32)>>,
+    paths: Option<BTreeMap<PeerId, BTreeSet<(IpNet, u32)>>>,
     choices: Option<BTreeSet<IpNet>>,
 }
 
 impl Speaker {
     /// Taps this from now on; `None`: nothing any more. What was tapped and not taken is forgotten.
     ///
-    /// For sessions that are up already see [`Speaker::sessions`], for what is in the tables
+    /// Sessions that are up already are named at once; for what is in the tables see
     /// [`Speaker::tap_rows`].
     pub fn set_tap(&mut self, config: Option<TapConfig>) {
-        let watch = config.map(|config| Watch::new(config.post_policy, config.loc_rib));
+        let sessions = config.map(|_| self.sessions()).unwrap_or_default();
+        let watch = config.map(|config| {
+            let mut watch = Watch::new(config.adj_rib_in, config.loc_rib);
+            sessions.iter().for_each(|session| watch.open(session.peer));
+            watch
+        });
         self.rib.watch(watch);
         self.tap = config.map(|config| {
+            let sessions = sessions.into_iter().map(Box::new).map(Tapped::Up);
             Box::new(Tap {
                 config,
-                queue: VecDeque::new(),
+                queue: std::iter::once(Tapped::Begin).chain(sessions).collect(),
+                ends: VecDeque::new(),
             })
         });
     }
@@ -218,7 +238,11 @@ impl Speaker {
     #[must_use]
     pub fn poll_tap(&mut self) -> Option<Tapped> {
         let tap = self.tap.as_mut()?;
-        tap.queue.pop_front().or_else(|| self.rib.poll_watch())
+        let next = tap.queue.pop_front().or_else(|| self.rib.poll_watch());
+        next.or_else(|| {
+            let (peer, family) = tap.ends.pop_front()?;
+            Some(Tapped::EndOfRib { peer, family })
+        })
     }
 
     /// Puts the next piece of the table, of about `rows_max` prefixes, at the end of what is tapped, as
@@ -290,6 +314,15 @@ impl Speaker {
             };
             Some(Tapped::Down { peer, at, reason })
         });
+        if let Some(tap) = &mut self.tap {
+            tap.ends.retain(|(of, _)| *of != peer);
+        }
+    }
+
+    pub(crate) fn tap_end_of_rib(&mut self, peer: PeerId, family: Family) {
+        if let Some(tap) = &mut self.tap {
+            tap.ends.push_back((peer, family));
+        }
     }
 
     pub(crate) fn tap_state(&mut self, id: PeerId, at: Time, old: PeerState) {
@@ -352,14 +385,28 @@ impl PeerState {
 impl Watch {
     fn new(paths: bool, choices: bool) -> Watch {
         Watch {
-            paths: paths.then(BTreeSet::new),
+            paths: paths.then(BTreeMap::new),
             choices: choices.then(BTreeSet::new),
         }
     }
 
     pub(crate) fn note_path(&mut self, peer: PeerId, prefix: IpNet, path_id: u32) {
+        if let Some(paths) = self.paths.as_mut().and_then(|paths| paths.get_mut(&peer)) {
+            paths.insert((prefix, path_id));
+        }
+    }
+
+    /// The peer's session is up: its paths count from now on.
+    pub(crate) fn open(&mut self, peer: PeerId) {
         if let Some(paths) = &mut self.paths {
-            paths.insert((peer, prefix, path_id));
+            paths.entry(peer).or_default();
+        }
+    }
+
+    /// It is down, and all that came with it is gone: nobody needs to be told one by one.
+    pub(crate) fn close(&mut self, peer: PeerId) {
+        if let Some(paths) = &mut self.paths {
+            paths.remove(&peer);
         }
     }
 
@@ -370,7 +417,10 @@ impl Watch {
     }
 
     pub(crate) fn take_path(&mut self) -> Option<(PeerId, IpNet, u32)> {
-        self.paths.as_mut()?.pop_first()
+        self.paths.as_mut()?.iter_mut().find_map(|(peer, paths)| {
+            let (prefix, path_id) = paths.pop_first()?;
+            Some((*peer, prefix, path_id))
+        })
     }
 
     pub(crate) fn take_choice(&mut self) -> Option<IpNet> {

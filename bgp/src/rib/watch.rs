@@ -18,12 +18,13 @@ impl Rib {
     pub(crate) fn poll_watch(&mut self) -> Option<Tapped> {
         let watch = self.watch.as_mut()?;
         if let Some((peer, prefix, path_id)) = watch.take_path() {
-            let attributes = self.path_of(peer, &prefix, path_id).and_then(accepted);
-            return Some(Tapped::PostPolicy {
+            let path = self.path_of(peer, &prefix, path_id);
+            return Some(Tapped::AdjRibIn {
                 peer,
                 prefix,
                 path_id,
-                attributes,
+                received: path.map(|path| path.attributes.clone()),
+                accepted: path.and_then(accepted),
             });
         }
         let prefix = watch.take_choice()?;

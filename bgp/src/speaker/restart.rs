@@ -96,6 +96,7 @@ impl Speaker {
     /// The peer has sent all it has of the family (RFC 4724 §2).
     pub(super) fn end_of_rib(&mut self, id: PeerId, family: Family) {
         self.sweep(id, family, |stage| matches!(stage, Stage::Returned { .. }));
+        self.tap_end_of_rib(id, family);
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };

@@ -7,7 +7,7 @@ use crate::wire::Update;
 const ALL: TapConfig = TapConfig {
     received: true,
     sent: true,
-    post_policy: true,
+    adj_rib_in: true,
     loc_rib: true,
 };
 
@@ -198,4 +198,72 @@ fn without_a_tap_there_is_nothing() {
     let mut net = Net::mesh(2);
     net.nodes[0].speaker.tap_rows(1, Cursor::default(), 10);
     assert_eq!(tapped(&mut net, 0), []);
+}
+
+#[test]
+fn a_tap_that_comes_late_begins_with_the_sessions_that_are_up() {
+    let mut net = Net::mesh(3);
+    net.nodes[0].speaker.set_tap(Some(ALL));
+    let first = tapped(&mut net, 0);
+    assert_eq!(first[0], Tapped::Begin);
+    let up = |tapped: &Tapped| matches!(tapped, Tapped::Up(_));
+    assert_eq!(first.iter().filter(|tapped| up(tapped)).count(), 2);
+    net.originate(1, "10.1.0.0/16");
+    net.run_for(1);
+    let path = |tapped: &Tapped| {
+        matches!(
+            tapped,
+            Tapped::AdjRibIn {
+                received: Some(_),
+                ..
+            }
+        )
+    };
+    assert_eq!(tapped(&mut net, 0).iter().filter(|t| path(t)).count(), 1);
+}
+
+#[test]
+fn an_end_of_rib_comes_behind_the_paths_that_came_before_it() {
+    let mut net = Net::new(2);
+    net.nodes[0].speaker.set_tap(Some(ALL));
+    for n in 0..10 {
+        net.originate(1, &format!("10.{n}.0.0/16"));
+    }
+    net.peer(0, peer_config(1));
+    net.peer(1, peer_config(0));
+    net.run_for(20);
+    let tapped = tapped(&mut net, 0);
+    let last_path = tapped
+        .iter()
+        .rposition(|tapped| matches!(tapped, Tapped::AdjRibIn { .. }));
+    let end = tapped
+        .iter()
+        .position(|tapped| matches!(tapped, Tapped::EndOfRib { .. }));
+    assert!(last_path.is_some() && last_path < end, "{tapped:?}");
+}
+
+#[test]
+fn a_session_that_ends_takes_its_paths_along_without_a_word() {
+    let mut net = pair(ALL);
+    for n in 0..10 {
+        net.originate(1, &format!("10.{n}.0.0/16"));
+    }
+    net.run_for(1);
+    tapped(&mut net, 0);
+    let now = net.now;
+    net.nodes[1].speaker.remove_peer(now, address(0));
+    net.run_for(1);
+    let tapped = tapped(&mut net, 0);
+    assert!(tapped.iter().any(|t| matches!(t, Tapped::Down { .. })));
+    let choices = tapped.iter().filter(|tapped| {
+        matches!(
+            tapped,
+            Tapped::LocRib {
+                attributes: None,
+                ..
+            }
+        )
+    });
+    assert_eq!(choices.count(), 10);
+    assert!(!tapped.iter().any(|t| matches!(t, Tapped::AdjRibIn { .. })));
 }

@@ -14,6 +14,7 @@ mod aigp;
 pub(super) mod decode;
 pub(super) mod encode;
 mod raw;
+mod rib_entry;
 
 /// The attributes of a path, next hop included, NLRI not.
 ///
