@@ -55,6 +55,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let speaker = Speaker::new(
         SpeakerConfig {
             cluster_id: registered.identity.cluster_id,
+            hostname: Some(config.nodename.clone()),
+            software: Some(concat!("Caracal ", env!("CARGO_PKG_VERSION")).to_owned()),
             seed: seed(&config.nodename),
             restarting,
             selection_deferral: SELECTION_DEFERRAL,

@@ -29,6 +29,15 @@ pub struct SpeakerConfig {
     pub router_id: Ipv4Addr,
     /// CLUSTER_ID when reflecting (RFC 4456 §7); the router id when `None`.
     pub cluster_id: Option<Ipv4Addr>,
+    /// The name of our host, and the domain it is in, which peers are told (draft-walton-bgp-hostname-capability).
+    #[serde(default)]
+    pub hostname: Option<String>,
+    /// As `hostname`, without which it is not said.
+    #[serde(default)]
+    pub domain: Option<String>,
+    /// The name and version of this program, which peers are told (draft-abraitis-bgp-version-capability).
+    #[serde(default)]
+    pub software: Option<String>,
     /// Source of all jitter (RFC 4271 §10), so that a run can be repeated.
     pub seed: u64,
     /// True when this process starts on a node whose kernel may still forward over routes that
@@ -54,6 +63,9 @@ impl SpeakerConfig {
             asn,
             router_id,
             cluster_id: None,
+            hostname: None,
+            domain: None,
+            software: None,
             seed: 0,
             restarting: false,
             selection_deferral: Duration::from_secs(60),
@@ -119,6 +131,20 @@ pub struct PeerConfig {
     /// BFD watches the path to it, and a path that fails ends the session. `None`: only the hold timer does.
     #[serde(default)]
     pub bfd: Option<BfdConfig>,
+    /// Long-lived Stale Time that we offer for all families (RFC 9494), when graceful restart is offered too;
+    /// `None`: capability not sent, and nothing of the peer is kept beyond its Restart Time.
+    #[serde(default, with = "seconds::optional")]
+    pub long_lived: Option<Duration>,
+    /// An internal peer that does not know long-lived graceful restart gets long-lived stale paths all the same,
+    /// with NO_EXPORT and LOCAL_PREF 0 (RFC 9494 §4.6).
+    #[serde(default)]
+    pub long_lived_partial: bool,
+    /// Offer messages of up to 65,535 octets (RFC 8654).
+    #[serde(default = "yes")]
+    pub extended_messages: bool,
+    /// Offer that IPv4 prefixes have an IPv6 next hop (RFC 8950).
+    #[serde(default)]
+    pub extended_next_hop: bool,
     /// How long paths may stay stale while the peer is there: after its return until End-of-RIB (RFC 4724
     /// §4.2), and in a refresh until its end (RFC 7313 §4).
     #[serde(with = "seconds")]
@@ -164,6 +190,10 @@ impl PeerConfig {
             next_hop_self_v6: None,
             graceful_restart: Some(Duration::from_secs(120)),
             bfd: None,
+            long_lived: None,
+            long_lived_partial: false,
+            extended_messages: true,
+            extended_next_hop: remote_address.is_ipv6(),
             stale_path_time: Duration::from_secs(360),
             graceful_shutdown: false,
             honour_graceful_shutdown: true,

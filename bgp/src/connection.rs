@@ -16,9 +16,7 @@ use crate::negotiated::{Negotiated, Offer};
 use crate::rng::Rng;
 use crate::time::Time;
 use crate::wire::iana::{UNSPECIFIC, error_code, fsm_error, message_type};
-use crate::wire::{
-    Codec, Family, Message, Notification, Open, RouteRefresh, RouteRefreshKind, Update,
-};
+use crate::wire::{Codec, Family, Message, Notification, Open, RouteRefresh, Update};
 
 /// The states of RFC 4271 §8.2.2 that have a connection, and the one after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,7 +35,7 @@ pub(crate) enum Input {
     Keepalive,
     Update(Box<Update>),
     Notification(Notification),
-    RouteRefresh(Option<Family>),
+    RouteRefresh(Option<RouteRefresh>),
     /// What arrived is no message; the decoder says what to answer.
     Malformed(Notification),
     HoldTimerExpires,
@@ -59,8 +57,8 @@ pub(crate) enum Outcome {
     /// Established.
     Up,
     Update(Box<Update>),
-    /// The peer wants the family once more.
-    Refresh(Family),
+    /// RFC 2918, RFC 7313; `None`: not understood.
+    Refresh(Option<RouteRefresh>),
     /// Closed.
     Ended(End),
 }
@@ -106,6 +104,7 @@ pub(crate) struct Connection {
     negotiated: Option<Negotiated>,
     /// The peer's OPEN, in OpenConfirm.
     opened_with: Option<Box<Open>>,
+    /// How we read what the peer writes.
     codec: Codec,
     received: Vec<u8>,
     hold_deadline: Option<Time>,
@@ -217,11 +216,7 @@ impl Connection {
                 Input::Update(Box::new(update))
             }
             Ok(Message::Notification(notification)) => Input::Notification(notification),
-            Ok(Message::RouteRefresh(refresh)) => {
-                // RFC 7313 is not offered, so a marker means nothing.
-                let request = |refresh: &RouteRefresh| refresh.kind == RouteRefreshKind::Request;
-                Input::RouteRefresh(refresh.filter(request).map(|refresh| refresh.family))
-            }
+            Ok(Message::RouteRefresh(refresh)) => Input::RouteRefresh(refresh),
             Err(notification) => Input::Malformed(notification),
         };
         Some(self.step(now, input))
@@ -288,9 +283,9 @@ impl Connection {
                 self.codec.disabled.extend(update.disable_family);
                 Outcome::Update(update)
             }
-            (Established, Input::RouteRefresh(family)) => {
+            (Established, Input::RouteRefresh(refresh)) => {
                 self.restart_hold_timer(now);
-                family.map_or(Outcome::Nothing, Outcome::Refresh)
+                Outcome::Refresh(refresh)
             }
 
             // RFC 6608: everything else that is a message.
@@ -348,6 +343,11 @@ impl Connection {
             .min()
     }
 
+    /// Asks the peer to send the family once more (RFC 2918 §3).
+    pub(crate) fn request_refresh(&mut self, family: Family) {
+        self.send(&Message::RouteRefresh(Some(RouteRefresh::request(family))));
+    }
+
     /// Asks the other end whether it is still there: TCP answers for a process that has gone.
     pub(crate) fn probe(&mut self) {
         self.send(&Message::Keepalive);
@@ -381,7 +381,10 @@ impl Connection {
 
     /// RFC 4271 §8.2.2, OpenSent, event 19. Our KEEPALIVE follows when no collision forbids it.
     fn agree(&mut self, now: Time, negotiated: Negotiated) -> Outcome {
-        self.codec = negotiated.codec.clone();
+        self.codec = Codec {
+            message_octets_max: negotiated.receive_octets_max,
+            ..negotiated.codec.clone()
+        };
         self.state = State::OpenConfirm;
         self.negotiated = Some(negotiated);
         self.restart_hold_timer(now);
@@ -437,7 +440,9 @@ impl Connection {
     }
 
     fn send(&mut self, message: &Message) {
-        self.codec.encode(message, &mut self.transmit);
+        let agreed = self.negotiated.as_ref();
+        let codec = agreed.map_or(&self.codec, |agreed| &agreed.codec);
+        codec.encode(message, &mut self.transmit);
         self.traffic.messages_sent += 1;
     }
 

@@ -37,10 +37,22 @@ pub(crate) struct Terms {
     pub(crate) next_hop: NextHopMode,
     pub(crate) self_v4: Option<Ipv4Addr>,
     pub(crate) self_v6: Option<Ipv6Addr>,
+    pub(crate) long_lived_stale: LongLivedStale,
     pub(crate) policy: Program,
     /// The session is about to be shut down (RFC 8326 §4.2).
     pub(crate) graceful_shutdown: bool,
     pub(crate) codec: Codec,
+}
+
+/// What becomes of long-lived stale paths (RFC 9494 §4.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LongLivedStale {
+    /// The peer understands the community.
+    Sent,
+    /// It does not.
+    Withheld,
+    /// It does not, and gets them all the same, made worse than any other (§4.6).
+    LastResort,
 }
 
 /// Who brought the path: `None` for our own.
@@ -62,6 +74,8 @@ pub(crate) enum Withheld<'p> {
     Horizon,
     /// RFC 1997.
     Community(u32),
+    /// RFC 9494 §4.3.
+    LongLivedStale,
     /// The rule of the export policy; `None`: its default.
     Policy(Option<RuleName<'p>>),
     NextHop,
@@ -92,6 +106,10 @@ impl Terms {
         {
             return Err(Withheld::Community(community));
         }
+        let is_long_lived_stale = is_long_lived_stale(attributes, sender);
+        if is_long_lived_stale && self.long_lived_stale == LongLivedStale::Withheld {
+            return Err(Withheld::LongLivedStale);
+        }
         let subject = Subject {
             family,
             source: PathSource::of(sender),
@@ -103,8 +121,12 @@ impl Terms {
             return Err(Withheld::Policy(judged.by));
         }
         let attributes = self.outgoing(family, judged.draft, sender);
+        let mut attributes = attributes.ok_or(Withheld::NextHop)?;
+        if is_long_lived_stale {
+            self.say_long_lived_stale(&mut attributes);
+        }
         Ok(Outgoing {
-            attributes: attributes.ok_or(Withheld::NextHop)?,
+            attributes,
             by: judged.by,
         })
     }
@@ -182,8 +204,7 @@ impl Terms {
         let learned = draft.attributes.next_hop.filter(|_| sender.is_some());
         let keep = match draft.next_hop {
             Some(NextHopChange::Address(address)) => {
-                return Some(address)
-                    .filter(|address| address.is_ipv4() == (family == Family::Ipv4Unicast));
+                return Some(address).filter(|&address| self.understands(family, address));
             }
             Some(NextHopChange::Own) => None,
             Some(NextHopChange::Keep) => learned,
@@ -193,13 +214,36 @@ impl Terms {
                 NextHopMode::Auto => learned.filter(|_| self.kind.is_internal()),
             },
         };
+        let (own_v4, own_v6) = (self.self_v4.map(IpAddr::V4), self.self_v6.map(IpAddr::V6));
+        let own = match family {
+            // RFC 8950: an IPv6 one where we have no other.
+            Family::Ipv4Unicast => own_v4.or(own_v6),
+            Family::Ipv6Unicast => own_v6,
+        };
+        keep.or(own)
+            .filter(|&address| self.understands(family, address))
+    }
+
+    /// The address may be a next hop of the family.
+    fn understands(&self, family: Family, next_hop: IpAddr) -> bool {
         match family {
-            Family::Ipv4Unicast => keep
-                .or(self.self_v4.map(IpAddr::V4))
-                .filter(IpAddr::is_ipv4),
-            Family::Ipv6Unicast => keep
-                .or(self.self_v6.map(IpAddr::V6))
-                .filter(IpAddr::is_ipv6),
+            Family::Ipv4Unicast => next_hop.is_ipv4() || self.codec.extended_next_hop,
+            Family::Ipv6Unicast => next_hop.is_ipv6(),
+        }
+    }
+
+    /// RFC 9494 §4.3: the community stays, whatever the policy has done. §4.6: for a peer that does not understand it,
+    /// in words that it does.
+    fn say_long_lived_stale(&self, attributes: &mut Attributes) {
+        let mut say = |community| {
+            if !attributes.communities.contains(&community) {
+                attributes.communities.push(community);
+            }
+        };
+        say(LLGR_STALE);
+        if self.long_lived_stale == LongLivedStale::LastResort {
+            say(NO_EXPORT);
+            attributes.local_pref = Some(0);
         }
     }
 }
@@ -212,6 +256,9 @@ impl fmt::Display for Withheld<'_> {
             Withheld::Community(community) => {
                 write!(f, "well-known community {}", StandardCommunity(*community))
             }
+            Withheld::LongLivedStale => {
+                f.write_str("long-lived stale, which the peer does not know")
+            }
             Withheld::Policy(Some(rule)) => write!(f, "export policy, {rule}"),
             Withheld::Policy(None) => f.write_str("export policy, default"),
             Withheld::NextHop => f.write_str("there is no next hop of its family"),
@@ -219,6 +266,13 @@ impl fmt::Display for Withheld<'_> {
     }
 }
 
+/// The community says so, and came from somebody to whom we have promised to heed it (RFC 9494 §4.3).
+fn is_long_lived_stale(attributes: &Attributes, sender: Sender<'_>) -> bool {
+    sender.is_some_and(|sender| sender.long_lived) && attributes.communities.contains(&LLGR_STALE)
+}
+
+/// RFC 9494 §3.2.
+const LLGR_STALE: u32 = 0xffff_0006;
 const NO_EXPORT: u32 = 0xffff_ff01;
 const NO_ADVERTISE: u32 = 0xffff_ff02;
 const NO_EXPORT_SUBCONFED: u32 = 0xffff_ff03;

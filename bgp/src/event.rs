@@ -107,6 +107,31 @@ pub enum Event {
         /// How many there may be.
         max: usize,
     },
+    /// The paths that were kept beyond the peer's Restart Time are now the least preferred (RFC 9494 §4.2).
+    LongLivedStale {
+        /// Who.
+        peer: PeerId,
+        /// Of which family.
+        family: Family,
+    },
+    /// The peer has said all paths of a family once more (RFC 7313 §4).
+    Refreshed {
+        /// Who.
+        peer: PeerId,
+        /// Which.
+        family: Family,
+        /// How many paths it did not say again: they are gone.
+        swept: usize,
+        /// It said so; else its time was over.
+        complete: bool,
+    },
+    /// A ROUTE-REFRESH had no effect (RFC 7313 §4, §5).
+    RefreshIgnored {
+        /// Who.
+        peer: PeerId,
+        /// In words for people.
+        detail: String,
+    },
     /// An UPDATE had something wrong that did not cost the session (RFC 7606).
     UpdateError {
         /// Who.

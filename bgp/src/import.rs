@@ -58,6 +58,8 @@ pub(crate) struct Importer {
     pub(crate) cluster_id: Ipv4Addr,
     /// Our addresses, as far as the session knows them.
     pub(crate) own_addresses: [Option<IpAddr>; 3],
+    /// IPv4 prefixes may have an IPv6 next hop (RFC 8950).
+    pub(crate) extended_next_hop: bool,
     pub(crate) policy: Program,
     /// Where its paths come from, for the policy.
     pub(crate) source: PathSource,
@@ -92,7 +94,9 @@ impl Importer {
         attributes: &'a Attributes,
     ) -> Imported<'_, 'a> {
         let verdict = match self.judge_received(attributes) {
-            Verdict::Eligible if !fits(family, attributes.next_hop) => Verdict::NextHopFamily,
+            Verdict::Eligible if !fits(family, attributes.next_hop, self.extended_next_hop) => {
+                Verdict::NextHopFamily
+            }
             verdict => verdict,
         };
         if verdict != Verdict::Eligible {
@@ -117,7 +121,11 @@ impl Importer {
                 by: judged.by,
             };
         }
-        let verdict = if fits(family, judged.draft.attributes.next_hop) {
+        let verdict = if fits(
+            family,
+            judged.draft.attributes.next_hop,
+            self.extended_next_hop,
+        ) {
             Verdict::Eligible
         } else {
             Verdict::NextHopFamily
@@ -167,10 +175,14 @@ impl Importer {
     }
 }
 
-/// Whether the next hop is one for prefixes of the family.
-fn fits(family: Family, next_hop: Option<IpAddr>) -> bool {
+/// Whether the next hop is one for prefixes of the family; `extended`: RFC 8950 was agreed on.
+fn fits(family: Family, next_hop: Option<IpAddr>, extended: bool) -> bool {
     match family {
-        Family::Ipv4Unicast => matches!(next_hop, Some(IpAddr::V4(_))),
+        Family::Ipv4Unicast => match next_hop {
+            Some(IpAddr::V4(_)) => true,
+            Some(IpAddr::V6(_)) => extended,
+            None => false,
+        },
         Family::Ipv6Unicast => matches!(next_hop, Some(IpAddr::V6(_))),
     }
 }

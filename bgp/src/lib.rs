@@ -33,7 +33,7 @@
 //! |---|---|---|
 //! | 4271 | BGP-4 | `wire`, `connection`, `peer`, `collision`, `import`, `decision`, `disseminate` |
 //! | 1997, 4360, 8092 | communities, extended, large | `wire`, well-known ones in `disseminate` |
-//! | 2918 | route refresh | `connection`, `rib::walk` |
+//! | 2918, 7313 | route refresh, enhanced | `speaker::refresh`, `rib::walk` |
 //! | 4456 | reflection | `import` (loops), `disseminate`, `decision` |
 //! | 4486, 9003 | Cease subcodes, shutdown communication | `wire::Notification` |
 //! | 4724, 8538 | graceful restart, with NOTIFICATIONs | `negotiated`, `speaker::restart` |
@@ -43,6 +43,7 @@
 //! | 6608 | subcodes of FSM errors | `connection` |
 //! | 6793 | AS numbers of four octets | `wire` |
 //! | 8326 | graceful shutdown | `import`, `disseminate` |
+//! | 8654, 8950 | extended messages, IPv6 next hops for IPv4 | `negotiated`, `disseminate` |
 //! | 7606 | gentle treatment of bad UPDATEs | `wire::Update` |
 
 mod collision;

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::wire::iana::{capability_code, error_code, open_error};
-use crate::wire::{Capability, Codec, Family, Notification, Open};
+use crate::wire::{Capability, Codec, Family, LongLivedFamily, NextHopAfi, Notification, Open};
 
 /// What we offer on a connection, and whom we expect.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,16 @@ pub(crate) struct Offer {
     pub(crate) graceful_restart: Option<Duration>,
     /// Restart State: we have just come back (RFC 4724 §3).
     pub(crate) restarting: bool,
+    /// Long-lived Stale Time, when graceful restart is offered too (RFC 9494 §4.1).
+    pub(crate) long_lived: Option<Duration>,
+    /// RFC 8654.
+    pub(crate) extended_messages: bool,
+    /// IPv4 prefixes may have an IPv6 next hop (RFC 8950).
+    pub(crate) extended_next_hop: bool,
+    /// Host and domain, for people.
+    pub(crate) hostname: Option<(String, String)>,
+    /// For people.
+    pub(crate) software: Option<String>,
 }
 
 /// What a session goes by.
@@ -26,9 +36,21 @@ pub(crate) struct Negotiated {
     pub(crate) remote_router_id: Ipv4Addr,
     /// The smaller of both; zero: neither KEEPALIVEs nor a hold timer (RFC 4271 §4.2).
     pub(crate) hold_time: Duration,
+    /// How we write to the peer.
     pub(crate) codec: Codec,
+    /// Longest message from the peer: it may be longer than what we may send (RFC 8654 §4).
+    pub(crate) receive_octets_max: usize,
     /// Both sides sent the capability (RFC 4724).
     pub(crate) graceful_restart: Option<GracefulRestart>,
+    /// The peer sent the capability (RFC 9494), whether or not we did.
+    pub(crate) understands_long_lived: bool,
+    /// The peer may be asked to send a family once more (RFC 2918).
+    pub(crate) route_refresh: bool,
+    /// Names of the capabilities that both sides sent.
+    pub(crate) capabilities: Vec<&'static str>,
+    /// The name of the peer's host, with its domain.
+    pub(crate) hostname: Option<String>,
+    pub(crate) software: Option<String>,
 }
 
 /// The peer's graceful restart capability (RFC 4724 §3), where we sent ours.
@@ -41,6 +63,8 @@ pub(crate) struct GracefulRestart {
     pub(crate) time: Duration,
     /// Those of its families that are negotiated, with F: forwarding state preserved.
     pub(crate) families: Vec<(Family, bool)>,
+    /// The same for long-lived graceful restart, where we offered it (RFC 9494 §4.1).
+    pub(crate) long_lived: Vec<LongLivedFamily>,
 }
 
 /// Why there is no agreement: for the wire and, more exactly, in words.
@@ -59,6 +83,13 @@ impl Offer {
     pub(crate) fn open(&self) -> Open {
         let mut capabilities = multiprotocol(&self.families);
         capabilities.push(Capability::RouteRefresh);
+        capabilities.push(Capability::EnhancedRouteRefresh);
+        if self.extended_messages {
+            capabilities.push(Capability::ExtendedMessage);
+        }
+        if self.extended_next_hop && self.families.contains(&Family::Ipv4Unicast) {
+            capabilities.push(Capability::ExtendedNextHop(vec![IPV4_OVER_IPV6]));
+        }
         capabilities.push(Capability::FourOctetAs(self.local_asn));
         if let Some(time) = self.graceful_restart {
             let time_seconds = u16::try_from(time.as_secs()).unwrap_or(u16::MAX);
@@ -69,7 +100,21 @@ impl Offer {
                 // F always: whoever runs this speaker leaves the kernel's routes in place.
                 families: self.families.iter().map(|&family| (family, true)).collect(),
             });
+            // RFC 9494 §4.5: never without the other.
+            capabilities.extend(self.long_lived.map(|time| {
+                let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+                let family = |&family: &Family| LongLivedFamily {
+                    family,
+                    forwarding: true,
+                    stale_time_seconds: seconds.min(STALE_TIME_SECONDS_MAX),
+                };
+                Capability::LongLivedGracefulRestart(self.families.iter().map(family).collect())
+            }));
         }
+        if let Some((host, domain)) = self.hostname.clone() {
+            capabilities.push(Capability::Hostname { host, domain });
+        }
+        capabilities.extend(self.software.clone().map(Capability::SoftwareVersion));
         Open {
             asn: self.local_asn,
             hold_time_seconds: u16::try_from(self.hold_time.as_secs()).unwrap_or(u16::MAX),
@@ -119,18 +164,39 @@ impl Offer {
         let hold_time = self
             .hold_time
             .min(Duration::from_secs(open.hold_time_seconds.into()));
-        let has_four_octet_as = open
-            .capabilities
-            .iter()
-            .any(|capability| matches!(capability, Capability::FourOctetAs(_)));
+        let theirs = |code: u8| open.capabilities.iter().any(|theirs| theirs.code() == code);
+        let ours = self.open().capabilities;
+        let mut both: Vec<u8> = ours.iter().map(Capability::code).collect();
+        both.retain(|&code| theirs(code));
+        both.dedup();
+        let extended_next_hop = |capability: &Capability| matches!(capability, Capability::ExtendedNextHop(pairs) if pairs.contains(&IPV4_OVER_IPV6));
         Ok(Negotiated {
             remote_router_id: open.router_id,
             hold_time,
+            receive_octets_max: message_octets_max(self.extended_messages),
             graceful_restart: self
                 .graceful_restart
-                .and_then(|_| graceful_restart(open, &families)),
+                .and_then(|_| graceful_restart(open, &families, self.long_lived.is_some())),
+            understands_long_lived: theirs(capability_code::GRACEFUL_RESTART)
+                && theirs(capability_code::LONG_LIVED_GRACEFUL_RESTART),
+            route_refresh: theirs(capability_code::ROUTE_REFRESH),
+            capabilities: both.into_iter().filter_map(capability_name).collect(),
+            hostname: open.capabilities.iter().find_map(hostname),
+            software: open
+                .capabilities
+                .iter()
+                .find_map(|capability| match capability {
+                    Capability::SoftwareVersion(software) => Some(software.clone()),
+                    _ => None,
+                }),
             codec: Codec {
-                four_octet_as: has_four_octet_as,
+                four_octet_as: theirs(capability_code::FOUR_OCTET_AS),
+                // RFC 8654 §4: what they offer is what we may send, what we offer is what they may.
+                message_octets_max: message_octets_max(theirs(capability_code::EXTENDED_MESSAGE)),
+                extended_next_hop: ours.iter().any(extended_next_hop)
+                    && open.capabilities.iter().any(extended_next_hop)
+                    && families.contains(&Family::Ipv4Unicast),
+                enhanced_route_refresh: theirs(capability_code::ENHANCED_ROUTE_REFRESH),
                 families,
                 peer_is_external: self.is_external(),
                 // RFC 7311 §3.1: by default only where one administration is on both sides.
@@ -156,13 +222,30 @@ impl Negotiated {
     pub(crate) fn times_of_grace(&self, family: Family) -> Option<(Duration, Duration)> {
         let graceful = self.graceful_restart.as_ref()?;
         let is_kept = graceful.families.iter().any(|(kept, _)| *kept == family);
-        is_kept.then_some((graceful.time, Duration::ZERO))
+        // RFC 9494 §4.2: a family that only the long-lived capability names has no Restart Time.
+        let restart_time = if is_kept {
+            graceful.time
+        } else {
+            Duration::ZERO
+        };
+        let stale_time_seconds = graceful
+            .long_lived_of(family)
+            .map_or(0, |long_lived| long_lived.stale_time_seconds);
+        Some((restart_time, Duration::from_secs(stale_time_seconds.into())))
     }
 
-    /// The peer has kept forwarding for the family while it was away.
-    pub(crate) fn forwarding_kept(&self, family: Family) -> bool {
-        let graceful = self.graceful_restart.as_ref();
-        graceful.is_some_and(|graceful| graceful.families.contains(&(family, true)))
+    /// The peer has kept forwarding for the family while it was away; for `long_lived` stale paths, the word of the
+    /// long-lived capability counts (RFC 9494 §4.2).
+    pub(crate) fn forwarding_kept(&self, family: Family, long_lived: bool) -> bool {
+        let Some(graceful) = &self.graceful_restart else {
+            return false;
+        };
+        if long_lived {
+            let said = graceful.long_lived_of(family);
+            said.is_some_and(|long_lived| long_lived.forwarding)
+        } else {
+            graceful.families.contains(&(family, true))
+        }
     }
 
     /// NOTIFICATIONs keep paths as well (RFC 8538 §4).
@@ -170,6 +253,13 @@ impl Negotiated {
         self.graceful_restart
             .as_ref()
             .is_some_and(|graceful| graceful.notification)
+    }
+}
+
+impl GracefulRestart {
+    fn long_lived_of(&self, family: Family) -> Option<&LongLivedFamily> {
+        let mut long_lived = self.long_lived.iter();
+        long_lived.find(|long_lived| long_lived.family == family)
     }
 }
 
@@ -190,7 +280,26 @@ fn offered_families(open: &Open) -> Vec<Family> {
     said.into_iter().flatten().collect()
 }
 
-fn graceful_restart(open: &Open, negotiated: &[Family]) -> Option<GracefulRestart> {
+fn graceful_restart(
+    open: &Open,
+    negotiated: &[Family],
+    offers_long_lived: bool,
+) -> Option<GracefulRestart> {
+    let long_lived = open
+        .capabilities
+        .iter()
+        .find_map(|capability| match capability {
+            Capability::LongLivedGracefulRestart(families) if offers_long_lived => {
+                let families = families.iter().copied();
+                Some(
+                    families
+                        .filter(|long_lived| negotiated.contains(&long_lived.family))
+                        .collect(),
+                )
+            }
+            _ => None,
+        });
+    let long_lived: Vec<LongLivedFamily> = long_lived.unwrap_or_default();
     open.capabilities
         .iter()
         .find_map(|capability| match capability {
@@ -208,10 +317,45 @@ fn graceful_restart(open: &Open, negotiated: &[Family]) -> Option<GracefulRestar
                     families: families
                         .filter(|(family, _)| negotiated.contains(family))
                         .collect(),
+                    long_lived: long_lived.clone(),
                 })
             }
             _ => None,
         })
+}
+
+fn hostname(capability: &Capability) -> Option<String> {
+    match capability {
+        Capability::Hostname { host, domain } if domain.is_empty() => Some(host.clone()),
+        Capability::Hostname { host, domain } => Some(format!("{host}.{domain}")),
+        _ => None,
+    }
+}
+
+/// For people. Families are shown on their own.
+fn capability_name(code: u8) -> Option<&'static str> {
+    Some(match code {
+        capability_code::ROUTE_REFRESH => "route-refresh",
+        capability_code::EXTENDED_NEXT_HOP => "extended-next-hop",
+        capability_code::EXTENDED_MESSAGE => "extended-message",
+        capability_code::ROLE => "role",
+        capability_code::GRACEFUL_RESTART => "graceful-restart",
+        capability_code::FOUR_OCTET_AS => "four-octet-as",
+        capability_code::ADD_PATH => "add-path",
+        capability_code::ENHANCED_ROUTE_REFRESH => "enhanced-route-refresh",
+        capability_code::LONG_LIVED_GRACEFUL_RESTART => "long-lived-graceful-restart",
+        capability_code::HOSTNAME => "hostname",
+        capability_code::SOFTWARE_VERSION => "software-version",
+        _ => return None,
+    })
+}
+
+fn message_octets_max(extended: bool) -> usize {
+    if extended {
+        EXTENDED_MESSAGE_OCTETS_MAX
+    } else {
+        Codec::initial().message_octets_max
+    }
 }
 
 fn multiprotocol(families: &[Family]) -> Vec<Capability> {
@@ -246,6 +390,12 @@ fn refuse(subcode: u8, data: &[u8], reason: impl FnOnce() -> String) -> Refusal 
     }
 }
 
+/// RFC 8950 §4, for the one pair that we know.
+const IPV4_OVER_IPV6: (Family, NextHopAfi) = (Family::Ipv4Unicast, NextHopAfi::Ipv6);
+/// RFC 8654 §2.
+const EXTENDED_MESSAGE_OCTETS_MAX: usize = 65_535;
+/// RFC 9494 §4.1: 24 bits.
+const STALE_TIME_SECONDS_MAX: u32 = 0x00ff_ffff;
 /// RFC 4724 §3: twelve bits.
 const RESTART_TIME_MAX: u16 = 4095;
 

@@ -20,7 +20,7 @@ use smallvec::SmallVec;
 
 use crate::config::{PeerConfig, SpeakerConfig};
 use crate::connection::{Connection, End, State, Traffic};
-use crate::disseminate::Terms;
+use crate::disseminate::{LongLivedStale, Terms};
 use crate::event::{BfdState, ConnectionId, PeerId};
 use crate::import::Importer;
 use crate::negotiated::{Negotiated, Offer};
@@ -163,6 +163,13 @@ impl Peer {
             .map(Box::as_ref)
     }
 
+    pub(crate) fn established_mut(&mut self) -> Option<&mut Connection> {
+        self.connections
+            .iter_mut()
+            .find(|c| c.state() == State::Established)
+            .map(Box::as_mut)
+    }
+
     /// Of the session, when there is one.
     pub(crate) fn negotiated(&self) -> Option<&Negotiated> {
         self.established()?.negotiated()
@@ -187,6 +194,14 @@ impl Peer {
             families: self.config.families.clone(),
             graceful_restart: self.config.graceful_restart,
             restarting: self.deferral_until.is_some(),
+            long_lived: self.config.long_lived,
+            extended_messages: self.config.extended_messages,
+            extended_next_hop: self.config.extended_next_hop,
+            hostname: speaker
+                .hostname
+                .clone()
+                .map(|host| (host, speaker.domain.clone().unwrap_or_default())),
+            software: speaker.software.clone(),
         }
     }
 
@@ -203,6 +218,9 @@ impl Peer {
                 self.config.next_hop_self_v4.map(IpAddr::V4),
                 self.config.next_hop_self_v6.map(IpAddr::V6),
             ],
+            extended_next_hop: connection
+                .negotiated()
+                .is_some_and(|agreed| agreed.codec.extended_next_hop),
             policy: self.config.import.program(&self.session_peer()),
             source: PathSource::Peer {
                 address: self.config.remote_address,
@@ -228,8 +246,17 @@ impl Peer {
             IpAddr::V4(address) => (Some(address), None),
             IpAddr::V6(address) => (None, Some(address)),
         };
+        let agreed = connection.negotiated()?;
+        let long_lived_stale = if agreed.understands_long_lived {
+            LongLivedStale::Sent
+        } else if self.config.long_lived_partial && self.kind().is_internal() {
+            LongLivedStale::LastResort
+        } else {
+            LongLivedStale::Withheld
+        };
         Some(Terms {
             kind: self.kind(),
+            long_lived_stale,
             local_asn: self.config.local_asn,
             cluster_id: speaker.cluster_id.unwrap_or(speaker.router_id),
             next_hop: self.config.next_hop,
@@ -237,7 +264,7 @@ impl Peer {
             self_v6: self.config.next_hop_self_v6.or(session_v6),
             policy: self.config.export.program(&self.session_peer()),
             graceful_shutdown: self.config.graceful_shutdown || speaker.graceful_shutdown,
-            codec: connection.negotiated()?.codec.clone(),
+            codec: agreed.codec.clone(),
         })
     }
 

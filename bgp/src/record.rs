@@ -16,6 +16,7 @@
 //!
 //! There are no keys and passwords in it: a speaker does not know any.
 
+use crate::wire::Family;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
@@ -64,6 +65,10 @@ pub enum Step {
         remote: IpAddr,
         reset: Reset,
         words: String,
+    },
+    RefreshPeer {
+        remote: IpAddr,
+        family: Option<Family>,
     },
     Originate {
         prefix: IpNet,
@@ -259,6 +264,9 @@ fn perform(speaker: &mut Speaker, now: Time, step: &Step) {
             words,
         } => {
             let _ = speaker.reset_peer(now, *remote, *reset, words);
+        }
+        Step::RefreshPeer { remote, family } => {
+            let _ = speaker.refresh_peer(now, *remote, *family);
         }
         Step::Originate { prefix, path } => speaker.originate(now, *prefix, path.clone()),
         Step::Withdraw { prefix } => speaker.withdraw(now, *prefix),

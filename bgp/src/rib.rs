@@ -261,13 +261,61 @@ impl Rib {
         }
     }
 
-    /// Drops the peer's paths of the family that are still stale.
-    pub(crate) fn sweep_stale(&mut self, peer: PeerId, family: Family) {
-        for id in self.adj_ins.stale(peer) {
-            if Family::of(&self.table.entry(id).prefix) == family {
-                self.remove_path_of(Source::Peer(peer), id);
+    /// The peer is about to say all its paths of the family again (RFC 7313 §4).
+    pub(crate) fn mark_refreshing(&mut self, peer: PeerId, family: Family) {
+        for id in self.adj_ins.received(peer) {
+            let entry = self.table.entry_mut(id);
+            if Family::of(&entry.prefix) != family {
+                continue;
             }
+            let paths = entry.paths.iter_mut();
+            for path in paths.filter(|path| path.source == Source::Peer(peer)) {
+                path.stale = true;
+            }
+            self.adj_ins.note_stale(peer, id);
         }
+    }
+
+    /// The peer's Restart Time is over: what is still stale of the family becomes the least preferred, and what
+    /// shall not be kept so long (NO_LLGR) goes (RFC 9494 §4.2). The community says it to us and to everybody that
+    /// the path is passed on to.
+    pub(crate) fn mark_long_lived_stale(&mut self, peer: PeerId, family: Family) {
+        for id in self.adj_ins.stale(peer) {
+            let entry = self.table.entry(id);
+            if Family::of(&entry.prefix) != family {
+                continue;
+            }
+            let of_peer = |path: &&Path| path.source == Source::Peer(peer);
+            let Some(path) = entry.paths.iter().find(of_peer) else {
+                continue;
+            };
+            if path.attributes.communities.contains(&NO_LLGR) {
+                self.remove_path_of(Source::Peer(peer), id);
+                continue;
+            }
+            if path.attributes.communities.contains(&LLGR_STALE) {
+                continue;
+            }
+            let mut attributes = Attributes::clone(&path.attributes);
+            attributes.communities.push(LLGR_STALE);
+            let attributes = self.interner.intern(attributes);
+            let before = self.chosen(id);
+            let paths = self.table.entry_mut(id).paths.iter_mut();
+            for path in paths.filter(|path| path.source == Source::Peer(peer)) {
+                path.attributes = attributes.clone();
+            }
+            self.reselect(id, &before);
+        }
+    }
+
+    /// Drops the peer's paths of the family that are still stale, and says how many.
+    pub(crate) fn sweep_stale(&mut self, peer: PeerId, family: Family) -> usize {
+        let mut stale = self.adj_ins.stale(peer);
+        stale.retain(|&id| Family::of(&self.table.entry(id).prefix) == family);
+        for &id in &stale {
+            self.remove_path_of(Source::Peer(peer), id);
+        }
+        stale.len()
     }
 
     /// Drops all that the peer sent.
@@ -422,6 +470,11 @@ impl Rib {
         }
     }
 }
+
+/// RFC 9494 §3.2.
+const LLGR_STALE: u32 = 0xffff_0006;
+/// RFC 9494 §3.3.
+const NO_LLGR: u32 = 0xffff_0007;
 
 /// Enough of the chosen paths to see whether they are others.
 type Chosen = SmallVec<[(Source, Interned); 2]>;

@@ -5,14 +5,15 @@
 //! `poll_ready`, `poll_event`, `poll_route_change`, and then asks `poll_timeout`.
 //!
 //! Here is who may ask for what. What happens then is in `session` (connections come and go), `contest` (two of
-//! them at a time), `administration` (the operator has a word), `update`
-//! and `limits` (paths come and go), `restart` (neither should, although a speaker restarts) and `show`.
+//! them at a time), `administration` (the operator has a word), `update` and `limits` (paths come and go), `refresh`
+//! (they come once more), `restart` (neither should, although a speaker restarts) and `show`.
 
 mod administration;
 mod bfd;
 mod contest;
 mod explain;
 mod limits;
+mod refresh;
 mod restart;
 mod session;
 mod show;
@@ -392,7 +393,7 @@ impl Speaker {
         let sent = self.rib.transmit(id, self.may_end_rib, out, room);
         connection.announced_ready = sent.more;
         peer.counters.updates_sent += sent.updates;
-        peer.counters.messages_sent += sent.updates;
+        peer.counters.messages_sent += sent.updates + sent.markers;
         self.tap_sent(id, now, &out[start..]);
         sent.more
     }

@@ -121,7 +121,6 @@ impl Kept {
     }
 
     /// Begin of route refresh.
-    #[cfg_attr(not(test), expect(dead_code, reason = "BoRR is not yet offered"))]
     pub(crate) fn refreshing(now: Time, family: Family, patience: Duration) -> Kept {
         Kept {
             family,

@@ -43,6 +43,11 @@ pub(crate) fn address(node: usize) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(10, 0, 0, node as u8 + 1))
 }
 
+/// The node's other address.
+pub(crate) fn address6(node: usize) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, node as u16 + 1))
+}
+
 pub(crate) fn speaker_config(node: usize) -> SpeakerConfig {
     let IpAddr::V4(router_id) = address(node) else {
         unreachable!()
@@ -261,8 +266,14 @@ impl Net {
 
     fn connect(&mut self, from: usize, connection: ConnectionId, remote: SocketAddr) {
         let now = self.now;
-        let to = (0..self.nodes.len()).find(|&to| address(to) == remote.ip());
-        let (ours, theirs) = (SocketAddr::new(address(from), 40000), remote);
+        let is_at = |node| [address(node), address6(node)].contains(&remote.ip());
+        let to = (0..self.nodes.len()).find(|&to| is_at(to));
+        let own = if remote.is_ipv6() {
+            address6(from)
+        } else {
+            address(from)
+        };
+        let (ours, theirs) = (SocketAddr::new(own, 40000), remote);
         let reachable = to.filter(|&to| !self.nodes[to].cut_off && !self.nodes[from].cut_off);
         let Some(to) = reachable else {
             self.nodes[from]

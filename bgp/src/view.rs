@@ -27,6 +27,15 @@ pub struct PeerView {
     pub hold_time_seconds: Option<u64>,
     /// Agreed families: `ipv4-unicast`, `ipv6-unicast`.
     pub families: Vec<String>,
+    /// Capabilities that both sides have sent: `route-refresh`, `extended-message`, ...
+    #[serde(default)]
+    pub capabilities: Vec<String>,
+    /// The name of its host, with the domain, as it says.
+    #[serde(default)]
+    pub hostname: Option<String>,
+    /// The name and version of its software, as it says.
+    #[serde(default)]
+    pub software: Option<String>,
     /// Prefixes in its Adj-RIB-In.
     pub prefixes_received: usize,
     /// Of these, accepted by import policy.

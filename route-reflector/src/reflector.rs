@@ -304,6 +304,7 @@ fn begin_with(desired: &Desired) -> Result<(Shell, Arc<Mutex<Roster>>), NetError
     let config = SpeakerConfig {
         cluster_id: own.cluster_id,
         seed: random(),
+        software: Some(concat!("Caracal ", env!("CARGO_PKG_VERSION")).to_owned()),
         restarting: true,
         selection_deferral: SELECTION_DEFERRAL,
         ..SpeakerConfig::new(own.asn, own.router_id)

@@ -65,6 +65,31 @@ impl Journal {
                 let (name, address) = identity(speaker, *peer);
                 warn!(peer = %name, %address, "{received} prefixes of {family} received, the limit is {max}");
             }
+            Event::LongLivedStale { peer, family } => {
+                let (name, address) = identity(speaker, *peer);
+                warn!(peer = %name, %address, %family, "peer is away for long: its routes are the last resort");
+            }
+            Event::Refreshed {
+                peer,
+                family,
+                swept,
+                complete,
+            } => {
+                let (name, address) = identity(speaker, *peer);
+                if *complete {
+                    info!(peer = %name, %address, %family, swept, "peer has sent its routes once more");
+                } else {
+                    warn!(peer = %name, %address, %family, swept, "peer did not finish to send its routes once more");
+                }
+            }
+            Event::RefreshIgnored { peer, detail } => {
+                let (name, address) = identity(speaker, *peer);
+                if self.is_news(*peer, detail) {
+                    warn!(peer = %name, %address, %detail, "ignored a ROUTE-REFRESH of peer");
+                } else {
+                    debug!(peer = %name, %address, %detail, "ignored a ROUTE-REFRESH of peer again");
+                }
+            }
             Event::UpdateError { peer, detail } => {
                 let (name, address) = identity(speaker, *peer);
                 if self.is_news(*peer, detail) {

@@ -39,7 +39,7 @@ fn every_state_answers_every_input_as_the_table_says() {
         (Input::Keepalive,                    [Send(5, 1),      Go(Established), Stay]),
         (Input::Update(Box::default()),       [Send(5, 1),      Send(5, 2),    Deliver]),
         (refresh(Some(Family::Ipv4Unicast)),  [Send(5, 1),      Send(5, 2),    Deliver]),
-        (refresh(None),                       [Send(5, 1),      Send(5, 2),    Stay]),
+        (refresh(None),                       [Send(5, 1),      Send(5, 2),    Deliver]),
         (notification(6, 2),                  [Close,           Close,         Close]),
         (notification(2, 1),                  [Close,           Close,         Close]),
         (notification(77, 77),                [Close,           Close,         Close]),
@@ -126,7 +126,7 @@ fn the_outcome_says_what_the_peer_must_do() {
     let family = Family::Ipv6Unicast;
     assert_eq!(
         in_state(Established).step(NOW, refresh(Some(family))),
-        Outcome::Refresh(family)
+        Outcome::Refresh(Some(RouteRefresh::request(family)))
     );
     let Outcome::Ended(end) = in_state(OpenSent).step(NOW, Input::Open(open(64999))) else {
         panic!("not ended")
@@ -315,6 +315,11 @@ fn offer() -> Offer {
         families: vec![Family::Ipv4Unicast],
         graceful_restart: None,
         restarting: false,
+        long_lived: None,
+        extended_messages: false,
+        extended_next_hop: false,
+        hostname: None,
+        software: None,
     }
 }
 
@@ -341,7 +346,7 @@ fn no_common_family() -> Open {
 }
 
 fn refresh(family: Option<Family>) -> Input {
-    Input::RouteRefresh(family)
+    Input::RouteRefresh(family.map(RouteRefresh::request))
 }
 
 fn notification(code: u8, subcode: u8) -> Input {

@@ -185,6 +185,7 @@ fn send<'t>(
 
 fn facts(kind: SessionKind) -> PeerFacts {
     PeerFacts {
+        long_lived: false,
         address: [10, 0, 0, 7].into(),
         router_id: Ipv4Addr::new(10, 0, 0, 7),
         kind,
@@ -208,6 +209,7 @@ fn local() -> Attributes {
 
 fn terms(kind: SessionKind) -> Terms {
     Terms {
+        long_lived_stale: LongLivedStale::Sent,
         kind,
         local_asn: 64512,
         cluster_id: CLUSTER,

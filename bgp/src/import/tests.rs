@@ -5,6 +5,7 @@ use crate::policy::Policy;
 
 fn importer(external_asn: Option<u32>) -> Importer {
     Importer {
+        extended_next_hop: false,
         external_asn,
         own_asns: [64512, 64513],
         router_id: Ipv4Addr::new(10, 0, 0, 1),

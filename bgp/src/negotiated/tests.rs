@@ -11,6 +11,11 @@ fn offer(families: &[Family]) -> Offer {
         families: families.to_vec(),
         graceful_restart: Some(Duration::from_secs(120)),
         restarting: false,
+        long_lived: None,
+        extended_messages: true,
+        extended_next_hop: false,
+        hostname: None,
+        software: None,
     }
 }
 

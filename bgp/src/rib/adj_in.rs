@@ -35,6 +35,8 @@ pub(crate) struct PeerFacts {
     pub(crate) address: IpAddr,
     pub(crate) router_id: Ipv4Addr,
     pub(crate) kind: SessionKind,
+    /// We have offered it long-lived graceful restart (RFC 9494 §4.3).
+    pub(crate) long_lived: bool,
 }
 
 /// What a peer has sent.

@@ -24,7 +24,7 @@ use super::table::Table;
 use super::walk::Walk;
 use crate::disseminate::Terms;
 use crate::event::PeerId;
-use crate::wire::Family;
+use crate::wire::{Family, RouteRefreshKind};
 
 /// All groups and members.
 #[derive(Debug)]
@@ -48,6 +48,10 @@ pub(super) struct Member {
     pub(super) walk: Option<Walk>,
     /// Families whose End-of-RIB is not out.
     end_of_rib: Vec<Family>,
+    /// Families that the peer has asked for once more.
+    refresh: Vec<Family>,
+    /// The one that it has been told the beginning of (BoRR, RFC 7313 §4).
+    refreshing: Option<Family>,
     idle: bool,
 }
 
@@ -70,6 +74,8 @@ impl AdjOuts {
             standing: IdSet::default(),
             walk: None,
             end_of_rib,
+            refresh: Vec::new(),
+            refreshing: None,
             idle: false,
         };
         self.members.insert(peer, member);
@@ -99,21 +105,14 @@ impl AdjOuts {
         self.enter(peer, terms, rib, Walk::everything);
     }
 
-    /// Route refresh (RFC 2918): the peer gets the family once more.
+    /// Route refresh (RFC 2918): the peer gets the family once more, after what it is being told now.
     pub(super) fn refresh(&mut self, peer: PeerId, family: Family) {
-        let Some(member) = self.members.get_mut(&peer) else {
-            return;
-        };
-        let Some(group) = self.groups.get_mut(&member.group) else {
-            return;
-        };
-        let plan = group.plan();
-        member.walk = Some(match member.walk.take() {
-            // Somebody who asks while he is being told everything gets everything.
-            Some(_) => Walk::everything(plan),
-            None => Walk::refresh(plan, family),
-        });
-        self.wake(peer);
+        if let Some(member) = self.members.get_mut(&peer)
+            && !member.refresh.contains(&family)
+        {
+            member.refresh.push(family);
+            self.wake(peer);
+        }
     }
 
     /// End-of-RIB, which was held back, may go out.
@@ -200,10 +199,19 @@ impl AdjOuts {
             } else if let Some(mut walk) = member.walk.take() {
                 if !walk.step(peer, member, group, &mut pen) {
                     member.walk = Some(walk);
+                } else if let Some(family) = member.refreshing.take() {
+                    pen.marker(&group.terms, family, RouteRefreshKind::End);
                 }
             } else if may_end && let Some(family) = member.end_of_rib.pop() {
                 group.terms.codec.encode_end_of_rib(family, pen.out);
                 pen.sent.updates += 1;
+            } else if let Some(family) = member.next_refresh(&group.terms) {
+                // The log has been read: what is desired now is all that is said between the markers.
+                if group.terms.codec.enhanced_route_refresh {
+                    pen.marker(&group.terms, family, RouteRefreshKind::Begin);
+                    member.refreshing = Some(family);
+                }
+                member.walk = Some(Walk::refresh(group.plan(), family));
             } else {
                 member.cursor = group.log.end();
                 if !member.idle {
@@ -287,6 +295,15 @@ impl AdjOuts {
 }
 
 impl Member {
+    /// The next family to be sent once more. Markers do not go before End-of-RIB (RFC 7313 §4).
+    fn next_refresh(&mut self, terms: &Terms) -> Option<Family> {
+        let ready = |family: &Family| {
+            !terms.codec.enhanced_route_refresh || !self.end_of_rib.contains(family)
+        };
+        let index = self.refresh.iter().position(ready)?;
+        Some(self.refresh.remove(index))
+    }
+
     pub(super) fn standing_of(&self, ids: &[PrefixId]) -> Vec<PrefixId> {
         ids.iter()
             .copied()

@@ -8,12 +8,14 @@ use super::intern::Interned;
 use super::log::{Change, Encoded, Record};
 use super::table::Table;
 use crate::disseminate::Terms;
-use crate::wire::Nlri;
+use crate::wire::{Family, Message, Nlri, RouteRefresh, RouteRefreshKind};
 
 /// What `transmit` did.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sent {
     pub(crate) updates: u64,
+    /// ROUTE-REFRESH (RFC 7313).
+    pub(crate) markers: u64,
     pub(crate) more: bool,
 }
 
@@ -53,6 +55,15 @@ impl Pen<'_> {
         let prefixes = nlri(self.table, ids);
         self.sent.updates += terms.codec.encode_withdraw(&prefixes, self.out) as u64;
         self.note_withdrawn(member, ids);
+    }
+
+    /// The beginning or the end of a route refresh (RFC 7313 §4).
+    pub(super) fn marker(&mut self, terms: &Terms, family: Family, kind: RouteRefreshKind) {
+        let marker = RouteRefresh { family, kind };
+        terms
+            .codec
+            .encode(&Message::RouteRefresh(Some(marker)), self.out);
+        self.sent.markers += 1;
     }
 
     /// What was encoded for all.

@@ -406,6 +406,7 @@ fn clients(count: u32) -> Rib {
 
 fn join(rib: &mut Rib, peer: u32, kind: SessionKind) {
     let facts = PeerFacts {
+        long_lived: false,
         address: address(peer).into(),
         router_id: address(peer),
         kind,
@@ -415,6 +416,7 @@ fn join(rib: &mut Rib, peer: u32, kind: SessionKind) {
 
 fn terms(kind: SessionKind) -> Terms {
     Terms {
+        long_lived_stale: crate::disseminate::LongLivedStale::Sent,
         kind,
         local_asn: 64512,
         cluster_id: Ipv4Addr::new(10, 0, 0, 254),

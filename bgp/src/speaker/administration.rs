@@ -259,6 +259,7 @@ fn keeps_session(old: &PeerConfig, new: &PeerConfig) -> bool {
         idle_hold_max: new.idle_hold_max,
         connect_retry: new.connect_retry,
         stale_path_time: new.stale_path_time,
+        long_lived_partial: new.long_lived_partial,
         next_hop: new.next_hop,
         next_hop_self_v4: new.next_hop_self_v4,
         next_hop_self_v6: new.next_hop_self_v6,

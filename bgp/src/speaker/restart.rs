@@ -64,6 +64,9 @@ impl Speaker {
             };
             let (all, twice) = (families(|_| true), families(Kept::is_long_lived));
             self.rib.mark_stale(id, &all, &twice);
+            for kept in kept.iter().filter(|kept| kept.stage == Stage::LongLived) {
+                self.begin_long_lived(id, kept.family);
+            }
         }
         self.events.push_back(Event::Down {
             peer: id,
@@ -81,7 +84,8 @@ impl Speaker {
         let before = std::mem::take(&mut peer.stale);
         let patience = peer.config.stale_path_time;
         for kept in before {
-            let may_stay = |agreed: &Negotiated| agreed.forwarding_kept(kept.family);
+            let may_stay =
+                |agreed: &Negotiated| agreed.forwarding_kept(kept.family, kept.is_long_lived());
             let Some(peer) = self.peers.get_mut(&id) else {
                 return;
             };
@@ -117,17 +121,25 @@ impl Speaker {
         };
         let (due, mut left): (SmallVec<[Kept; 2]>, SmallVec<[Kept; 2]>) =
             peer.stale.drain(..).partition(|kept| kept.until <= now);
-        let mut swept = Vec::new();
+        left.extend(due.iter().filter_map(|kept| kept.over(now)));
+        peer.stale = left.clone();
         for kept in due {
-            match kept.over(now) {
-                Some(next) => left.push(next),
-                None => swept.push(kept.family),
+            if left.iter().any(|left| left.family == kept.family) {
+                self.begin_long_lived(id, kept.family);
+                continue;
+            }
+            let swept = self.rib.sweep_stale(id, kept.family);
+            if kept.stage == Stage::Refreshing {
+                self.refreshed(id, kept.family, swept, false);
             }
         }
-        peer.stale = left;
-        for family in swept {
-            self.rib.sweep_stale(id, family);
-        }
+    }
+
+    /// RFC 9494 §4.2: the peer's stale paths of the family are now worse than all others.
+    fn begin_long_lived(&mut self, id: PeerId, family: Family) {
+        self.rib.mark_long_lived_stale(id, family);
+        self.events
+            .push_back(Event::LongLivedStale { peer: id, family });
     }
 
     /// We have restarted, and no longer wait for this peer.
@@ -139,17 +151,19 @@ impl Speaker {
         }
     }
 
-    /// Drops what is still stale of the family, if that is in such a stage; true when it was.
-    fn sweep(&mut self, id: PeerId, family: Family, stage: impl Fn(Stage) -> bool) -> bool {
-        let Some(peer) = self.peers.get_mut(&id) else {
-            return false;
-        };
+    /// Drops what is still stale of the family, if that is in such a stage, and says how many paths.
+    pub(super) fn sweep(
+        &mut self,
+        id: PeerId,
+        family: Family,
+        stage: impl Fn(Stage) -> bool,
+    ) -> Option<usize> {
+        let peer = self.peers.get_mut(&id)?;
         let ends = |kept: &Kept| kept.family == family && stage(kept.stage);
-        let ended = peer.stale.iter().any(ends);
-        if ended {
-            peer.stale.retain(|kept| !ends(kept));
-            self.rib.sweep_stale(id, family);
+        if !peer.stale.iter().any(ends) {
+            return None;
         }
-        ended
+        peer.stale.retain(|kept| !ends(kept));
+        Some(self.rib.sweep_stale(id, family))
     }
 }

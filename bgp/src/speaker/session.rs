@@ -38,7 +38,7 @@ impl Speaker {
                 self.session_up(now, peer, connection);
             }
             Outcome::Update(update) => self.update(now, peer, *update),
-            Outcome::Refresh(family) => self.rib.refresh(peer, family),
+            Outcome::Refresh(refresh) => self.refresh(now, peer, refresh),
             Outcome::Ended(end) => {
                 self.actions.push_back(Action::Close { connection });
                 self.connection_ended(now, peer, connection, end);
@@ -193,6 +193,11 @@ impl Speaker {
             address: peer.config.remote_address,
             router_id: agreed.remote_router_id,
             kind: peer.kind(),
+            long_lived: peer
+                .config
+                .graceful_restart
+                .and(peer.config.long_lived)
+                .is_some(),
         };
         let importer = peer.importer(&self.config, session);
         peer.importer = Some(importer);

@@ -30,6 +30,17 @@ impl Speaker {
             families: agreed
                 .map(|agreed| agreed.families().iter().map(Family::to_string).collect())
                 .unwrap_or_default(),
+            capabilities: agreed
+                .map(|agreed| {
+                    agreed
+                        .capabilities
+                        .iter()
+                        .map(|&name| name.to_owned())
+                        .collect()
+                })
+                .unwrap_or_default(),
+            hostname: furthest.and_then(|agreed| agreed.hostname.clone()),
+            software: furthest.and_then(|agreed| agreed.software.clone()),
             prefixes_received: adj_in.map_or(0, |adj_in| adj_in.received()),
             prefixes_accepted: adj_in.map_or(0, |adj_in| adj_in.accepted()),
             prefixes_stale: adj_in.map_or(0, |adj_in| adj_in.stale()),

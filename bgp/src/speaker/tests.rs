@@ -4,6 +4,7 @@ use crate::testing::*;
 
 mod administration;
 mod bfd;
+mod capabilities;
 mod collision;
 mod grace;
 mod hostile;
@@ -11,5 +12,6 @@ mod limits;
 mod malformed;
 mod played;
 mod policy;
+mod refresh;
 mod restart;
 mod session;

@@ -64,6 +64,7 @@ pub(super) fn net() -> Net {
         0,
         crate::config::PeerConfig {
             passive: true,
+            extended_messages: false,
             ..peer_config(8)
         },
     );
