@@ -7,6 +7,8 @@
     reason = "each test binary compiles this file and uses its own part of it"
 )]
 
+pub(crate) mod mutate;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use caracal_bgp::wire::{
