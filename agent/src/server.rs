@@ -11,7 +11,10 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use caracal_agent_api::{ApiError, CniAdd, CniAttached, CniDel, CniGc, FibRoute, Route};
+use caracal_agent_api::{
+    ApiError, CniAdd, CniAttached, CniDel, CniGc, Explain, Explained, FibRoute, Route,
+};
+use caracal_bgp::Speaker;
 use caracal_fib::RouteStatus;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -76,6 +79,8 @@ pub(crate) async fn serve_socket(listener: UnixListener, shared: Arc<Shared>) {
             get(|State(shared): State<Arc<Shared>>| async move { Json(shared.peers().await) }),
         )
         .route("/v1/routes", get(routes))
+        .route("/v1/explain/import", post(explain_import))
+        .route("/v1/explain/export", post(explain_export))
         .route("/v1/fib", get(fib))
         .route(
             "/v1/endpoints",
@@ -143,6 +148,29 @@ async fn routes(State(shared): State<Arc<Shared>>) -> Response {
             Json(routes.into_iter().map(Route::from).collect::<Vec<Route>>()).into_response()
         }
         Err(fault) => failure(StatusCode::SERVICE_UNAVAILABLE, fault.to_string()),
+    }
+}
+
+async fn explain_import(State(shared): State<Arc<Shared>>, body: String) -> Response {
+    reply(explain(&shared, &body, caracal_agent_api::explain_import).await)
+}
+
+async fn explain_export(State(shared): State<Arc<Shared>>, body: String) -> Response {
+    reply(explain(&shared, &body, caracal_agent_api::explain_export).await)
+}
+
+async fn explain(
+    shared: &Shared,
+    body: &str,
+    answer: fn(&Speaker, &Explain) -> Result<Vec<Explained>, String>,
+) -> Result<Vec<Explained>, Refusal> {
+    let question: Explain = decode(body)?;
+    let asked = shared
+        .shell
+        .with(move |speaker, _| answer(speaker, &question));
+    match asked.await {
+        Ok(answer) => answer.map_err(Refusal::Wrong),
+        Err(fault) => Err(Refusal::Later(fault.to_string())),
     }
 }
 

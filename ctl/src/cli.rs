@@ -83,7 +83,11 @@ Examples:
   caracalctl routes                    all
   caracalctl routes 10.233.1.0/26      one prefix
   caracalctl routes 10.233.1.7         the prefixes that contain an address, longest first
-  caracalctl routes -o wide            with communities, originator and clusters")]
+  caracalctl routes -o wide            with communities, originator and clusters
+  caracalctl routes --to 192.0.2.7     what this peer gets (+) or does not get (-), and why
+  caracalctl routes --from 192.0.2.7   what is taken from it, and why
+  caracalctl routes --to 192.0.2.7 --policy new.yaml
+                                       what it would get with another export policy; nothing is changed")]
     Routes(RoutesArgs),
     /// Routes that Caracal writes into the kernel, as `ip route` shows them, with state and reason
     Fib(View),
@@ -184,6 +188,15 @@ pub(crate) enum GetFormat {
 pub(crate) struct RoutesArgs {
     /// A prefix, or an address
     pub(crate) prefix: Option<String>,
+    /// What this peer gets, and why
+    #[arg(long, value_name = "PEER")]
+    pub(crate) to: Option<IpAddr>,
+    /// What is taken from this peer, and why
+    #[arg(long, value_name = "PEER", conflicts_with = "to")]
+    pub(crate) from: Option<IpAddr>,
+    /// With the policy of this file (YAML or JSON) instead of the peer's: a dry run
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) view: View,
 }

@@ -10,6 +10,7 @@
 
 mod cli;
 mod columns;
+mod explain;
 mod failure;
 mod ipam;
 mod manifests;
@@ -25,11 +26,11 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use caracal_agent_api::{Client, Peer, Route, Status};
+use caracal_agent_api::{Client, Explained, Peer, Route, Status};
 use clap::Parser;
 use serde::Serialize;
 
-use crate::cli::{Cli, Command, IpamCommand, NodeCommand, VersionArgs};
+use crate::cli::{Cli, Command, IpamCommand, NodeCommand, RoutesArgs, VersionArgs};
 use crate::failure::{Failure, Sort};
 use crate::node::NodeStatus;
 use crate::outcome::Outcome;
@@ -92,6 +93,17 @@ async fn run(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Peers(view) => {
             let peers: Vec<Peer> = agent.get("/v1/peers").await?;
             output::report(&peers, view.output, node::peers)?
+        }
+        Command::Routes(args) if args.to.is_some() || args.from.is_some() => {
+            let (path, question) = explain::question(args)?;
+            let answer: Vec<Explained> = agent.post(path, &question).await?;
+            output::report(&answer, args.view.output, explain::table)?
+        }
+        Command::Routes(RoutesArgs {
+            policy: Some(_), ..
+        }) => {
+            let words = "--policy needs --to or --from: a policy is for a peer";
+            return Err(Failure::new(Sort::Usage, words));
         }
         Command::Routes(args) => {
             let mut found: Vec<Route> = agent.get("/v1/routes").await?;

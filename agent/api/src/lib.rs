@@ -5,6 +5,8 @@
 //! | GET /v1/status | - | [`Status`] |
 //! | GET /v1/peers | - | `Vec<`[`Peer`]`>` |
 //! | GET /v1/routes | - | `Vec<`[`Route`]`>`: Loc-RIB |
+//! | POST /v1/explain/import | [`Explain`] | `Vec<`[`Explained`]`>`: what is taken from a peer, and why |
+//! | POST /v1/explain/export | [`Explain`] | `Vec<`[`Explained`]`>`: what is sent to a peer, and why |
 //! | GET /v1/fib | - | `Vec<`[`FibRoute`]`>` |
 //! | GET /v1/endpoints | - | `Vec<`[`EndpointView`]`>` |
 //! | POST /v1/cni/add | [`CniAdd`] | [`CniAddReply`] |
@@ -26,8 +28,11 @@ pub use client::{Client, ClientError};
 pub use cni::{
     CniAdd, CniAddReply, CniAddress, CniAttached, CniDel, CniDelReply, CniGc, CniGcReply,
 };
+#[cfg(feature = "speaker")]
+pub use speaker::{explain_export, explain_import};
 pub use view::{
-    ApiError, Condition, EndpointView, FibRoute, FibSummary, Path, Peer, Route, Status,
+    ApiError, Condition, EndpointView, Explain, Explained, FibRoute, FibSummary, Path,
+    PathAttributes, Peer, Route, Status,
 };
 
 /// Where the agent listens unless told otherwise.

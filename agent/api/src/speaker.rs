@@ -1,9 +1,86 @@
 //! What a speaker shows of itself, in the words of the socket. For agent and route reflector; the plugin and the command
 //! line do without a speaker.
 
-use caracal_bgp::view::{PathView, PeerView, RouteView};
+use caracal_bgp::view::{AttributesView, ExportView, ImportView, PathView, PeerView, RouteView};
+use caracal_bgp::{Policy, Speaker};
 
-use crate::view::{Path, Peer, Route};
+use crate::view::{Explain, Explained, Path, PathAttributes, Peer, Route};
+
+/// What is sent to a peer, and why.
+///
+/// # Errors
+/// In words: the policy cannot be read, the peer is not known or has no session.
+pub fn explain_export(speaker: &Speaker, question: &Explain) -> Result<Vec<Explained>, String> {
+    let (peer, prefix) = (question.peer, question.prefix.as_ref());
+    let views = match policy(question)? {
+        Some(policy) => speaker.explain_export_with(peer, prefix, &policy)?,
+        None => speaker.explain_export(peer, prefix)?,
+    };
+    Ok(views.into_iter().map(Explained::from).collect())
+}
+
+/// What is taken from a peer, and why.
+///
+/// # Errors
+/// As [`explain_export`].
+pub fn explain_import(speaker: &Speaker, question: &Explain) -> Result<Vec<Explained>, String> {
+    let (peer, prefix) = (question.peer, question.prefix.as_ref());
+    let views = match policy(question)? {
+        Some(policy) => speaker.explain_import_with(peer, prefix, &policy)?,
+        None => speaker.explain_import(peer, prefix)?,
+    };
+    let explained = views
+        .into_iter()
+        .map(|view| Explained::received(view, peer));
+    Ok(explained.collect())
+}
+
+fn policy(question: &Explain) -> Result<Option<Policy>, String> {
+    let written = question.policy.clone();
+    let read = written.map(serde_json::from_value).transpose();
+    read.map_err(|fault| format!("policy: {fault}"))
+}
+
+impl From<ExportView> for Explained {
+    fn from(view: ExportView) -> Explained {
+        Explained {
+            prefix: view.prefix,
+            from: view.from,
+            accepted: view.sent,
+            reason: view.reason,
+            before: view.before.into(),
+            after: view.after.map(PathAttributes::from),
+        }
+    }
+}
+
+impl Explained {
+    fn received(view: ImportView, from: std::net::IpAddr) -> Explained {
+        Explained {
+            prefix: view.prefix,
+            from: Some(from),
+            accepted: view.accepted,
+            reason: view.reason,
+            before: view.before.into(),
+            after: view.after.map(PathAttributes::from),
+        }
+    }
+}
+
+impl From<AttributesView> for PathAttributes {
+    fn from(view: AttributesView) -> PathAttributes {
+        PathAttributes {
+            next_hop: view.next_hop,
+            local_pref: view.local_pref,
+            med: view.med,
+            as_path: view.as_path,
+            origin: view.origin,
+            communities: view.communities,
+            originator_id: view.originator_id,
+            cluster_list: view.cluster_list,
+        }
+    }
+}
 
 impl Peer {
     /// `peer_type`: where the peer comes from, in the words of `node status`.

@@ -165,6 +165,60 @@ pub struct Path {
     pub cluster_list: Vec<Ipv4Addr>,
 }
 
+/// A question about policies: what would be taken from a peer, or sent to it, and why?
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Explain {
+    /// Which peer.
+    pub peer: IpAddr,
+    /// Which prefix; `None`: all.
+    #[serde(default)]
+    pub prefix: Option<IpNet>,
+    /// With this policy (`docs/operation/policy.md`) instead of the peer's; nothing is changed.
+    #[serde(default)]
+    pub policy: Option<serde_json::Value>,
+}
+
+/// What would become of one path.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explained {
+    /// Of which prefix.
+    pub prefix: IpNet,
+    /// The peer it came from; `None`: local.
+    pub from: Option<IpAddr>,
+    /// It would be taken, or sent.
+    pub accepted: bool,
+    /// Why.
+    pub reason: String,
+    /// As it is before the policy.
+    pub before: PathAttributes,
+    /// As it would be taken, or sent.
+    pub after: Option<PathAttributes>,
+}
+
+/// Path attributes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PathAttributes {
+    /// NEXT_HOP; `None`: local.
+    pub next_hop: Option<IpAddr>,
+    /// LOCAL_PREF.
+    pub local_pref: Option<u32>,
+    /// MULTI_EXIT_DISC.
+    pub med: Option<u32>,
+    /// AS_PATH.
+    pub as_path: String,
+    /// ORIGIN.
+    pub origin: String,
+    /// Standard, extended and large.
+    pub communities: Vec<String>,
+    /// ORIGINATOR_ID.
+    pub originator_id: Option<Ipv4Addr>,
+    /// CLUSTER_LIST.
+    pub cluster_list: Vec<Ipv4Addr>,
+}
+
 /// A route of the FIB.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FibRoute {
