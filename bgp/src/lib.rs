@@ -44,6 +44,7 @@
 //! | 6793 | AS numbers of four octets | `wire` |
 //! | 8326 | graceful shutdown | `import`, `disseminate` |
 //! | 8654, 8950 | extended messages, IPv6 next hops for IPv4 | `negotiated`, `disseminate` |
+//! | 9494 | long-lived graceful restart | `stale`, `speaker::restart`, `disseminate` |
 //! | 7606 | gentle treatment of bad UPDATEs | `wire::Update` |
 
 mod collision;
