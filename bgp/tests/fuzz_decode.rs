@@ -2,7 +2,7 @@
 //!
 //! `CARACAL_FUZZ_MESSAGES` says how many (200,000 when it is not set), `CARACAL_SEED` which. No message may panic,
 //! take memory out of proportion to its length, or mean another thing when it is encoded and decoded again.
-//! Memory is judged by what the result holds: counting allocations needs `unsafe`, which we do not write.
+//! Memory is judged by what the result holds; `allocations.rs` counts what is taken on the way.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "how a test fails")]
 
@@ -113,7 +113,7 @@ fn check(codec: &Codec, octets: &[u8], seen: &mut Seen) {
         }
     };
     if let Message::Update(update) = &message {
-        // A prefix of one octet becomes one of 18; a complaint is a sentence about an attribute of three octets.
+        // A prefix of one octet becomes one of 24; a complaint is a sentence about an attribute of three octets.
         let octets_max = 24 * octets.len() + 16 * 1024;
         assert!(heap_octets(update) <= octets_max, "{}", heap_octets(update));
         seen.complained += usize::from(!update.errors.is_empty());

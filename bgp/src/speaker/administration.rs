@@ -219,8 +219,7 @@ impl Speaker {
             .and_then(|peer| peer.connection(connection));
         let agreed = connection.and_then(Connection::negotiated);
         if agreed.is_some_and(|agreed| agreed.notifications_are_graceful()) {
-            let data = [&[cease.code, cease.subcode], cease.data.as_slice()].concat();
-            Notification::new(error_code::CEASE, cease::HARD_RESET, &data)
+            Notification::hard_reset(&cease)
         } else {
             cease
         }

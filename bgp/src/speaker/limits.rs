@@ -7,7 +7,6 @@ use crate::config::{LimitAction, PrefixLimit};
 use crate::event::{Event, PeerId};
 use crate::peer::Phase;
 use crate::time::Time;
-use crate::wire::iana::{cease, error_code};
 use crate::wire::{Family, Notification};
 
 impl Speaker {
@@ -69,7 +68,7 @@ impl Speaker {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.phase = Phase::Stopped;
         }
-        let cease = reached(family, limit.max);
+        let cease = Notification::prefix_limit(family, limit.max);
         for connection in self.begun(id) {
             let cease = self.meant(id, connection, cease.clone());
             self.stop(now, id, connection, Some(cease), &why);
@@ -82,16 +81,6 @@ impl Speaker {
         }
         true
     }
-}
-
-/// RFC 4486 §4: the data are AFI, SAFI and the bound.
-fn reached(family: Family, max: usize) -> Notification {
-    let (afi, safi) = family.numbers();
-    let [high, low] = afi.to_be_bytes();
-    let bound = u32::try_from(max).unwrap_or(u32::MAX).to_be_bytes();
-    let data = [&[high, low, safi], bound.as_slice()].concat();
-    let subcode = cease::MAXIMUM_NUMBER_OF_PREFIXES_REACHED;
-    Notification::new(error_code::CEASE, subcode, &data)
 }
 
 /// Less would be a loop without a pause.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::cursor::Cursor;
+use super::family::Family;
 use super::iana::{UNSPECIFIC, cease, error_code, error_name, error_subcode_name};
 use super::text;
 
@@ -42,6 +43,31 @@ impl Notification {
         Notification {
             code: error_code::CEASE,
             subcode,
+            data,
+        }
+    }
+
+    /// Cease: more prefixes of `family` than `prefixes_max` (RFC 4486 §4: the data are AFI, SAFI and the
+    /// upper bound).
+    pub fn prefix_limit(family: Family, prefixes_max: usize) -> Notification {
+        let bound = u32::try_from(prefixes_max).unwrap_or(u32::MAX);
+        let mut data = Vec::new();
+        family.encode(&mut data);
+        data.extend_from_slice(&bound.to_be_bytes());
+        Notification {
+            code: error_code::CEASE,
+            subcode: cease::MAXIMUM_NUMBER_OF_PREFIXES_REACHED,
+            data,
+        }
+    }
+
+    /// Cease: as `cause`, but no graceful restart shall come of it (RFC 8538 §3.1).
+    pub fn hard_reset(cause: &Notification) -> Notification {
+        let mut data = vec![cause.code, cause.subcode];
+        data.extend_from_slice(&cause.data);
+        Notification {
+            code: error_code::CEASE,
+            subcode: cease::HARD_RESET,
             data,
         }
     }
@@ -91,6 +117,15 @@ impl Notification {
         out.extend_from_slice(&self.data[..data_octets]);
     }
 
+    /// The data of RFC 4486 §4: AFI, SAFI and the upper bound.
+    fn prefixes_max(&self) -> Option<(u16, u8, u32)> {
+        let limit = (self.code, self.subcode)
+            == (error_code::CEASE, cease::MAXIMUM_NUMBER_OF_PREFIXES_REACHED);
+        let mut cursor = Cursor::new(&self.data);
+        let data = (cursor.u16()?, cursor.u8()?, cursor.u32()?);
+        (limit && cursor.is_empty()).then_some(data)
+    }
+
     /// What RFC 8538 §3.1 packs into a Hard Reset.
     fn hard_reset_cause(&self) -> Option<Notification> {
         let hard = (self.code, self.subcode) == (error_code::CEASE, cease::HARD_RESET);
@@ -113,6 +148,12 @@ impl fmt::Display for Notification {
         }
         if let Some(text) = self.communication() {
             return write!(f, " {text:?}");
+        }
+        if let Some((afi, safi, prefixes_max)) = self.prefixes_max() {
+            return match Family::from_numbers(afi, safi) {
+                Some(family) => write!(f, " ({family}, at most {prefixes_max})"),
+                None => write!(f, " (AFI {afi}, SAFI {safi}, at most {prefixes_max})"),
+            };
         }
         // Not Display of the cause: it may again hold one, as deep as a message is long.
         if let Some(cause) = self.hard_reset_cause() {

@@ -128,8 +128,10 @@ impl Update {
         }
 
         update.end_of_rib = end_of_rib(&fields, &decoded);
-        if let Some((_, prefixes)) = decoded.mp_unreach {
-            update.withdrawn.extend(prefixes);
+        match decoded.mp_unreach {
+            Some((_, prefixes)) if update.withdrawn.is_empty() => update.withdrawn = prefixes,
+            Some((_, prefixes)) => update.withdrawn.extend(prefixes),
+            None => {}
         }
         let complaints = decoded.complaints.into_iter();
         let complaints = complaints.map(|complaint| complaint.error);

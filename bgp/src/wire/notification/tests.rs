@@ -111,3 +111,36 @@ fn a_hard_reset_names_its_cause() {
     );
     assert_eq!(text(6, 9, &[6]), "Cease: Hard Reset, data 0x06");
 }
+
+#[test]
+fn a_hard_reset_carries_the_words_of_its_cause() {
+    let cause = Notification::cease_with_communication(2, "maintenance");
+    let hard = Notification::hard_reset(&cause);
+    assert_eq!((hard.code, hard.subcode), (6, 9));
+    assert_eq!(hard.data[..3], [6, 2, 11]);
+    assert_eq!(
+        hard.to_string(),
+        r#"Cease: Hard Reset (Administrative Shutdown "maintenance")"#
+    );
+}
+
+/// RFC 4486 §4.
+#[test]
+fn a_prefix_limit_says_which() {
+    let limit = Notification::prefix_limit(Family::Ipv6Unicast, 1000);
+    assert_eq!(limit, Notification::new(6, 1, &[0, 2, 1, 0, 0, 3, 0xe8]));
+    assert_eq!(
+        limit.to_string(),
+        "Cease: Maximum Number of Prefixes Reached (ipv6-unicast, at most 1000)"
+    );
+    assert_eq!(
+        text(6, 1, &[0, 25, 70, 0, 0, 0, 1]),
+        "Cease: Maximum Number of Prefixes Reached (AFI 25, SAFI 70, at most 1)"
+    );
+    assert_eq!(
+        text(6, 1, &[0, 2]),
+        "Cease: Maximum Number of Prefixes Reached, data 0x0002"
+    );
+    let huge = Notification::prefix_limit(Family::Ipv4Unicast, usize::MAX);
+    assert_eq!(huge.data[3..], [255; 4]);
+}

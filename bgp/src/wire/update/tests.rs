@@ -422,3 +422,13 @@ fn aigp_is_for_sessions_that_carry_it() {
     let octets = encode(&without, &Message::Update(update));
     assert_eq!(codes(&octets), [1, 2, 3]);
 }
+
+/// The RIB keeps one for each set of equal ones, and a change makes another.
+#[test]
+fn attributes_stay_small() {
+    assert!(
+        size_of::<Attributes>() <= 240,
+        "{} octets",
+        size_of::<Attributes>()
+    );
+}
