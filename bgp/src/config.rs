@@ -17,7 +17,7 @@ pub use bfd::BfdConfig;
 pub use limit::{LimitAction, PrefixLimit};
 
 pub use crate::policy::Policy;
-use crate::wire::Family;
+use crate::wire::{Family, Role};
 
 /// A speaker's own identity (RFC 4271 §4.2) and manners.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,6 +117,13 @@ pub struct PeerConfig {
     /// How many prefixes of a family it may send (RFC 4271 §6.7); no bound for a family that is not named.
     #[serde(default)]
     pub prefix_limits: BTreeMap<Family, PrefixLimit>,
+    /// What we are to it (RFC 9234 §3), so that routes do not leak; external peers only. It must be what belongs to that,
+    /// if it says what it is.
+    #[serde(default)]
+    pub role: Option<Role>,
+    /// No session with a peer that does not say its role (RFC 9234 §4.2).
+    #[serde(default)]
+    pub role_strict: bool,
     /// It is our client (RFC 4456 §4): internal peers only.
     pub reflector_client: bool,
     /// What goes into NEXT_HOP on export.
@@ -184,6 +191,8 @@ impl PeerConfig {
             damp_oscillations: true,
             idle_hold_max: Duration::from_secs(60),
             prefix_limits: BTreeMap::new(),
+            role: None,
+            role_strict: false,
             reflector_client: false,
             next_hop: NextHopMode::Auto,
             next_hop_self_v4: None,

@@ -25,7 +25,8 @@ use crate::policy::{
     StandardCommunity, Subject,
 };
 use crate::rib::{PeerFacts, SessionKind};
-use crate::wire::{Attributes, Codec, Family};
+use crate::roles;
+use crate::wire::{Attributes, Codec, Family, Role};
 
 /// Everything that decides what a peer gets and how it is encoded. Peers with equal terms are a group and
 /// share one Adj-RIB-Out.
@@ -33,6 +34,8 @@ use crate::wire::{Attributes, Codec, Family};
 pub(crate) struct Terms {
     pub(crate) kind: SessionKind,
     pub(crate) local_asn: u32,
+    /// What we are to the peers, external ones (RFC 9234).
+    pub(crate) role: Option<Role>,
     pub(crate) cluster_id: Ipv4Addr,
     pub(crate) next_hop: NextHopMode,
     pub(crate) self_v4: Option<Ipv4Addr>,
@@ -76,6 +79,8 @@ pub(crate) enum Withheld<'p> {
     Community(u32),
     /// RFC 9494 §4.3.
     LongLivedStale,
+    /// RFC 9234 §5: its OTC is of this AS.
+    OnlyToCustomer(u32),
     /// The rule of the export policy; `None`: its default.
     Policy(Option<RuleName<'p>>),
     NextHop,
@@ -109,6 +114,11 @@ impl Terms {
         let is_long_lived_stale = is_long_lived_stale(attributes, sender);
         if is_long_lived_stale && self.long_lived_stale == LongLivedStale::Withheld {
             return Err(Withheld::LongLivedStale);
+        }
+        if let Some(asn) = attributes.otc
+            && self.role.is_some_and(roles::is_only_for_customers)
+        {
+            return Err(Withheld::OnlyToCustomer(asn));
         }
         let subject = Subject {
             family,
@@ -151,6 +161,9 @@ impl Terms {
             SessionKind::External => {
                 out.as_path.0.retain(|segment| !segment.is_confed());
                 out.as_path.prepend(self.local_asn, 1);
+                if let Some(role) = self.role {
+                    out.otc = roles::sent(role, self.local_asn, out.otc);
+                }
                 out.local_pref = None;
                 out.originator_id = None;
                 out.cluster_list = Vec::new();
@@ -258,6 +271,9 @@ impl fmt::Display for Withheld<'_> {
             }
             Withheld::LongLivedStale => {
                 f.write_str("long-lived stale, which the peer does not know")
+            }
+            Withheld::OnlyToCustomer(asn) => {
+                write!(f, "Only to Customer (OTC {asn}), which the peer is not")
             }
             Withheld::Policy(Some(rule)) => write!(f, "export policy, {rule}"),
             Withheld::Policy(None) => f.write_str("export policy, default"),

@@ -9,7 +9,8 @@ use ipnet::IpNet;
 use crate::policy::{
     Decision, GRACEFUL_SHUTDOWN, PathSource, Program, RuleName, Signature, Subject,
 };
-use crate::wire::{Attributes, Family};
+use crate::roles;
+use crate::wire::{Attributes, Family, Role};
 
 /// What import thinks of a path. Paths that may not be used are kept all the same: the operator sees
 /// them with the reason, and a change of policy needs no route refresh.
@@ -28,6 +29,8 @@ pub(crate) enum Verdict {
     OwnNextHop,
     /// No NEXT_HOP, or one of another family than the prefix: RFC 8950 was not agreed on.
     NextHopFamily,
+    /// RFC 9234 §5: OTC says that it should not have come from this peer.
+    RouteLeak,
     /// Import policy.
     Policy,
 }
@@ -42,6 +45,7 @@ impl fmt::Display for Verdict {
             Verdict::ClusterLoop => "loop: our CLUSTER_ID is in CLUSTER_LIST",
             Verdict::OwnNextHop => "NEXT_HOP is ourselves",
             Verdict::NextHopFamily => "NEXT_HOP is not of the prefix's family",
+            Verdict::RouteLeak => "route leak: Only to Customer (OTC), and it came from another",
             Verdict::Policy => "rejected by import policy",
         })
     }
@@ -54,6 +58,8 @@ pub(crate) struct Importer {
     pub(crate) external_asn: Option<u32>,
     /// Our AS numbers: the speaker's and the session's.
     pub(crate) own_asns: [u32; 2],
+    /// What we are to it, when that is configured and it is external.
+    pub(crate) role: Option<Role>,
     pub(crate) router_id: Ipv4Addr,
     pub(crate) cluster_id: Ipv4Addr,
     /// Our addresses, as far as the session knows them.
@@ -132,7 +138,7 @@ impl Importer {
         };
         Imported {
             verdict,
-            attributes: self.last_choice(judged.draft.attributes),
+            attributes: self.mark(self.last_choice(judged.draft.attributes)),
             by: judged.by,
         }
     }
@@ -147,6 +153,24 @@ impl Importer {
         let is_honoured = is_marked && is_external && self.honour_graceful_shutdown;
         if (self.graceful_shutdown || is_honoured) && attributes.local_pref != Some(0) {
             attributes.to_mut().local_pref = Some(0);
+        }
+        attributes
+    }
+
+    fn has_leaked(&self, otc: Option<u32>) -> bool {
+        let (Some(role), Some(remote_asn)) = (self.role, self.external_asn) else {
+            return false;
+        };
+        roles::has_leaked(role, remote_asn, otc)
+    }
+
+    /// What we add to a path that we take (RFC 9234 §5).
+    fn mark<'a>(&self, mut attributes: Cow<'a, Attributes>) -> Cow<'a, Attributes> {
+        if let (Some(role), Some(remote_asn)) = (self.role, self.external_asn) {
+            let otc = roles::taken(role, remote_asn, attributes.otc);
+            if otc != attributes.otc {
+                attributes.to_mut().otc = otc;
+            }
         }
         attributes
     }
@@ -169,6 +193,8 @@ impl Importer {
         } else if attributes.next_hop.is_some() && self.own_addresses.contains(&attributes.next_hop)
         {
             Verdict::OwnNextHop
+        } else if self.has_leaked(attributes.otc) {
+            Verdict::RouteLeak
         } else {
             Verdict::Eligible
         }

@@ -46,6 +46,7 @@
 //! | 8654, 8950 | extended messages, IPv6 next hops for IPv4 | `negotiated`, `disseminate` |
 //! | 9494 | long-lived graceful restart | `stale`, `speaker::restart`, `disseminate` |
 //! | 7606 | gentle treatment of bad UPDATEs | `wire::Update` |
+//! | 9234 | roles, Only to Customer | `roles`, in `negotiated`, `import`, `disseminate` |
 
 mod collision;
 pub mod config;
@@ -62,6 +63,7 @@ pub mod policy;
 pub mod record;
 mod rib;
 mod rng;
+mod roles;
 pub mod speaker;
 mod stale;
 pub mod tap;

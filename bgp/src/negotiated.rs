@@ -3,8 +3,11 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use crate::roles;
 use crate::wire::iana::{capability_code, error_code, open_error};
-use crate::wire::{Capability, Codec, Family, LongLivedFamily, NextHopAfi, Notification, Open};
+use crate::wire::{
+    Capability, Codec, Family, LongLivedFamily, NextHopAfi, Notification, Open, Role,
+};
 
 /// What we offer on a connection, and whom we expect.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +17,9 @@ pub(crate) struct Offer {
     pub(crate) router_id: Ipv4Addr,
     pub(crate) hold_time: Duration,
     pub(crate) families: Vec<Family>,
+    /// What we are to the peer (RFC 9234 §3), and whether it must say what it is.
+    pub(crate) role: Option<Role>,
+    pub(crate) role_strict: bool,
     /// Restart Time, when graceful restart is offered.
     pub(crate) graceful_restart: Option<Duration>,
     /// Restart State: we have just come back (RFC 4724 §3).
@@ -79,6 +85,11 @@ impl Offer {
         self.local_asn != self.remote_asn
     }
 
+    /// Roles are between external peers.
+    fn external_role(&self) -> Option<Role> {
+        self.role.filter(|_| self.is_external())
+    }
+
     /// Our OPEN.
     pub(crate) fn open(&self) -> Open {
         let mut capabilities = multiprotocol(&self.families);
@@ -91,6 +102,9 @@ impl Offer {
             capabilities.push(Capability::ExtendedNextHop(vec![IPV4_OVER_IPV6]));
         }
         capabilities.push(Capability::FourOctetAs(self.local_asn));
+        if let Some(role) = self.external_role() {
+            capabilities.push(Capability::Role(role));
+        }
         if let Some(time) = self.graceful_restart {
             let time_seconds = u16::try_from(time.as_secs()).unwrap_or(u16::MAX);
             capabilities.push(Capability::GracefulRestart {
@@ -142,6 +156,14 @@ impl Offer {
                     open.router_id
                 )
             }));
+        }
+        if let Some(role) = self.external_role()
+            && let Err(reason) = roles::agree(role, self.role_strict, open)
+        {
+            return Err(Refusal {
+                notification: roles::mismatch(),
+                reason,
+            });
         }
         let theirs = offered_families(open);
         let families: Vec<Family> = self

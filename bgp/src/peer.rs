@@ -30,7 +30,7 @@ use crate::rng::Rng;
 use crate::speaker::down_because;
 use crate::stale::Kept;
 use crate::time::Time;
-use crate::wire::Family;
+use crate::wire::{Family, Role};
 
 /// A peer.
 #[derive(Debug)]
@@ -192,6 +192,8 @@ impl Peer {
             router_id: speaker.router_id,
             hold_time: self.config.hold_time,
             families: self.config.families.clone(),
+            role: self.config.role,
+            role_strict: self.config.role_strict,
             graceful_restart: self.config.graceful_restart,
             restarting: self.deferral_until.is_some(),
             long_lived: self.config.long_lived,
@@ -211,6 +213,7 @@ impl Peer {
         Importer {
             external_asn: external.then_some(self.config.remote_asn),
             own_asns: [speaker.asn, self.config.local_asn],
+            role: self.role(),
             router_id: speaker.router_id,
             cluster_id: speaker.cluster_id.unwrap_or(speaker.router_id),
             own_addresses: [
@@ -240,6 +243,12 @@ impl Peer {
         }
     }
 
+    /// What we are to it, if that counts.
+    pub(crate) fn role(&self) -> Option<Role> {
+        let external = self.kind() == SessionKind::External;
+        self.config.role.filter(|_| external)
+    }
+
     /// Phase 3 for the session on `connection`.
     pub(crate) fn terms(&self, speaker: &SpeakerConfig, connection: &Connection) -> Option<Terms> {
         let (session_v4, session_v6) = match connection.local.ip() {
@@ -258,6 +267,7 @@ impl Peer {
             kind: self.kind(),
             long_lived_stale,
             local_asn: self.config.local_asn,
+            role: self.role(),
             cluster_id: speaker.cluster_id.unwrap_or(speaker.router_id),
             next_hop: self.config.next_hop,
             self_v4: self.config.next_hop_self_v4.or(session_v4),

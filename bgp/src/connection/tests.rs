@@ -313,6 +313,8 @@ fn offer() -> Offer {
         router_id: Ipv4Addr::new(10, 0, 0, 1),
         hold_time: Duration::from_secs(90),
         families: vec![Family::Ipv4Unicast],
+        role: None,
+        role_strict: false,
         graceful_restart: None,
         restarting: false,
         long_lived: None,

@@ -209,6 +209,7 @@ fn local() -> Attributes {
 
 fn terms(kind: SessionKind) -> Terms {
     Terms {
+        role: None,
         long_lived_stale: LongLivedStale::Sent,
         kind,
         local_asn: 64512,

@@ -5,6 +5,7 @@ use crate::policy::Policy;
 
 fn importer(external_asn: Option<u32>) -> Importer {
     Importer {
+        role: None,
         extended_next_hop: false,
         external_asn,
         own_asns: [64512, 64513],

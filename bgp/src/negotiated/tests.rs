@@ -9,6 +9,8 @@ fn offer(families: &[Family]) -> Offer {
         router_id: Ipv4Addr::new(10, 0, 0, 1),
         hold_time: Duration::from_secs(90),
         families: families.to_vec(),
+        role: None,
+        role_strict: false,
         graceful_restart: Some(Duration::from_secs(120)),
         restarting: false,
         long_lived: None,

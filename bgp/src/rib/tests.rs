@@ -217,6 +217,7 @@ fn a_change_of_terms_withdraws_what_is_no_longer_meant_for_the_peer() {
     rib.change_terms(
         PeerId(1),
         Terms {
+            role: None,
             policy,
             ..terms(SessionKind::Client)
         },
@@ -416,6 +417,7 @@ fn join(rib: &mut Rib, peer: u32, kind: SessionKind) {
 
 fn terms(kind: SessionKind) -> Terms {
     Terms {
+        role: None,
         long_lived_stale: crate::disseminate::LongLivedStale::Sent,
         kind,
         local_asn: 64512,

@@ -15,4 +15,5 @@ mod played;
 mod policy;
 mod refresh;
 mod restart;
+mod roles;
 mod session;
