@@ -245,6 +245,12 @@ impl Speaker {
         })
     }
 
+    /// How much of what was tapped waits to be taken: everything but changes of tables, which coalesce.
+    #[must_use]
+    pub fn tapped_waiting(&self) -> usize {
+        self.tap.as_ref().map_or(0, |tap| tap.queue.len())
+    }
+
     /// Puts the next piece of the table, of about `rows_max` prefixes, at the end of what is tapped, as
     /// [`Tapped::Rows`] with this `dump`. Nothing happens without a tap.
     pub fn tap_rows(&mut self, dump: u64, from: Cursor, rows_max: usize) {
@@ -252,6 +258,12 @@ impl Speaker {
             let (rows, next) = self.rib.rows(from, rows_max);
             tap.queue.push_back(Tapped::Rows { dump, rows, next });
         }
+    }
+
+    /// How many prefixes have a route.
+    #[must_use]
+    pub fn routes_count(&self) -> usize {
+        self.rib.routes_count()
     }
 
     /// Established sessions, in order of address.

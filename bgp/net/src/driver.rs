@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use caracal_bgp::tap::{TapConfig, Tapped};
 use caracal_bgp::{Action, ConnectionId, Event, Speaker, Time};
 use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
@@ -20,6 +21,7 @@ use crate::journal::Journal;
 use crate::listener;
 use crate::options::{OptionsError, OptionsTable, SessionOptions};
 use crate::places::{PLACES_MAX, Place};
+use crate::recorder::{Recorder, Recording};
 use crate::shell::{Admission, COMMANDS_MAX, Shared};
 use crate::socket;
 
@@ -74,6 +76,13 @@ pub(crate) enum Command {
         options: Option<SessionOptions>,
         reply: oneshot::Sender<Result<(), OptionsError>>,
     },
+    /// Hand over what is tapped.
+    Tap {
+        config: TapConfig,
+        out: mpsc::Sender<Vec<Tapped>>,
+    },
+    /// Write down what is done.
+    Record(Recording),
     /// End.
     Stop { keep_forwarding: bool },
 }
@@ -101,6 +110,11 @@ pub(crate) struct Driver {
     transmitters: VecDeque<ConnectionId>,
     /// Attempts and connections; closed ones until their last words are out.
     tasks: JoinSet<()>,
+    /// Who watches.
+    tap: Option<mpsc::Sender<Vec<Tapped>>>,
+    /// Something that was tapped waits for room there.
+    tap_waits: bool,
+    recorder: Option<Recorder>,
     /// Buffers that came back, to be filled again.
     spare: Vec<Vec<u8>>,
 }
@@ -140,6 +154,9 @@ impl Driver {
             links: HashMap::new(),
             transmitters: VecDeque::new(),
             tasks: JoinSet::new(),
+            tap: None,
+            tap_waits: false,
+            recorder: None,
             spare: Vec::new(),
         }
     }
@@ -181,6 +198,7 @@ impl Driver {
         tokio::select! {
             command = self.commands.recv() => Occasion::Command(command.unwrap_or(ALL_HANDLES_GONE)),
             Some(input) = self.inputs.recv() => Occasion::Input(input),
+            () = room(self.tap.as_ref().filter(|_| self.tap_waits)) => Occasion::Time,
             () = timer => Occasion::Time,
             Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => Occasion::Time,
         }
@@ -235,6 +253,15 @@ impl Driver {
                 reply,
             } => {
                 let _ = reply.send(self.set_options(peers, options));
+                None
+            }
+            Command::Tap { config, out } => {
+                self.speaker.set_tap(Some(config));
+                self.tap = Some(out);
+                None
+            }
+            Command::Record(recording) => {
+                self.recorder = Some(Recorder::start(recording));
                 None
             }
             Command::Stop { keep_forwarding } => Some(keep_forwarding),
@@ -398,6 +425,7 @@ impl Driver {
             self.journal.record(&self.speaker, &event);
             self.tell(event);
         }
+        self.hand_over();
         if self.speaker.has_route_changes() {
             self.changes.send_modify(|count| *count += 1);
         }
@@ -407,6 +435,41 @@ impl Driver {
         if self.journal.is_worth_telling(&event) {
             // It fails when nobody listens, which is fine.
             let _ = self.events.send(event);
+        }
+    }
+
+    /// For those who watch, and for the record.
+    fn hand_over(&mut self) {
+        if let Some(recorder) = &self.recorder
+            && !recorder.take(&mut self.speaker)
+        {
+            self.speaker.set_recording(self.shared.now(), false);
+            self.recorder = None;
+        }
+        let Some(tap) = &self.tap else {
+            return;
+        };
+        let mut given_up = tap.is_closed();
+        self.tap_waits = false;
+        match tap.try_reserve() {
+            Ok(place) => {
+                let tapped = std::iter::from_fn(|| self.speaker.poll_tap());
+                let batch: Vec<Tapped> = tapped.take(TAPPED_MAX).collect();
+                self.tap_waits = batch.len() == TAPPED_MAX;
+                if !batch.is_empty() {
+                    place.send(batch);
+                }
+            }
+            Err(_) => {
+                self.tap_waits = true;
+                given_up |= self.speaker.tapped_waiting() > TAPPED_WAITING_MAX;
+            }
+        }
+        if given_up {
+            // It learns of it when it has taken what is on its way.
+            self.speaker.set_tap(None);
+            self.tap = None;
+            self.tap_waits = false;
         }
     }
 
@@ -477,6 +540,9 @@ impl Driver {
             }
         })
         .await;
+        if let Some(recorder) = self.recorder.take() {
+            recorder.finish().await;
+        }
         // Dropping `commands` tells the handles.
     }
 
@@ -508,3 +574,16 @@ const SPARE_MAX: usize = 16;
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
 /// Added to an instant it must not overflow.
 const FAR_FUTURE: Duration = Duration::from_secs(86_400 * 365 * 10);
+/// In one batch for those who watch.
+const TAPPED_MAX: usize = 1024;
+/// Messages that wait for those who watch.
+const TAPPED_WAITING_MAX: usize = 65_536;
+
+/// Returns when there is room.
+async fn room(out: Option<&mpsc::Sender<Vec<Tapped>>>) {
+    match out {
+        // Closed is for `hand_over` to see.
+        Some(out) => drop(out.reserve().await),
+        None => std::future::pending().await,
+    }
+}

@@ -40,8 +40,10 @@ mod connection;
 mod driver;
 mod journal;
 mod listener;
+pub mod monitor;
 mod options;
 mod places;
+pub mod recorder;
 mod shell;
 mod socket;
 mod sockopt;
@@ -50,6 +52,7 @@ pub use bfd::PathWatch;
 pub use caracal_bfd_net as bfd_net;
 pub use listener::NetError;
 pub use options::{BadKey, Md5Key, OptionsError, SessionOptions};
+pub use recorder::Recording;
 pub use shell::{Admission, Shell, Stopped};
 
 #[cfg(test)]

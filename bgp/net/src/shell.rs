@@ -13,15 +13,16 @@ use crate::driver::{Command, Driver};
 use crate::listener::{self, NetError};
 use crate::options::{OptionsError, OptionsTable, SessionOptions};
 use crate::places::Places;
+use crate::recorder::Recording;
 
 /// A running speaker. Clones are the same speaker; when the last one is dropped, it closes its sessions as
 /// `stop(true)` does.
 #[derive(Debug, Clone)]
 pub struct Shell {
-    commands: mpsc::Sender<Command>,
+    pub(crate) commands: mpsc::Sender<Command>,
     events: broadcast::WeakSender<Event>,
     changes: watch::Receiver<u64>,
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// Asked before the speaker is, about everyone who connects: it may add a peer for that address (a peer
@@ -149,6 +150,13 @@ impl Shell {
         };
         self.commands.send(command).await.map_err(|_| Stopped)?;
         answer.await.map_err(|_| Stopped)?
+    }
+
+    /// Writes down what is done to the speaker, which has been recorded since it was new
+    /// ([`crate::recorder::begin`]).
+    pub async fn record(&self, recording: Recording) -> Result<(), Stopped> {
+        let command = Command::Record(recording);
+        self.commands.send(command).await.map_err(|_| Stopped)
     }
 
     /// A counter that rises while route changes wait in the speaker. Take them with

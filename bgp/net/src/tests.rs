@@ -2,6 +2,7 @@
 
 mod by_hand;
 mod hostile;
+mod monitoring;
 mod options;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -38,6 +38,12 @@ impl Rib {
         })
     }
 
+    /// Prefixes with a chosen path.
+    pub(crate) fn routes_count(&self) -> usize {
+        let entries = self.table.iter();
+        entries.filter(|(_, entry)| entry.best().is_some()).count()
+    }
+
     /// About `rows_max` prefixes from there on, and where the next ones are.
     pub(crate) fn rows(&self, from: Cursor, rows_max: usize) -> (Vec<Row>, Option<Cursor>) {
         let (entries, next) = self.table.slice(from.0, rows_max);
