@@ -12,7 +12,7 @@ mod translate;
 use caracal_bgp::wire::{
     Capability, Codec, Message, Notification, Open, Role, RouteRefresh, RouteRefreshKind,
 };
-use generate::{codec, config, encode, next_hop_v4, open, update};
+use generate::{any_codec, codec, config, encode, next_hop_v4, open, update_for};
 use netgauze_bgp_pkt::BgpMessage;
 use netgauze_bgp_pkt::wire::deserializer::BgpParsingContext;
 use netgauze_parse_utils::WritablePdu;
@@ -26,6 +26,10 @@ fn read(codec: &Codec, octets: &[u8]) -> BgpMessage {
     } else {
         BgpParsingContext::asn2_default()
     };
+    for family in &codec.add_path_send {
+        let family = translate::address_type(*family);
+        context.add_path_mut().insert(family, true);
+    }
     BgpMessage::parse(&mut SliceReader::new(octets), &mut context).expect("it reads our octets")
 }
 
@@ -45,7 +49,12 @@ proptest! {
     #![proptest_config(config(1000))]
 
     #[test]
-    fn an_update_means_the_same_to_both(mut update in update(), four_octet_as: bool) {
+    fn an_update_means_the_same_to_both(
+        (codec, mut update) in any_codec().prop_flat_map(|codec| {
+            let update = update_for(&codec);
+            (Just(codec), update)
+        })
+    ) {
         // It has no word for a confederation's segments (RFC 5065).
         update.attributes.as_path.0.retain(|segment| !segment.is_confed());
         // It lets no OTC be partial.
@@ -53,8 +62,7 @@ proptest! {
         for code in [7u8, 8, 16, 32].into_iter().filter(|code| partial.contains(*code)) {
             update.attributes.partial.insert(code);
         }
-        let codec = codec(four_octet_as);
-        let theirs = translate::update(&update, four_octet_as);
+        let theirs = translate::update(&update, &codec);
         check(&codec, Message::Update(update), theirs);
     }
 

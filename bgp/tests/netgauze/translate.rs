@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use caracal_bgp::wire::{
-    AddPathMode, AsPath, Attributes, Capability, Family, LongLivedFamily, NextHopAfi, Nlri, Open,
-    Origin, Role, RouteRefresh, RouteRefreshKind, Segment, UnknownAttribute, Update,
+    AddPathMode, AsPath, Attributes, Capability, Codec, Family, LongLivedFamily, NextHopAfi, Nlri,
+    Open, Origin, Role, RouteRefresh, RouteRefreshKind, Segment, UnknownAttribute, Update,
 };
 use ipnet::IpNet;
 use netgauze_bgp_pkt::BgpMessage;
@@ -143,16 +143,26 @@ fn capability(capability: &Capability) -> BgpCapability {
 }
 
 /// In the order in which we write attributes.
-pub(crate) fn update(update: &Update, four_octet_as: bool) -> BgpMessage {
+pub(crate) fn update(update: &Update, codec: &Codec) -> BgpMessage {
+    let prefix_v4 = |nlri: &Nlri| prefix_v4(nlri, codec);
+    let prefix_v6 = |nlri: &Nlri| prefix_v6(nlri, codec);
     let mut all = Vec::new();
     if let Some(reach) = &update.mp_announced {
         let IpAddr::V6(next_hop_global) = reach.next_hop else {
-            panic!("IPv6 has an IPv6 next hop");
+            panic!("an IPv6 next hop, of either family");
         };
-        let reach = theirs::MpReach::Ipv6Unicast {
-            next_hop_global,
-            next_hop_local: reach.link_local,
-            nlri: reach.prefixes.iter().filter_map(prefix_v6).collect(),
+        let prefixes = reach.prefixes.iter();
+        let reach = match reach.family {
+            Family::Ipv4Unicast => theirs::MpReach::Ipv4Unicast {
+                next_hop: next_hop_global.into(),
+                next_hop_local: reach.link_local,
+                nlri: prefixes.filter_map(prefix_v4).collect(),
+            },
+            Family::Ipv6Unicast => theirs::MpReach::Ipv6Unicast {
+                next_hop_global,
+                next_hop_local: reach.link_local,
+                nlri: prefixes.filter_map(prefix_v6).collect(),
+            },
         };
         all.push(optional(Value::MpReach(reach)));
     }
@@ -164,7 +174,7 @@ pub(crate) fn update(update: &Update, four_octet_as: bool) -> BgpMessage {
         all.push(optional(Value::MpUnreach(unreach)));
     }
     if !update.announced.is_empty() || update.mp_announced.is_some() {
-        all.extend(attributes(&update.attributes, four_octet_as));
+        all.extend(attributes(&update.attributes, codec.four_octet_as));
     }
     let v4 = |prefixes: &[Nlri]| prefixes.iter().filter_map(prefix_v4).collect::<Vec<_>>();
     BgpMessage::Update(BgpUpdateMessage::new(
@@ -346,19 +356,26 @@ fn attribute(optional: bool, transitive: bool, partial: bool, value: Value) -> P
     PathAttribute::from(optional, transitive, partial, true, value).expect("the flags of the RFC")
 }
 
-fn prefix_v4(nlri: &Nlri) -> Option<Ipv4UnicastAddress> {
+/// Theirs is there or not; ours is 0 where it is not.
+fn path_id(nlri: &Nlri, codec: &Codec) -> Option<u32> {
+    let sent = codec.add_path_send.contains(&Family::of(&nlri.prefix));
+    sent.then_some(nlri.path_id)
+}
+
+fn prefix_v4(nlri: &Nlri, codec: &Codec) -> Option<Ipv4UnicastAddress> {
     match nlri.prefix {
-        IpNet::V4(prefix) => Some(Ipv4UnicastAddress::new_no_path_id(
+        IpNet::V4(prefix) => Some(Ipv4UnicastAddress::new(
+            path_id(nlri, codec),
             Ipv4Unicast::from_net(prefix).expect("unicast"),
         )),
         IpNet::V6(_) => None,
     }
 }
 
-fn prefix_v6(nlri: &Nlri) -> Option<Ipv6UnicastAddress> {
+fn prefix_v6(nlri: &Nlri, codec: &Codec) -> Option<Ipv6UnicastAddress> {
     match nlri.prefix {
         IpNet::V6(prefix) => Some(Ipv6UnicastAddress::new(
-            None,
+            path_id(nlri, codec),
             Ipv6Unicast::from_net(prefix).expect("unicast"),
         )),
         IpNet::V4(_) => None,
