@@ -53,10 +53,13 @@ impl Speaker {
         }
     }
 
-    /// The peers that shall be watched, in order of their addresses.
+    /// The peers that shall be watched, in order of their addresses. A peer that is shut down is not.
     pub fn bfd_wishes(&self) -> impl Iterator<Item = BfdWish> + '_ {
         self.by_address.iter().filter_map(|(remote, id)| {
             let peer = self.peers.get(id)?;
+            if peer.config.shutdown.is_some() {
+                return None;
+            }
             let bound = || peer.config.local_address;
             Some(BfdWish {
                 remote: *remote,

@@ -111,36 +111,7 @@ impl Frr {
         join_group(folder)?;
         manifests::write(folder, "zebra.conf", &format!("log stdout\n{zebra_conf}"))?;
         manifests::write(folder, "bgpd.conf", bgpd_conf)?;
-        let daemon = |name: &str, more: &[&str]| {
-            let program = Path::new(DAEMONS).join(name);
-            if !program.is_file() {
-                bail!("the program {name} is missing; on Debian: apt-get install frr");
-            }
-            let file = |name: &str| folder.join(name).display().to_string();
-            let (configuration, pid) =
-                (file(&format!("{name}.conf")), file(&format!("{name}.pid")));
-            let (sockets, api) = (file("sockets"), file("zserv.api"));
-            let common = [
-                "-f",
-                &configuration,
-                "-i",
-                &pid,
-                "--vty_socket",
-                &sockets,
-                "-z",
-                &api,
-                // Inside a user namespace there is nobody else to become.
-                "-u",
-                "root",
-                "-g",
-                "root",
-            ];
-            let args = [&common, more].concat();
-            let mut daemon = Daemon::new(netns, &program, &args, &folder.join("agent.log"));
-            daemon.start()?;
-            Ok(daemon)
-        };
-        let mut zebra = daemon("zebra", &[])?;
+        let mut zebra = daemon(netns, folder, "zebra", &[])?;
         wait::until_or("zebra to listen", || {
             zebra.check_running()?;
             Ok(match folder.join("zserv.api").exists() {
@@ -148,7 +119,7 @@ impl Frr {
                 false => Err("no socket yet".to_owned()),
             })
         })?;
-        let bgpd = daemon("bgpd", &["-P", "0"])?;
+        let bgpd = daemon(netns, folder, "bgpd", &["-P", "0"])?;
         Ok(Frr {
             netns: netns.clone(),
             zebra,
@@ -179,6 +150,14 @@ impl Frr {
         .map(|_| ())
     }
 
+    /// Starts its BFD daemon with these lines of configuration.
+    pub fn start_bfd(&self, place: &Place, lines: &str) -> Result<Daemon> {
+        manifests::write(&place.folder, "bfdd.conf", &format!("log stdout\n{lines}"))?;
+        let control = place.folder.join("bfdd.sock").display().to_string();
+        let more = ["-P", "0", "--bfdctl", &control];
+        daemon(&place.netns, &place.folder, "bfdd", &more)
+    }
+
     /// Asks its command line something that it answers in JSON.
     pub fn json(&self, words: &str) -> Result<Value> {
         let said = self.ask(&[words])?;
@@ -200,6 +179,36 @@ impl Frr {
         }
         Ok(said)
     }
+}
+
+/// Starts one of its daemons.
+fn daemon(netns: &Netns, folder: &Path, name: &str, more: &[&str]) -> Result<Daemon> {
+    let program = Path::new(DAEMONS).join(name);
+    if !program.is_file() {
+        bail!("the program {name} is missing; on Debian: apt-get install frr");
+    }
+    let file = |name: &str| folder.join(name).display().to_string();
+    let (configuration, pid) = (file(&format!("{name}.conf")), file(&format!("{name}.pid")));
+    let (sockets, api) = (file("sockets"), file("zserv.api"));
+    let common = [
+        "-f",
+        &configuration,
+        "-i",
+        &pid,
+        "--vty_socket",
+        &sockets,
+        "-z",
+        &api,
+        // Inside a user namespace there is nobody else to become.
+        "-u",
+        "root",
+        "-g",
+        "root",
+    ];
+    let args = [&common, more].concat();
+    let mut daemon = Daemon::new(netns, &program, &args, &folder.join("agent.log"));
+    daemon.start()?;
+    Ok(daemon)
 }
 
 /// FRR wants whom it runs as to be in its group, and inside a user namespace there is only root. So, in this private world,

@@ -135,3 +135,18 @@ fn watching_is_switched_on_and_off_under_a_session() {
     assert_eq!(played.net.view(0, PLAYED).flaps, 0);
     assert_ne!(played.prefixes(), NONE);
 }
+
+#[test]
+fn a_peer_that_is_shut_down_is_not_watched() {
+    let mut played = complete(watched());
+    played.net.peer(
+        0,
+        PeerConfig {
+            passive: true,
+            shutdown: Some("maintenance".to_owned()),
+            ..watched()
+        },
+    );
+    let speaker = &played.net.nodes[0].speaker;
+    assert_eq!(speaker.bfd_wishes().count(), 0);
+}
