@@ -53,6 +53,16 @@ pub struct SpeakerConfig {
     /// The whole node is about to be shut down: as [`PeerConfig::graceful_shutdown`] for every peer (RFC 8326 §4.2).
     #[serde(default)]
     pub graceful_shutdown: bool,
+    /// The same for routes whose best path is from an external peer; `multipath_max` when `None`.
+    pub multipath_external_max: Option<usize>,
+    /// The same for routes whose best path is from an internal peer; `multipath_max` when `None`.
+    pub multipath_internal_max: Option<usize>,
+    /// Paths of equal AS_PATH length are equal for multipath, whichever AS they begin with. False: only
+    /// those with the neighbour AS of the best.
+    pub multipath_relax: bool,
+    /// Compares MULTI_EXIT_DISC between paths of different neighbour ASes too (RFC 4271 §9.1.2.2 c
+    /// compares it within one).
+    pub always_compare_med: bool,
 }
 
 impl SpeakerConfig {
@@ -71,6 +81,10 @@ impl SpeakerConfig {
             selection_deferral: Duration::from_secs(60),
             multipath_max: 1,
             graceful_shutdown: false,
+            multipath_external_max: None,
+            multipath_internal_max: None,
+            multipath_relax: true,
+            always_compare_med: false,
         }
     }
 }

@@ -7,19 +7,28 @@
 //! | step | | kept |
 //! |---|---|---|
 //! | | import (Phase 1) | what may be used at all |
+//! | RFC 9494 §4.3 | long-lived stale | those that are not, where there is one; LLGR_STALE says it too |
 //! | | | a path of our own, before any that we learned |
 //! | §9.1.1 | degree of preference | highest LOCAL_PREF; 100 where there is none |
 //! | §9.1.2.2 a | AS_PATH | shortest |
 //! | b | ORIGIN | lowest |
-//! | c | MULTI_EXIT_DISC | lowest *among those of the same neighbour AS* |
+//! | c | MULTI_EXIT_DISC | lowest *among those of the same neighbour AS*, or of all: `always_compare_med` |
 //! | d | eBGP | if any is, only those |
 //! | e | interior cost | all are equal: we do not know an IGP's costs |
-//! | | | *what is left here is equal for multipath* |
+//! | | | *what is left here is equal for multipath*, see below |
 //! | f | BGP Identifier | lowest; ORIGINATOR_ID instead where there is one (RFC 4456 §9) |
 //! | RFC 4456 §9 | CLUSTER_LIST | shortest |
 //! | g | peer address | lowest |
+//! | RFC 7911 | Path Identifier | lowest: several paths of one peer may have got here |
 //!
-//! A stale path (RFC 4724 §4.2) is treated as any other, as that RFC wants it.
+//! A stale path (RFC 4724 §4.2) is treated as any other, as that RFC wants it. An external path that is
+//! chosen gives way to a better one at step f as well: RFC 5004 would keep it, and the choice would then
+//! depend on who came first.
+//!
+//! *Multipath* takes what is equal after step e, up to a maximum that may be another for external and for
+//! internal paths (after step d there are only the one or the other), with a next hop each that no earlier
+//! one has. With `multipath_relax`, which is the default, an AS_PATH of equal *length* is enough, as in BIRD
+//! and so in Calico; without it the neighbour AS must be that of the best.
 
 use std::cmp::Reverse;
 use std::fmt;
@@ -27,6 +36,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use smallvec::{SmallVec, smallvec};
 
+use crate::config::SpeakerConfig;
 use crate::import::Verdict;
 use crate::wire::{Attributes, Origin};
 
@@ -36,6 +46,8 @@ pub(crate) struct Candidate<'a> {
     pub(crate) attributes: &'a Attributes,
     pub(crate) verdict: Verdict,
     pub(crate) provenance: Provenance,
+    /// Kept beyond its peer's Restart Time (RFC 9494 §4.2).
+    pub(crate) long_lived_stale: bool,
 }
 
 /// Where a candidate comes from.
@@ -46,7 +58,32 @@ pub(crate) enum Provenance {
         external: bool,
         router_id: Ipv4Addr,
         address: IpAddr,
+        /// As received; zero where ADD-PATH was not agreed on.
+        path_id: u32,
     },
+}
+
+/// What an operator decides about the decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) always_compare_med: bool,
+    /// Most paths that may be chosen where the best is external.
+    pub(crate) multipath_external: usize,
+    /// Most paths that may be chosen where it is not.
+    pub(crate) multipath_internal: usize,
+    pub(crate) multipath_relax: bool,
+}
+
+impl From<&SpeakerConfig> for Options {
+    fn from(config: &SpeakerConfig) -> Options {
+        let or_both = |max: Option<usize>| max.unwrap_or(config.multipath_max);
+        Options {
+            always_compare_med: config.always_compare_med,
+            multipath_external: or_both(config.multipath_external_max),
+            multipath_internal: or_both(config.multipath_internal_max),
+            multipath_relax: config.multipath_relax,
+        }
+    }
 }
 
 /// The answer, by index of candidate.
@@ -63,6 +100,7 @@ pub(crate) struct Selection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reason {
     Ineligible(Verdict),
+    LongLivedStale,
     Learned,
     LocalPref(u32, u32),
     AsPath(usize, usize),
@@ -72,60 +110,41 @@ pub(crate) enum Reason {
     RouterId(Ipv4Addr, Ipv4Addr),
     ClusterList(usize, usize),
     PeerAddress(IpAddr, IpAddr),
+    PathId(u32, u32),
 }
 
-/// Selects among `candidates`; `multipath_max` is the most that may be chosen.
-pub(crate) fn select(candidates: &[Candidate<'_>], multipath_max: usize) -> Selection {
+/// Selects among `candidates`.
+pub(crate) fn select(candidates: &[Candidate<'_>], options: &Options) -> Selection {
     let mut left = Left {
         candidates,
         indices: (0..candidates.len()).collect(),
         lost: smallvec![None; candidates.len()],
     };
-
-    // Phase 1 has its own reasons.
-    left.keep(|c| match c.verdict {
-        Verdict::Eligible => Ok(()),
-        verdict => Err(Reason::Ineligible(verdict)),
-    });
-
-    // Ours before theirs, whatever they send.
-    left.keep_lowest(|c| c.is_learned(), |_, _| Reason::Learned);
-
-    // §9.1.1: the highest degree of preference.
-    left.keep_lowest(
-        |c| Reverse(local_pref(c.attributes)),
-        |mine, best| Reason::LocalPref(mine.0, best.0),
-    );
-
-    // §9.1.2.2 a: the shortest AS_PATH. An AS_SET counts as one.
-    left.keep_lowest(|c| c.attributes.as_path.hops(), Reason::AsPath);
-
-    // b: the lowest ORIGIN.
-    left.keep_lowest(|c| c.attributes.origin, Reason::Origin);
-
-    // c: the lowest MULTI_EXIT_DISC, compared only between paths from the same neighbour AS. A path
-    // without one has the lowest possible, zero.
-    left.keep_lowest_med();
-
-    // d: external before internal.
-    left.keep_lowest(|c| c.is_internal(), |_, _| Reason::Internal);
-
-    // e: the lowest interior cost to NEXT_HOP. All next hops cost the same to us.
-    let equal = left.indices.clone();
-
-    // f: the lowest BGP Identifier; a reflected path stands for its originator (RFC 4456 §9).
-    left.keep_lowest(|c| c.originator(), Reason::RouterId);
-
-    // RFC 4456 §9: the shortest CLUSTER_LIST.
-    left.keep_lowest(|c| c.attributes.cluster_list.len(), Reason::ClusterList);
-
-    // g: the lowest peer address.
-    left.keep_lowest(|c| c.address(), Reason::PeerAddress);
-
+    let equal = left.run(options);
     Selection {
-        chosen: multipath(candidates, equal, multipath_max),
+        chosen: multipath(candidates, equal, options),
         lost: left.lost,
     }
+}
+
+/// The `max` best of `candidates` by index, the best first: each is the one that would be chosen if those
+/// before it were not there.
+pub(crate) fn rank(candidates: &[Candidate<'_>], options: &Options, max: usize) -> Indices {
+    let mut ranked = Indices::new();
+    while ranked.len() < max {
+        let indices = (0..candidates.len()).filter(|index| !ranked.contains(index));
+        let mut left = Left {
+            candidates,
+            indices: indices.collect(),
+            lost: smallvec![None; candidates.len()],
+        };
+        left.run(options);
+        let Some(&best) = left.indices.first() else {
+            break;
+        };
+        ranked.push(best);
+    }
+    ranked
 }
 
 /// LOCAL_PREF as the decision sees it.
@@ -135,25 +154,42 @@ pub(crate) fn local_pref(attributes: &Attributes) -> u32 {
 
 /// The degree of preference of a path that came without one, and what goes to internal peers then.
 pub(crate) const LOCAL_PREF_DEFAULT: u32 = 100;
+/// RFC 9494 §6: a community of paths that some speaker keeps beyond their time.
+pub(crate) const LLGR_STALE: u32 = 0xffff_0006;
 
-/// The paths that reached step f, in the order of steps f to g, so that the first is the best.
-fn multipath(candidates: &[Candidate<'_>], mut equal: Indices, max: usize) -> SmallVec<[usize; 4]> {
-    equal.sort_by_key(|&index| {
-        let c = &candidates[index];
-        (c.originator(), c.attributes.cluster_list.len(), c.address())
-    });
+/// The paths that reached step f, in the order of the steps from there on, so that the first is the best.
+fn multipath(
+    candidates: &[Candidate<'_>],
+    mut equal: Indices,
+    options: &Options,
+) -> SmallVec<[usize; 4]> {
+    let rank = |c: &Candidate<'_>| {
+        let clusters = c.attributes.cluster_list.len();
+        (c.originator(), clusters, c.address(), c.path_id())
+    };
+    equal.sort_by_key(|&index| rank(&candidates[index]));
     let mut chosen: SmallVec<[usize; 4]> = SmallVec::new();
+    let Some(best) = equal.first().map(|&index| &candidates[index]) else {
+        return chosen;
+    };
+    let max = if best.is_internal() {
+        options.multipath_internal
+    } else {
+        options.multipath_external
+    };
     for index in equal {
-        let next_hop = candidates[index].attributes.next_hop;
+        let candidate = &candidates[index];
+        let next_hop = candidate.attributes.next_hop;
         let known = |&other: &usize| candidates[other].attributes.next_hop == next_hop;
-        if !chosen.iter().any(known) && chosen.len() < max.max(1) {
+        let fits = options.multipath_relax || candidate.neighbour_as() == best.neighbour_as();
+        if fits && !chosen.iter().any(known) && chosen.len() < max.max(1) {
             chosen.push(index);
         }
     }
     chosen
 }
 
-type Indices = SmallVec<[usize; 8]>;
+pub(crate) type Indices = SmallVec<[usize; 8]>;
 
 /// What is left under consideration.
 struct Left<'a> {
@@ -163,6 +199,61 @@ struct Left<'a> {
 }
 
 impl Left<'_> {
+    /// All steps; what is equal for multipath.
+    fn run(&mut self, options: &Options) -> Indices {
+        // Phase 1 has its own reasons.
+        self.keep(|c| match c.verdict {
+            Verdict::Eligible => Ok(()),
+            verdict => Err(Reason::Ineligible(verdict)),
+        });
+
+        // RFC 9494 §4.3: before any tie-break.
+        self.keep_lowest(|c| c.is_long_lived_stale(), |_, _| Reason::LongLivedStale);
+
+        // Ours before theirs, whatever they send.
+        self.keep_lowest(|c| c.is_learned(), |_, _| Reason::Learned);
+
+        // §9.1.1: the highest degree of preference.
+        self.keep_lowest(
+            |c| Reverse(local_pref(c.attributes)),
+            |mine, best| Reason::LocalPref(mine.0, best.0),
+        );
+
+        // §9.1.2.2 a: the shortest AS_PATH. An AS_SET counts as one.
+        self.keep_lowest(|c| c.attributes.as_path.hops(), Reason::AsPath);
+
+        // b: the lowest ORIGIN.
+        self.keep_lowest(|c| c.attributes.origin, Reason::Origin);
+
+        // c: the lowest MULTI_EXIT_DISC, compared only between paths from the same neighbour AS if nobody
+        // wants it otherwise. A path without one has the lowest possible, zero.
+        if options.always_compare_med {
+            self.keep_lowest(|c| c.med(), Reason::Med);
+        } else {
+            self.keep_lowest_med();
+        }
+
+        // d: external before internal.
+        self.keep_lowest(|c| c.is_internal(), |_, _| Reason::Internal);
+
+        // e: the lowest interior cost to NEXT_HOP. All next hops cost the same to us.
+        let equal = self.indices.clone();
+
+        // f: the lowest BGP Identifier; a reflected path stands for its originator (RFC 4456 §9).
+        self.keep_lowest(|c| c.originator(), Reason::RouterId);
+
+        // RFC 4456 §9: the shortest CLUSTER_LIST.
+        self.keep_lowest(|c| c.attributes.cluster_list.len(), Reason::ClusterList);
+
+        // g: the lowest peer address.
+        self.keep_lowest(|c| c.address(), Reason::PeerAddress);
+
+        // RFC 7911: paths of one peer differ in their identifiers, if in nothing else.
+        self.keep_lowest(|c| c.path_id(), Reason::PathId);
+
+        equal
+    }
+
     fn keep(&mut self, test: impl Fn(&Candidate<'_>) -> Result<(), Reason>) {
         let (candidates, lost) = (self.candidates, &mut self.lost);
         self.indices
@@ -210,6 +301,12 @@ impl Candidate<'_> {
         self.provenance != Provenance::Local
     }
 
+    /// Of our own paths we know better.
+    fn is_long_lived_stale(&self) -> bool {
+        let says = || self.attributes.communities.contains(&LLGR_STALE);
+        self.is_learned() && (self.long_lived_stale || says())
+    }
+
     fn is_internal(&self) -> bool {
         matches!(
             self.provenance,
@@ -244,6 +341,13 @@ impl Candidate<'_> {
             Provenance::Peer { address, .. } => address,
         }
     }
+
+    fn path_id(&self) -> u32 {
+        match self.provenance {
+            Provenance::Local => 0,
+            Provenance::Peer { path_id, .. } => path_id,
+        }
+    }
 }
 
 /// In the words of RFC 4271 §9.1.2.2.
@@ -251,6 +355,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Reason::Ineligible(verdict) => verdict.fmt(f),
+            Reason::LongLivedStale => f.write_str("long-lived stale"),
             Reason::Learned => f.write_str("a local path is preferred"),
             Reason::LocalPref(mine, best) => write!(f, "lower LOCAL_PREF ({mine} against {best})"),
             Reason::AsPath(mine, best) => write!(f, "longer AS_PATH ({mine} against {best})"),
@@ -272,6 +377,9 @@ impl fmt::Display for Reason {
             }
             Reason::PeerAddress(mine, best) => {
                 write!(f, "higher peer address ({mine} against {best})")
+            }
+            Reason::PathId(mine, best) => {
+                write!(f, "higher path identifier ({mine} against {best})")
             }
         }
     }

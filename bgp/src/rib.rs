@@ -62,13 +62,13 @@ pub(crate) struct Rib {
     adj_outs: AdjOuts,
     /// Prefixes whose choice has changed since the driver was told.
     changes: VecDeque<PrefixId>,
-    multipath_max: usize,
     /// What monitors have not yet been told.
     watch: Option<Box<Watch>>,
+    options: decision::Options,
 }
 
 impl Rib {
-    pub(crate) fn new(seed: u64, multipath_max: usize) -> Rib {
+    pub(crate) fn new(seed: u64, options: decision::Options) -> Rib {
         Rib {
             table: Table::new(seed),
             received: Received::default(),
@@ -76,8 +76,8 @@ impl Rib {
             adj_ins: AdjIns::default(),
             adj_outs: AdjOuts::new(),
             changes: VecDeque::new(),
-            multipath_max,
             watch: None,
+            options,
         }
     }
 
@@ -429,7 +429,7 @@ impl Rib {
     fn reselect(&mut self, id: PrefixId, before: &Chosen) {
         let chosen = {
             let candidates = self.adj_ins.candidates(&self.table.entry(id).paths);
-            decision::select(&candidates, self.multipath_max).chosen
+            decision::select(&candidates, &self.options).chosen
         };
         self.table.entry_mut(id).choose(&chosen);
         if self.chosen(id) == *before {

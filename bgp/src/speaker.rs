@@ -32,6 +32,7 @@ pub use bfd::BfdWish;
 
 use crate::config::{LocalPath, PeerConfig, SpeakerConfig};
 use crate::connection::{Input, Outcome, State};
+use crate::decision::Options;
 use crate::event::{Action, ConnectionId, Event, PeerId};
 use crate::import::Verdict;
 use crate::peer::{Peer, Phase};
@@ -78,7 +79,7 @@ impl Speaker {
     /// A speaker without peers and prefixes.
     pub fn new(config: SpeakerConfig, _now: Time) -> Speaker {
         Speaker {
-            rib: Rib::new(config.seed, config.multipath_max),
+            rib: Rib::new(config.seed, Options::from(&config)),
             rng: Rng::new(config.seed),
             may_end_rib: !config.restarting,
             config,

@@ -15,6 +15,7 @@ fn internal(number: u8, attributes: Attributes) -> (Attributes, Verdict, Provena
         external: false,
         router_id: address,
         address: address.into(),
+        path_id: 0,
     };
     (attributes, Verdict::Eligible, from)
 }
@@ -29,6 +30,7 @@ fn external(number: u8, attributes: Attributes) -> (Attributes, Verdict, Provena
             external: true,
             router_id: address,
             address: address.into(),
+            path_id: 0,
         },
     )
 }
@@ -46,6 +48,15 @@ fn path(text: &str) -> Attributes {
 /// For every order of the paths: `wanted` are the reasons in the order given here, and `equal` of the
 /// paths, from the front, are chosen for multipath.
 fn check(paths: &[(Attributes, Verdict, Provenance)], wanted: &[Option<&str>], equal: usize) {
+    check_with(&EIGHT, paths, wanted, equal);
+}
+
+fn check_with(
+    options: &Options,
+    paths: &[(Attributes, Verdict, Provenance)],
+    wanted: &[Option<&str>],
+    equal: usize,
+) {
     let mut orders = Vec::new();
     permutations(&mut (0..paths.len()).collect(), 0, &mut orders);
     for order in orders {
@@ -57,10 +68,13 @@ fn check(paths: &[(Attributes, Verdict, Provenance)], wanted: &[Option<&str>], e
                     attributes,
                     verdict: *verdict,
                     provenance: *provenance,
+                    long_lived_stale: false,
                 }
             })
             .collect();
-        let selection = select(&candidates, 8);
+        let selection = select(&candidates, options);
+        let ranked = rank(&candidates, options, 1);
+        assert_eq!(ranked.first(), selection.chosen.first(), "{order:?}");
         let chosen: Vec<usize> = selection.chosen.iter().map(|&at| order[at]).collect();
         assert_eq!(chosen, (0..equal).collect::<Vec<_>>(), "{order:?}");
         for (at, &index) in order.iter().enumerate() {
@@ -303,6 +317,7 @@ fn g_the_lowest_peer_address_is_the_last_word() {
                 external,
                 address,
                 router_id: Ipv4Addr::LOCALHOST,
+                path_id: 0,
             },
         )
     };
@@ -323,10 +338,151 @@ fn at_most_as_many_are_chosen_as_asked_for() {
         attributes,
         verdict: *verdict,
         provenance: *provenance,
+        long_lived_stale: false,
     };
     let paths: &'static [(Attributes, Verdict, Provenance)] = paths.leak();
     let candidates: Vec<Candidate<'_>> = paths.iter().map(candidate).collect();
     for (max, count) in [(0, 1), (1, 1), (3, 3), (100, 8)] {
-        assert_eq!(select(&candidates, max).chosen.len(), count);
+        let options = Options {
+            multipath_internal: max,
+            ..EIGHT
+        };
+        assert_eq!(select(&candidates, &options).chosen.len(), count);
     }
 }
+
+#[test]
+fn c_med_of_different_neighbours_is_compared_where_the_operator_wants_it() {
+    let med = |asn: &str, med| with(|a| (a.med, a.as_path) = (Some(med), asn.parse().unwrap()));
+    let options = Options {
+        always_compare_med: true,
+        ..EIGHT
+    };
+    check_with(
+        &options,
+        &[external(3, med("8", 1)), external(1, med("7", 2))],
+        &[None, Some("higher MULTI_EXIT_DISC (2 against 1)")],
+        1,
+    );
+}
+
+#[test]
+fn a_long_lived_stale_path_is_worse_than_all_others_and_better_than_none() {
+    let stale = with(|a| (a.local_pref, a.communities) = (Some(900), vec![LLGR_STALE]));
+    let reason = Some("long-lived stale");
+    check(
+        &[internal(2, path("1 2 3")), internal(1, stale.clone())],
+        &[None, reason],
+        1,
+    );
+    check(&[internal(1, stale)], &[None], 1);
+    let attributes = Attributes::default();
+    let (_, verdict, provenance) = internal(1, path(""));
+    let mut kept = Candidate {
+        attributes: &attributes,
+        verdict,
+        provenance,
+        long_lived_stale: true,
+    };
+    let (longer, _, other) = internal(2, path("1 2 3"));
+    let fresh = Candidate {
+        attributes: &longer,
+        provenance: other,
+        long_lived_stale: false,
+        ..kept
+    };
+    let selection = select(&[kept, fresh], &EIGHT);
+    assert_eq!(selection.chosen.as_slice(), [1]);
+    assert_eq!(selection.lost[0], Some(Reason::LongLivedStale));
+    kept.long_lived_stale = false;
+    assert_eq!(select(&[kept, fresh], &EIGHT).chosen.as_slice(), [0]);
+}
+
+#[test]
+fn paths_of_one_peer_differ_in_their_identifiers_at_last() {
+    let numbered = |wanted: u32, hop: u8| {
+        let mut path = internal(1, path(""));
+        path.0.next_hop = Some(IpAddr::V4(Ipv4Addr::new(10, 9, 0, hop)));
+        if let Provenance::Peer { path_id, .. } = &mut path.2 {
+            *path_id = wanted;
+        }
+        path
+    };
+    check(
+        &[numbered(3, 2), numbered(7, 1)],
+        &[None, Some("higher path identifier (7 against 3)")],
+        2,
+    );
+}
+
+#[test]
+fn multipath_has_a_maximum_each_for_external_and_internal_paths() {
+    let options = Options {
+        multipath_external: 2,
+        multipath_internal: 1,
+        ..EIGHT
+    };
+    let later = |best| {
+        let text = format!("higher BGP Identifier (10.0.0.{best} against 10.0.0.1)");
+        Some(String::leak(text) as &str)
+    };
+    let external: Vec<_> = (1..4).map(|number| external(number, path("1"))).collect();
+    check_with(&options, &external, &[None, later(2), later(3)], 2);
+    let internal: Vec<_> = (1..4).map(|number| internal(number, path("1"))).collect();
+    check_with(&options, &internal, &[None, later(2), later(3)], 1);
+}
+
+#[test]
+fn without_relax_multipath_wants_the_neighbour_as_of_the_best() {
+    let paths = [
+        external(1, path("7 9")),
+        external(3, path("7 8")),
+        external(2, path("8 9")),
+    ];
+    let reasons = [
+        None,
+        Some("higher BGP Identifier (10.0.0.3 against 10.0.0.1)"),
+        Some("higher BGP Identifier (10.0.0.2 against 10.0.0.1)"),
+    ];
+    let strict = Options {
+        multipath_relax: false,
+        ..EIGHT
+    };
+    check_with(&strict, &paths, &reasons, 2);
+    let by_identifier = [paths[0].clone(), paths[2].clone(), paths[1].clone()];
+    check(&by_identifier, &[reasons[0], reasons[2], reasons[1]], 3);
+}
+
+#[test]
+fn a_rank_is_the_choice_among_those_that_are_left() {
+    // The path with the lowest identifier is hidden by the MED of another, and comes second for it.
+    let med = |asn: &str, med| with(|a| (a.med, a.as_path) = (Some(med), asn.parse().unwrap()));
+    let mut refused = internal(1, path(""));
+    refused.1 = Verdict::Policy;
+    let paths = [
+        refused,
+        external(3, med("8", 100)),
+        external(1, med("7", 10)),
+        external(2, med("7", 0)),
+    ];
+    let candidates: Vec<Candidate<'_>> = paths
+        .iter()
+        .map(|(attributes, verdict, provenance)| Candidate {
+            attributes,
+            verdict: *verdict,
+            provenance: *provenance,
+            long_lived_stale: false,
+        })
+        .collect();
+    assert_eq!(rank(&candidates, &EIGHT, 9).as_slice(), [3, 2, 1]);
+    assert_eq!(rank(&candidates, &EIGHT, 2).as_slice(), [3, 2]);
+    assert!(rank(&candidates, &EIGHT, 0).is_empty());
+}
+
+/// Multipath of up to eight.
+const EIGHT: Options = Options {
+    always_compare_med: false,
+    multipath_external: 8,
+    multipath_internal: 8,
+    multipath_relax: true,
+};

@@ -84,6 +84,7 @@ impl AdjIns {
                     external: !facts.kind.is_internal(),
                     router_id: facts.router_id,
                     address: facts.address,
+                    path_id: 0,
                 },
                 // Only a peer with facts has paths.
                 None => UNKNOWN,
@@ -93,6 +94,7 @@ impl AdjIns {
             attributes: &path.attributes,
             verdict: path.verdict,
             provenance: provenance(path.source),
+            long_lived_stale: false,
         };
         paths.iter().map(candidate).collect()
     }
@@ -164,4 +166,5 @@ const UNKNOWN: Provenance = Provenance::Peer {
     external: false,
     router_id: Ipv4Addr::BROADCAST,
     address: IpAddr::V4(Ipv4Addr::BROADCAST),
+    path_id: u32::MAX,
 };

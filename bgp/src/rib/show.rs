@@ -52,7 +52,7 @@ impl Rib {
 
     fn show(&self, entry: &Entry) -> RouteView {
         let candidates = self.adj_ins.candidates(&entry.paths);
-        let selection = decision::select(&candidates, self.multipath_max);
+        let selection = decision::select(&candidates, &self.options);
         let show = |(index, path): (usize, &super::Path)| {
             let attributes = &path.attributes;
             let peer = match path.source {

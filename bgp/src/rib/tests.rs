@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
-use crate::config::{NextHopMode, Policy};
 use crate::policy::{Decision, Match, Rule};
+use crate::config::{NextHopMode, Policy, SpeakerConfig};
 use crate::rng::Rng;
 use crate::wire::{Codec, Message, Origin};
 
@@ -397,7 +397,7 @@ fn learn(rib: &mut Rib, peer: u32, known: &mut BTreeSet<IpNet>, octets_max: usiz
 
 /// Clients of a reflector, all with End-of-RIB behind them.
 fn clients(count: u32) -> Rib {
-    let mut rib = Rib::new(1, 4);
+    let mut rib = Rib::new(1, options());
     for peer in 0..count {
         join(&mut rib, peer, SessionKind::Client);
         assert_eq!(read(&mut rib, peer).len(), 0);
@@ -501,4 +501,11 @@ fn withdrawn(updates: &[crate::wire::Update]) -> Vec<IpNet> {
         .iter()
         .flat_map(|update| update.withdrawn.iter().map(|nlri| nlri.prefix))
         .collect()
+}
+
+fn options() -> decision::Options {
+    decision::Options::from(&SpeakerConfig {
+        multipath_max: 4,
+        ..SpeakerConfig::new(64512, Ipv4Addr::LOCALHOST)
+    })
 }
