@@ -177,6 +177,13 @@ pub struct PeerConfig {
     /// A path with GRACEFUL_SHUTDOWN from an external peer gets LOCAL_PREF 0 (RFC 8326 §4.1).
     #[serde(default = "yes")]
     pub honour_graceful_shutdown: bool,
+    /// Several paths of a prefix (RFC 7911).
+    #[serde(default)]
+    pub add_path: AddPath,
+    /// Most announcements of a family that may stand at it: what goes beyond is held back until others are
+    /// withdrawn. A path of ADD-PATH is an announcement of its own. A family that is not here has no limit.
+    #[serde(default)]
+    pub prefix_limits_out: BTreeMap<Family, usize>,
     /// What we take from it.
     pub import: Policy,
     /// What it gets.
@@ -220,6 +227,8 @@ impl PeerConfig {
             stale_path_time: Duration::from_secs(360),
             graceful_shutdown: false,
             honour_graceful_shutdown: true,
+            add_path: AddPath::default(),
+            prefix_limits_out: BTreeMap::new(),
             import: Policy::accept_all(),
             export: Policy::accept_all(),
         }
@@ -241,6 +250,56 @@ pub enum NextHopMode {
     OwnAddress,
     /// Never changed, also on eBGP.
     Keep,
+}
+
+/// ADD-PATH (RFC 7911): what we offer to a peer, for all families of its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AddPath {
+    /// We take several paths of a prefix from it, if it wants to send them.
+    pub receive: bool,
+    /// Most paths of one prefix that we keep of it at once. What comes beyond is refused, with an event
+    /// each UPDATE.
+    pub receive_max: usize,
+    /// It gets several paths of a prefix from us, if it wants to.
+    pub send: PathsSent,
+}
+
+impl Default for AddPath {
+    /// Not offered.
+    fn default() -> AddPath {
+        AddPath {
+            receive: false,
+            receive_max: 64,
+            send: PathsSent::Best,
+        }
+    }
+}
+
+impl AddPath {
+    /// We offer to send several paths of a prefix.
+    pub(crate) fn sends(&self) -> bool {
+        self.send != PathsSent::Best
+    }
+
+    /// It is in force without another OPEN, where `agreed` is.
+    pub(crate) fn offers_the_same(&self, agreed: &AddPath) -> bool {
+        (self.receive, self.sends()) == (agreed.receive, agreed.sends())
+    }
+}
+
+/// Which paths of a prefix a peer gets. What must not go to it (its own paths, RFC 4456 §6, export policy)
+/// does not, and no other takes its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PathsSent {
+    /// The best, without ADD-PATH.
+    #[default]
+    Best,
+    /// All that may be chosen.
+    All,
+    /// So many of the best, as the decision ranks them: each is what would be chosen without those before it.
+    BestOf(usize),
 }
 
 /// The attributes of a prefix that we originate.

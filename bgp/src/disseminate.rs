@@ -18,7 +18,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use crate::config::NextHopMode;
+use crate::config::{NextHopMode, PathsSent};
 use crate::decision::local_pref;
 use crate::policy::{
     Decision, Draft, GRACEFUL_SHUTDOWN, NextHopChange, PathSource, Program, RuleName, Signature,
@@ -44,6 +44,7 @@ pub(crate) struct Terms {
     pub(crate) policy: Program,
     /// The session is about to be shut down (RFC 8326 §4.2).
     pub(crate) graceful_shutdown: bool,
+    pub(crate) paths_sent: PathsSent,
     pub(crate) codec: Codec,
 }
 
@@ -87,6 +88,16 @@ pub(crate) enum Withheld<'p> {
 }
 
 impl Terms {
+    /// Each path of a prefix of the family goes out on its own, under an identifier (RFC 7911).
+    pub(crate) fn sends_paths(&self, family: Family) -> bool {
+        self.codec.add_path_send.contains(&family)
+    }
+
+    /// Of any family.
+    pub(crate) fn sends_any_paths(&self) -> bool {
+        !self.codec.add_path_send.is_empty()
+    }
+
     /// All that the answer depends on of a prefix, besides its family.
     pub(crate) fn signature(&self, prefix: &IpNet) -> Signature {
         self.policy.signature(prefix)

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::time::Time;
-use crate::wire::Family;
+use crate::wire::{Family, Nlri};
 
 /// A peer, for as long as it is configured. Never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -138,5 +138,27 @@ pub enum Event {
         peer: PeerId,
         /// Which attribute, what value, what was done.
         detail: String,
+    },
+    /// The peer has sent more paths of a prefix than `AddPath::receive_max` (RFC 7911). They are not kept:
+    /// when others go, only a route refresh brings them.
+    PathsRefused {
+        /// Who.
+        peer: PeerId,
+        /// How many in this UPDATE.
+        count: usize,
+        /// The first of them.
+        first: Nlri,
+        /// The limit.
+        paths_max: usize,
+    },
+    /// The peer has as much as it may have (`PeerConfig::prefix_limits_out`), and more is held back. Told
+    /// once, until there has been room for everything.
+    PrefixLimitOut {
+        /// Who.
+        peer: PeerId,
+        /// Of which family.
+        family: Family,
+        /// The limit.
+        limit: usize,
     },
 }

@@ -3,10 +3,11 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use crate::config::AddPath;
 use crate::roles;
 use crate::wire::iana::{capability_code, error_code, open_error};
 use crate::wire::{
-    Capability, Codec, Family, LongLivedFamily, NextHopAfi, Notification, Open, Role,
+    AddPathMode, Capability, Codec, Family, LongLivedFamily, NextHopAfi, Notification, Open, Role,
 };
 
 /// What we offer on a connection, and whom we expect.
@@ -20,6 +21,7 @@ pub(crate) struct Offer {
     /// What we are to the peer (RFC 9234 §3), and whether it must say what it is.
     pub(crate) role: Option<Role>,
     pub(crate) role_strict: bool,
+    pub(crate) add_path: AddPath,
     /// Restart Time, when graceful restart is offered.
     pub(crate) graceful_restart: Option<Duration>,
     /// Restart State: we have just come back (RFC 4724 §3).
@@ -104,6 +106,10 @@ impl Offer {
         capabilities.push(Capability::FourOctetAs(self.local_asn));
         if let Some(role) = self.external_role() {
             capabilities.push(Capability::Role(role));
+        }
+        if let Some(mode) = self.add_path_mode() {
+            let families = self.families.iter().map(|&family| (family, mode));
+            capabilities.push(Capability::AddPath(families.collect()));
         }
         if let Some(time) = self.graceful_restart {
             let time_seconds = u16::try_from(time.as_secs()).unwrap_or(u16::MAX);
@@ -219,6 +225,9 @@ impl Offer {
                     && open.capabilities.iter().any(extended_next_hop)
                     && families.contains(&Family::Ipv4Unicast),
                 enhanced_route_refresh: theirs(capability_code::ENHANCED_ROUTE_REFRESH),
+                // RFC 7911 §4: where one side would send and the other receive.
+                add_path_receive: self.add_path_agreed(open, &families, AddPathMode::receives),
+                add_path_send: self.add_path_agreed(open, &families, AddPathMode::sends),
                 families,
                 peer_is_external: self.is_external(),
                 // RFC 7311 §3.1: by default only where one administration is on both sides.
@@ -226,6 +235,47 @@ impl Offer {
                 ..Codec::initial()
             },
         })
+    }
+}
+
+impl Offer {
+    /// What we say of ADD-PATH; `None`: nothing.
+    fn add_path_mode(&self) -> Option<AddPathMode> {
+        match (self.add_path.receive, self.add_path.sends()) {
+            (true, true) => Some(AddPathMode::Both),
+            (true, false) => Some(AddPathMode::Receive),
+            (false, true) => Some(AddPathMode::Send),
+            (false, false) => None,
+        }
+    }
+
+    /// Of the agreed families, those where we do `what` (send or receive) and the peer the opposite.
+    fn add_path_agreed(
+        &self,
+        open: &Open,
+        families: &[Family],
+        what: fn(AddPathMode) -> bool,
+    ) -> Vec<Family> {
+        if !self.add_path_mode().is_some_and(what) {
+            return Vec::new();
+        }
+        let is_opposite = |theirs: AddPathMode| match theirs {
+            AddPathMode::Both => true,
+            one_way => !what(one_way),
+        };
+        let said = open
+            .capabilities
+            .iter()
+            .filter_map(|capability| match capability {
+                Capability::AddPath(said) => Some(said),
+                _ => None,
+            });
+        let said: Vec<(Family, AddPathMode)> = said.flatten().copied().collect();
+        let of_family = |family: Family| said.iter().find(|(said, _)| *said == family);
+        let agreed = families.iter().copied();
+        agreed
+            .filter(|&family| of_family(family).is_some_and(|(_, mode)| is_opposite(*mode)))
+            .collect()
     }
 }
 

@@ -18,14 +18,14 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::config::{PeerConfig, SpeakerConfig};
+use crate::config::{PathsSent, PeerConfig, SpeakerConfig};
 use crate::connection::{Connection, End, State, Traffic};
 use crate::disseminate::{LongLivedStale, Terms};
 use crate::event::{BfdState, ConnectionId, PeerId};
 use crate::import::Importer;
 use crate::negotiated::{Negotiated, Offer};
 use crate::policy::{PathSource, SessionPeer};
-use crate::rib::SessionKind;
+use crate::rib::{PerFamily, SessionKind};
 use crate::rng::Rng;
 use crate::speaker::down_because;
 use crate::stale::Kept;
@@ -50,6 +50,8 @@ pub(crate) struct Peer {
     pub(crate) counters: Counters,
     /// What BFD said last; `None`: nothing yet.
     pub(crate) bfd: Option<BfdState>,
+    /// Families of which it has as much as it may have, and should have more.
+    pub(crate) full: PerFamily<bool>,
     pub(crate) last_error: Option<String>,
     /// Families of which it has sent nearly too much, and whether it was too much.
     pub(crate) warned: SmallVec<[(Family, bool); 2]>,
@@ -100,6 +102,8 @@ pub(crate) struct Counters {
     pub(crate) updates_sent: u64,
     pub(crate) messages_received: u64,
     pub(crate) messages_sent: u64,
+    /// Paths beyond `AddPath::receive_max`.
+    pub(crate) paths_refused: u64,
 }
 
 impl Peer {
@@ -115,6 +119,7 @@ impl Peer {
             deferral_until: None,
             counters: Counters::default(),
             bfd: None,
+            full: PerFamily::default(),
             last_error: None,
             warned: SmallVec::new(),
             held_by_limit: false,
@@ -194,6 +199,7 @@ impl Peer {
             families: self.config.families.clone(),
             role: self.config.role,
             role_strict: self.config.role_strict,
+            add_path: self.config.add_path,
             graceful_restart: self.config.graceful_restart,
             restarting: self.deferral_until.is_some(),
             long_lived: self.config.long_lived,
@@ -263,6 +269,7 @@ impl Peer {
         } else {
             LongLivedStale::Withheld
         };
+        let codec = agreed.codec.clone();
         Some(Terms {
             kind: self.kind(),
             long_lived_stale,
@@ -274,7 +281,12 @@ impl Peer {
             self_v6: self.config.next_hop_self_v6.or(session_v6),
             policy: self.config.export.program(&self.session_peer()),
             graceful_shutdown: self.config.graceful_shutdown || speaker.graceful_shutdown,
-            codec: agreed.codec.clone(),
+            // Who gets only the best shall be in one group, whatever was offered.
+            paths_sent: match codec.add_path_send.is_empty() {
+                true => PathsSent::Best,
+                false => self.config.add_path.send,
+            },
+            codec,
         })
     }
 
@@ -285,6 +297,15 @@ impl Peer {
         if let Some(words) = &self.config.shutdown {
             self.held_because = down_because(words);
         }
+    }
+
+    /// Most announcements that may stand at it.
+    pub(crate) fn limits_out(&self) -> PerFamily<Option<usize>> {
+        let mut limits = PerFamily::default();
+        for (&family, &limit) in &self.config.prefix_limits_out {
+            limits[family] = Some(limit);
+        }
+        limits
     }
 
     /// A connection has ended, or none could be made: what now?

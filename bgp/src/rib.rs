@@ -23,7 +23,10 @@ mod group;
 mod ids;
 mod intern;
 mod log;
+mod member;
+mod paths;
 mod pen;
+mod per_family;
 mod received;
 mod show;
 mod table;
@@ -35,15 +38,16 @@ use std::collections::VecDeque;
 use ipnet::IpNet;
 use smallvec::SmallVec;
 
-pub(crate) use adj_in::{AdjIn, AdjIns, PeerFacts, SessionKind};
+pub(crate) use adj_in::{AdjIns, Counts, PeerFacts, SessionKind};
 use adj_out::{AdjOuts, Inputs};
 use ids::PrefixId;
 pub use intern::Interned;
 pub(crate) use intern::Interner;
 pub(crate) use pen::Sent;
+pub(crate) use per_family::PerFamily;
 use received::Received;
 pub(crate) use table::Source;
-use table::{Path, Table};
+use table::{Path, Staleness, Table};
 
 use crate::decision;
 use crate::disseminate::Terms;
@@ -98,40 +102,31 @@ impl Rib {
         verdict: Verdict,
     ) {
         let id = self.table.find_or_insert(prefix);
-        if let Source::Peer(peer) = source {
-            self.adj_ins.note_received(peer, id);
-        }
-        let entry = self.table.entry_mut(id);
-        let known = entry.paths.iter_mut().find(|path| path.source == source);
-        if let Some(path) = &known
-            && path.attributes == *attributes
-            && path.verdict == verdict
-        {
-            if let Some(path) = known {
-                path.stale = false;
+        let entry = self.table.entry(id);
+        let known = entry.find(source).map(|index| (index, &entry.paths[index]));
+        let (index, old, path_id) = match known {
+            Some((_, path)) if path.attributes == *attributes && path.verdict == verdict => {
+                return self.set_staleness(id, source, Staleness::Fresh);
             }
-            return;
-        }
+            Some((index, path)) => (Some(index), Some(path.condition()), path.path_id),
+            None => (None, None, entry.free_path_id()),
+        };
         let before = self.chosen(id);
         let path = Path {
             source,
             attributes: attributes.clone(),
             verdict,
-            stale: false,
+            staleness: Staleness::Fresh,
+            path_id,
         };
-        let entry = self.table.entry_mut(id);
-        let replaced = match entry.paths.iter_mut().find(|path| path.source == source) {
-            Some(known) => Some(std::mem::replace(known, path)),
-            None => {
-                entry.paths.push(path);
-                None
-            }
-        };
-        if let Source::Peer(peer) = source {
-            self.adj_ins
-                .note_verdict(peer, replaced.map(|path| path.verdict), Some(verdict));
-            self.note_path(peer, prefix);
+        let new = Some(path.condition());
+        let paths = &mut self.table.entry_mut(id).paths;
+        match index {
+            Some(index) => paths[index] = path,
+            None => paths.push(path),
         }
+        self.account(source, id, old, new);
+        self.note_path(source, prefix);
         self.reselect(id, &before);
     }
 
@@ -149,6 +144,22 @@ impl Rib {
         }
     }
 
+    /// Whether a path of this source and prefix may come, when a peer may have `paths_max` of a prefix at
+    /// once. Those that are stale do not count, since a peer may have other identifiers after its restart.
+    pub(crate) fn has_room(&self, source: Source, prefix: &IpNet, paths_max: usize) -> bool {
+        let Some(id) = self.table.find(prefix) else {
+            return paths_max > 0;
+        };
+        let paths = &self.table.entry(id).paths;
+        let of_peer = |path: &&Path| {
+            path.staleness == Staleness::Fresh && path.source.peer() == source.peer()
+        };
+        paths
+            .iter()
+            .any(|path| path.source == source && of_peer(&path))
+            || paths.iter().filter(of_peer).count() < paths_max
+    }
+
     /// A path is gone.
     pub(crate) fn remove_path(&mut self, source: Source, prefix: &IpNet) {
         if let Some(id) = self.table.find(prefix) {
@@ -157,19 +168,22 @@ impl Rib {
     }
 
     /// The peer's session is up. Its stale paths, if any, now are those of `facts`.
-    pub(crate) fn open(&mut self, peer: PeerId, facts: PeerFacts, terms: Terms) {
+    /// `limits` are the most announcements that may stand there.
+    pub(crate) fn open(
+        &mut self,
+        peer: PeerId,
+        facts: PeerFacts,
+        terms: Terms,
+        limits: PerFamily<Option<usize>>,
+    ) {
         if self.adj_ins.set_facts(peer, facts) {
             for id in self.adj_ins.received(peer) {
                 let before = self.chosen(id);
                 self.reselect(id, &before);
             }
         }
-        let mut inputs = Inputs {
-            table: &self.table,
-            adj_ins: &self.adj_ins,
-            interner: &mut self.interner,
-        };
-        self.adj_outs.join(peer, terms, &mut inputs);
+        let (adj_outs, mut inputs) = self.outward();
+        adj_outs.join(peer, terms, limits, &mut inputs);
         if let Some(watch) = &mut self.watch {
             watch.open(peer);
         }
@@ -180,20 +194,20 @@ impl Rib {
         if let Some(watch) = &mut self.watch {
             watch.close(peer);
         }
-        for id in self.adj_outs.leave(peer).iter() {
-            self.table.entry_mut(id).standing -= 1;
-            self.release(id);
+        for id in self.adj_outs.leave(peer, &mut self.table) {
+            self.adj_outs.forget(id);
         }
     }
 
     /// The peer's terms of export have changed.
     pub(crate) fn change_terms(&mut self, peer: PeerId, terms: Terms) {
-        let mut inputs = Inputs {
-            table: &self.table,
-            adj_ins: &self.adj_ins,
-            interner: &mut self.interner,
-        };
-        self.adj_outs.change_terms(peer, terms, &mut inputs);
+        let (adj_outs, mut inputs) = self.outward();
+        adj_outs.change_terms(peer, terms, &mut inputs);
+    }
+
+    /// The peer may have more or fewer announcements than before. What stands there stays.
+    pub(crate) fn change_limits(&mut self, peer: PeerId, limits: PerFamily<Option<usize>>) {
+        self.adj_outs.set_limits(peer, limits);
     }
 
     /// Import policy or our addresses have changed: all of the peer's paths are judged anew, from what was received.
@@ -202,26 +216,33 @@ impl Rib {
         peer: PeerId,
         mut judge: impl FnMut(&IpNet, &Interned, &mut Interner) -> (Verdict, Interned),
     ) {
-        let source = Source::Peer(peer);
         for id in self.adj_ins.received(peer) {
             let before = self.chosen(id);
             let entry = self.table.entry_mut(id);
             let prefix = entry.prefix;
-            let Some(path) = entry.paths.iter_mut().find(|path| path.source == source) else {
-                continue;
-            };
-            let received = self.received.of(id, source).unwrap_or(&path.attributes);
-            let received = received.clone();
-            let (verdict, attributes) = judge(&prefix, &received, &mut self.interner);
-            let different = (attributes != received).then_some(&received);
-            self.received.set(id, source, different);
-            let old = std::mem::replace(&mut path.verdict, verdict);
-            let old_attributes = std::mem::replace(&mut path.attributes, attributes);
-            if old != verdict {
-                self.adj_ins.note_verdict(peer, Some(old), Some(verdict));
+            let mut is_other = false;
+            for path in &mut entry.paths {
+                let (source, old) = (path.source, path.condition());
+                if source.peer() != Some(peer) {
+                    continue;
+                }
+                let received = self.received.of(id, source).unwrap_or(&path.attributes);
+                let received = received.clone();
+                let (verdict, attributes) = judge(&prefix, &received, &mut self.interner);
+                let different = (attributes != received).then_some(&received);
+                self.received.set(id, source, different);
+                if path.verdict == verdict && path.attributes == attributes {
+                    continue;
+                }
+                (path.verdict, path.attributes) = (verdict, attributes);
+                is_other = true;
+                let (family, new) = (Family::of(&prefix), path.condition());
+                self.adj_ins.count(peer, family, Some(old), Some(new));
+                if let Some(watch) = &mut self.watch {
+                    watch.note_path(source, prefix);
+                }
             }
-            if old != verdict || old_attributes != path.attributes {
-                self.note_path(peer, prefix);
+            if is_other {
                 self.reselect(id, &before);
             }
         }
@@ -231,105 +252,72 @@ impl Rib {
     /// stale already have not been refreshed in a whole session, and go too, unless the family is one of `twice`
     /// (RFC 9494 §4.2).
     pub(crate) fn mark_stale(&mut self, peer: PeerId, families: &[Family], twice: &[Family]) {
-        for id in self.adj_ins.received(peer) {
-            let entry = self.table.entry_mut(id);
-            let of_peer = |path: &&mut Path| path.source == Source::Peer(peer);
-            let path = entry.paths.iter_mut().find(of_peer);
-            let family = Family::of(&entry.prefix);
-            match path.filter(|_| families.contains(&family)) {
-                Some(path) if !path.stale || twice.contains(&family) => {
-                    path.stale = true;
-                    self.adj_ins.note_stale(peer, id);
+        for (id, source) in self.paths_of(self.adj_ins.received(peer), peer) {
+            let family = Family::of(&self.table.entry(id).prefix);
+            match self.staleness(id, source) {
+                Some(Staleness::Fresh) if families.contains(&family) => {
+                    self.set_staleness(id, source, Staleness::Stale);
                 }
-                _ => self.remove_path_of(Source::Peer(peer), id),
+                Some(_) if families.contains(&family) && twice.contains(&family) => {}
+                _ => self.remove_path_of(source, id),
+            }
+        }
+    }
+
+    /// The peer's Restart Time is over: what is still stale of the family becomes the least preferred, and
+    /// what shall not be kept so long (NO_LLGR) goes (RFC 9494 §4.2).
+    pub(crate) fn mark_long_lived_stale(&mut self, peer: PeerId, family: Family) {
+        for (id, source) in self.stale_paths(peer, family) {
+            let entry = self.table.entry(id);
+            let path = entry.find(source).and_then(|index| entry.paths.get(index));
+            let received = self.received.of(id, source);
+            match received.or(path.map(|path| &path.attributes)) {
+                Some(received) if !received.communities.contains(&NO_LLGR) => {
+                    self.set_staleness(id, source, Staleness::LongLived);
+                }
+                _ => self.remove_path_of(source, id),
             }
         }
     }
 
     /// None of the peer's paths of the family is stale.
     pub(crate) fn unmark_stale(&mut self, peer: PeerId, family: Family) {
-        for id in self.adj_ins.stale(peer) {
-            let entry = self.table.entry_mut(id);
-            if Family::of(&entry.prefix) != family {
-                continue;
-            }
-            let paths = entry.paths.iter_mut();
-            for path in paths.filter(|path| path.source == Source::Peer(peer)) {
-                path.stale = false;
-            }
-            self.adj_ins.note_received(peer, id);
+        for (id, source) in self.stale_paths(peer, family) {
+            self.set_staleness(id, source, Staleness::Fresh);
         }
     }
 
     /// The peer is about to say all its paths of the family again (RFC 7313 §4).
     pub(crate) fn mark_refreshing(&mut self, peer: PeerId, family: Family) {
-        for id in self.adj_ins.received(peer) {
-            let entry = self.table.entry_mut(id);
-            if Family::of(&entry.prefix) != family {
-                continue;
+        for (id, source) in self.paths_of(self.adj_ins.received(peer), peer) {
+            let is_of = Family::of(&self.table.entry(id).prefix) == family;
+            if is_of && self.staleness(id, source) == Some(Staleness::Fresh) {
+                self.set_staleness(id, source, Staleness::Stale);
             }
-            let paths = entry.paths.iter_mut();
-            for path in paths.filter(|path| path.source == Source::Peer(peer)) {
-                path.stale = true;
-            }
-            self.adj_ins.note_stale(peer, id);
-        }
-    }
-
-    /// The peer's Restart Time is over: what is still stale of the family becomes the least preferred, and what
-    /// shall not be kept so long (NO_LLGR) goes (RFC 9494 §4.2). The community says it to us and to everybody that
-    /// the path is passed on to.
-    pub(crate) fn mark_long_lived_stale(&mut self, peer: PeerId, family: Family) {
-        for id in self.adj_ins.stale(peer) {
-            let entry = self.table.entry(id);
-            if Family::of(&entry.prefix) != family {
-                continue;
-            }
-            let of_peer = |path: &&Path| path.source == Source::Peer(peer);
-            let Some(path) = entry.paths.iter().find(of_peer) else {
-                continue;
-            };
-            if path.attributes.communities.contains(&NO_LLGR) {
-                self.remove_path_of(Source::Peer(peer), id);
-                continue;
-            }
-            if path.attributes.communities.contains(&LLGR_STALE) {
-                continue;
-            }
-            let mut attributes = Attributes::clone(&path.attributes);
-            attributes.communities.push(LLGR_STALE);
-            let attributes = self.interner.intern(attributes);
-            let before = self.chosen(id);
-            let paths = self.table.entry_mut(id).paths.iter_mut();
-            for path in paths.filter(|path| path.source == Source::Peer(peer)) {
-                path.attributes = attributes.clone();
-            }
-            self.reselect(id, &before);
         }
     }
 
     /// Drops the peer's paths of the family that are still stale, and says how many.
     pub(crate) fn sweep_stale(&mut self, peer: PeerId, family: Family) -> usize {
-        let mut stale = self.adj_ins.stale(peer);
-        stale.retain(|&id| Family::of(&self.table.entry(id).prefix) == family);
-        for &id in &stale {
-            self.remove_path_of(Source::Peer(peer), id);
+        let stale = self.stale_paths(peer, family);
+        for &(id, source) in &stale {
+            self.remove_path_of(source, id);
         }
         stale.len()
     }
 
     /// Drops all that the peer sent.
     pub(crate) fn drop_paths(&mut self, peer: PeerId) {
-        for id in self.adj_ins.received(peer) {
-            self.remove_path_of(Source::Peer(peer), id);
+        for (id, source) in self.paths_of(self.adj_ins.received(peer), peer) {
+            self.remove_path_of(source, id);
         }
     }
 
     /// Drops all that the peer sent of the family.
     pub(crate) fn drop_family(&mut self, peer: PeerId, family: Family) {
-        for id in self.adj_ins.received(peer) {
+        for (id, source) in self.paths_of(self.adj_ins.received(peer), peer) {
             if Family::of(&self.table.entry(id).prefix) == family {
-                self.remove_path_of(Source::Peer(peer), id);
+                self.remove_path_of(source, id);
             }
         }
     }
@@ -386,43 +374,91 @@ impl Rib {
         !self.changes.is_empty()
     }
 
-    pub(crate) fn adj_in(&self, peer: PeerId) -> Option<&AdjIn> {
-        self.adj_ins.of(peer)
+    /// What the peer has sent of the family.
+    pub(crate) fn received(&self, peer: PeerId, family: Family) -> Counts {
+        let adj_in = self.adj_ins.of(peer);
+        adj_in.map_or_else(Counts::default, |adj_in| adj_in.counts(family))
     }
 
-    /// How many prefixes of the family the peer has sent.
-    pub(crate) fn received(&self, peer: PeerId, family: Family) -> usize {
-        let is_of = |id: &PrefixId| Family::of(&self.table.entry(*id).prefix) == family;
-        self.adj_ins
-            .received(peer)
-            .iter()
-            .filter(|id| is_of(id))
-            .count()
-    }
-
-    /// How many announcements stand at the peer.
-    pub(crate) fn standing(&self, peer: PeerId) -> usize {
-        self.adj_outs
-            .standing(peer)
-            .map_or(0, |standing| standing.len())
+    /// Of the family, how many announcements stand at the peer, and how many should and do not because it
+    /// may not have more.
+    pub(crate) fn sent(&self, peer: PeerId, family: Family) -> (usize, usize) {
+        self.adj_outs.count(peer, family, &self.table)
     }
 
     fn remove_path_of(&mut self, source: Source, id: PrefixId) {
-        let entry = self.table.entry(id);
-        let Some(index) = entry.paths.iter().position(|path| path.source == source) else {
+        let Some(index) = self.table.entry(id).find(source) else {
             return;
         };
         let before = self.chosen(id);
-        let path = self.table.entry_mut(id).paths.remove(index);
+        let entry = self.table.entry_mut(id);
+        let (path, prefix) = (entry.paths.remove(index), entry.prefix);
         self.received.forget(id, source);
-        if let Source::Peer(peer) = source {
-            self.adj_ins.note_removed(peer, id);
-            self.adj_ins.note_verdict(peer, Some(path.verdict), None);
-            let prefix = self.table.entry(id).prefix;
-            self.note_path(peer, prefix);
-        }
+        self.account(source, id, Some(path.condition()), None);
+        self.note_path(source, prefix);
         self.reselect(id, &before);
         self.release(id);
+    }
+
+    fn set_staleness(&mut self, id: PrefixId, source: Source, staleness: Staleness) {
+        let entry = self.table.entry(id);
+        let Some(index) = entry.find(source) else {
+            return;
+        };
+        let old = entry.paths[index].condition();
+        if old.1 == staleness {
+            return;
+        }
+        let before = self.chosen(id);
+        self.table.entry_mut(id).paths[index].staleness = staleness;
+        self.account(source, id, Some(old), Some((old.0, staleness)));
+        // Stale is as good as fresh (RFC 4724 §4.2), long-lived stale is not.
+        if [old.1, staleness].contains(&Staleness::LongLived) {
+            self.reselect(id, &before);
+        }
+    }
+
+    fn staleness(&self, id: PrefixId, source: Source) -> Option<Staleness> {
+        let entry = self.table.entry(id);
+        entry.find(source).map(|index| entry.paths[index].staleness)
+    }
+
+    /// The peer's paths of these prefixes.
+    fn paths_of(&self, ids: Vec<PrefixId>, peer: PeerId) -> Vec<(PrefixId, Source)> {
+        let sources = |id| self.table.entry(id).sources_of(peer).into_iter();
+        let pairs = ids.into_iter();
+        pairs
+            .flat_map(|id| sources(id).map(move |source| (id, source)))
+            .collect()
+    }
+
+    fn stale_paths(&self, peer: PeerId, family: Family) -> Vec<(PrefixId, Source)> {
+        let mut paths = self.paths_of(self.adj_ins.stale(peer), peer);
+        paths.retain(|&(id, source)| {
+            Family::of(&self.table.entry(id).prefix) == family
+                && self.staleness(id, source) != Some(Staleness::Fresh)
+        });
+        paths
+    }
+
+    /// Keeps the books of the peer: a path has come, gone, or changed.
+    fn account(
+        &mut self,
+        source: Source,
+        id: PrefixId,
+        old: Option<(Verdict, Staleness)>,
+        new: Option<(Verdict, Staleness)>,
+    ) {
+        let Some(peer) = source.peer() else {
+            return;
+        };
+        let entry = self.table.entry(id);
+        let mut of_peer = entry.paths.iter().filter(|p| p.source.peer() == Some(peer));
+        let has_any = of_peer.clone().next().is_some();
+        let has_stale = of_peer.any(|path| path.staleness != Staleness::Fresh);
+        let family = Family::of(&entry.prefix);
+        self.adj_ins.note(peer, id, has_any, has_stale);
+        self.adj_ins.count(peer, family, old, new);
     }
 
     /// Phase 2 for one prefix, and what follows when the choice is not what it was before.
@@ -432,52 +468,67 @@ impl Rib {
             decision::select(&candidates, &self.options).chosen
         };
         self.table.entry_mut(id).choose(&chosen);
-        if self.chosen(id) == *before {
-            return;
+        let after = self.chosen(id);
+        let is_other = after != *before;
+        if is_other {
+            let best = |chosen: &Chosen| chosen.first().map(|(source, ..)| *source);
+            let entry = self.table.entry_mut(id);
+            let family = Family::of(&entry.prefix);
+            self.adj_ins.count_best(family, best(before), best(&after));
+            if !entry.change_queued {
+                entry.change_queued = true;
+                self.changes.push_back(id);
+            }
+            if let Some(watch) = &mut self.watch {
+                watch.note_choice(entry.prefix);
+            }
         }
-        let entry = self.table.entry_mut(id);
-        if let Some(watch) = &mut self.watch {
-            watch.note_choice(entry.prefix);
+        // Who gets several paths wants to hear of those that are not chosen too.
+        if is_other || self.adj_outs.has_add_path() {
+            let (adj_outs, mut inputs) = self.outward();
+            adj_outs.update(id, &mut inputs);
         }
-        if !entry.change_queued {
-            entry.change_queued = true;
-            self.changes.push_back(id);
-        }
-        let mut inputs = Inputs {
+    }
+
+    /// What Phase 3 works on, and from.
+    fn outward(&mut self) -> (&mut AdjOuts, Inputs<'_>) {
+        let inputs = Inputs {
             table: &self.table,
             adj_ins: &self.adj_ins,
             interner: &mut self.interner,
+            options: &self.options,
         };
-        self.adj_outs.update(id, &mut inputs);
+        (&mut self.adj_outs, inputs)
     }
 
-    fn note_path(&mut self, peer: PeerId, prefix: IpNet) {
+    fn note_path(&mut self, source: Source, prefix: IpNet) {
         if let Some(watch) = &mut self.watch {
-            watch.note_path(peer, prefix, 0);
+            watch.note_path(source, prefix);
         }
     }
 
     fn chosen(&self, id: PrefixId) -> Chosen {
         let chosen = self.table.entry(id).chosen().iter();
         chosen
-            .map(|path| (path.source, path.attributes.clone()))
+            .map(|path| {
+                let is_long_lived = path.staleness == Staleness::LongLived;
+                (path.source, path.attributes.clone(), is_long_lived)
+            })
             .collect()
     }
 
     fn release(&mut self, id: PrefixId) {
         if self.table.release(id) {
-            self.adj_outs.forget(id);
+            self.adj_outs.forget(id.into());
         }
     }
 }
 
-/// RFC 9494 §3.2.
-const LLGR_STALE: u32 = 0xffff_0006;
-/// RFC 9494 §3.3.
-const NO_LLGR: u32 = 0xffff_0007;
+/// Enough of the chosen paths to see whether they are others: the last says long-lived stale.
+type Chosen = SmallVec<[(Source, Interned, bool); 2]>;
 
-/// Enough of the chosen paths to see whether they are others.
-type Chosen = SmallVec<[(Source, Interned); 2]>;
+/// RFC 9494 §6: a community of paths that shall not be kept beyond their peer's Restart Time.
+const NO_LLGR: u32 = 0xffff_0007;
 
 #[cfg(test)]
 mod tests;

@@ -44,8 +44,8 @@ use crate::tap::Tap;
 use crate::time::Time;
 use crate::timers::Timers;
 use crate::view::{PeerView, RouteView};
-use crate::wire::Attributes;
 use crate::wire::iana::cease;
+use crate::wire::{Attributes, Nlri};
 
 /// A BGP speaker (RFC 4271).
 #[derive(Debug)]
@@ -396,6 +396,7 @@ impl Speaker {
         peer.counters.updates_sent += sent.updates;
         peer.counters.messages_sent += sent.updates + sent.markers;
         self.tap_sent(id, now, &out[start..]);
+        self.note_full(id, sent.full);
         sent.more
     }
 
@@ -468,8 +469,9 @@ impl Speaker {
         self.rib.routes()
     }
 
-    /// What was sent to this peer and stands (its Adj-RIB-Out), in order of prefix.
-    pub fn advertised(&self, remote: IpAddr) -> Vec<IpNet> {
+    /// What was sent to this peer and stands (its Adj-RIB-Out), in order of prefix and of the Path Identifier
+    /// that we gave it (RFC 7911), which is 0 where ADD-PATH was not agreed on.
+    pub fn advertised(&self, remote: IpAddr) -> Vec<Nlri> {
         self.by_address
             .get(&remote)
             .map(|&peer| self.rib.advertised(peer))

@@ -17,6 +17,7 @@ use crate::connection::{Cause, Connection, End};
 use crate::event::PeerId;
 use crate::peer::{Peer, PeerState};
 pub use crate::rib::Interned;
+use crate::rib::Source;
 use crate::speaker::Speaker;
 use crate::time::Time;
 use crate::wire::{Codec, Family, Message, Notification};
@@ -402,7 +403,11 @@ impl Watch {
         }
     }
 
-    pub(crate) fn note_path(&mut self, peer: PeerId, prefix: IpNet, path_id: u32) {
+    /// A path has come, gone or changed. Our own are not noted.
+    pub(crate) fn note_path(&mut self, source: Source, prefix: IpNet) {
+        let Source::Peer(peer, path_id) = source else {
+            return;
+        };
         if let Some(paths) = self.paths.as_mut().and_then(|paths| paths.get_mut(&peer)) {
             paths.insert((prefix, path_id));
         }

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::wire::Family;
+
 /// A peer as it is now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -36,14 +38,20 @@ pub struct PeerView {
     /// The name and version of its software, as it says.
     #[serde(default)]
     pub software: Option<String>,
-    /// Prefixes in its Adj-RIB-In.
+    /// Paths in its Adj-RIB-In: one a prefix, and with ADD-PATH (RFC 7911) one or more.
     pub prefixes_received: usize,
     /// Of these, accepted by import policy.
     pub prefixes_accepted: usize,
     /// Of these, kept from before its restart.
     pub prefixes_stale: usize,
-    /// Prefixes sent to it that stand.
+    /// What was sent to it and stands: one announcement a prefix, and with ADD-PATH one or more.
     pub prefixes_sent: usize,
+    /// Paths that were refused in all sessions because it has sent too many of one prefix.
+    #[serde(default)]
+    pub paths_refused: u64,
+    /// The same figures and more for each family that is agreed on, or of which something is kept.
+    #[serde(default)]
+    pub by_family: Vec<FamilyView>,
     /// It has sent End-of-RIB in this session.
     pub end_of_rib: bool,
     /// We are restarting and still wait for it.
@@ -69,6 +77,31 @@ pub struct PeerView {
     pub last_error: Option<String>,
 }
 
+/// What is between a peer and us of one family. A path is counted, not a prefix, where ADD-PATH (RFC 7911) was
+/// agreed on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FamilyView {
+    /// Which: `ipv4-unicast`, `ipv6-unicast`.
+    pub family: Family,
+    /// In its Adj-RIB-In.
+    pub received: usize,
+    /// Of these, accepted by import policy and all other checks.
+    pub accepted: usize,
+    /// Of these, the best of their prefix.
+    pub best: usize,
+    /// Of those received, kept from before its restart.
+    pub stale: usize,
+    /// Sent to it, and standing there.
+    pub sent: usize,
+    /// Not sent to it because of `PeerConfig::prefix_limits_out`.
+    pub held_back: usize,
+    /// It sends several paths of a prefix (RFC 7911).
+    pub add_path_receive: bool,
+    /// It gets several paths of a prefix (RFC 7911).
+    pub add_path_send: bool,
+}
+
 /// A prefix of the Loc-RIB.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -85,6 +118,9 @@ pub struct RouteView {
 pub struct PathView {
     /// The peer it came from; `None`: local.
     pub peer: Option<IpAddr>,
+    /// The Path Identifier that the peer gave it (RFC 7911); `None`: ADD-PATH was not agreed on.
+    #[serde(default)]
+    pub path_id: Option<u32>,
     /// NEXT_HOP; `None`: local.
     pub next_hop: Option<IpAddr>,
     /// Best.
@@ -93,6 +129,9 @@ pub struct PathView {
     pub multipath: bool,
     /// Kept from before the peer's restart.
     pub stale: bool,
+    /// Kept beyond the peer's Restart Time (RFC 9494), and the last to be chosen.
+    #[serde(default)]
+    pub long_lived_stale: bool,
     /// Why it is not best, in the words of RFC 4271 §9.1.2.2: `longer AS_PATH (2 against 1)`.
     pub lost_because: Option<String>,
     /// LOCAL_PREF, as the decision saw it.

@@ -303,6 +303,7 @@ impl Scene {
             .speaker
             .advertised(address(ONLOOKER))
             .into_iter()
+            .map(|nlri| nlri.prefix)
             .collect();
         assert_eq!(advertised, self.known);
         assert!(self.known.contains(&local()));

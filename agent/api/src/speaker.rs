@@ -1,10 +1,12 @@
 //! What a speaker shows of itself, in the words of the socket. For agent and route reflector; the plugin and the command
 //! line do without a speaker.
 
-use caracal_bgp::view::{AttributesView, ExportView, ImportView, PathView, PeerView, RouteView};
+use caracal_bgp::view::{
+    AttributesView, ExportView, FamilyView, ImportView, PathView, PeerView, RouteView,
+};
 use caracal_bgp::{Policy, Speaker};
 
-use crate::view::{Explain, Explained, Path, PathAttributes, Peer, Route};
+use crate::view::{Explain, Explained, FamilyCounts, Path, PathAttributes, Peer, Route};
 
 /// What is sent to a peer, and why.
 ///
@@ -101,10 +103,28 @@ impl Peer {
             prefixes_stale: view.prefixes_stale,
             prefixes_sent: view.prefixes_sent,
             bfd: view.bfd,
+            paths_refused: view.paths_refused,
+            by_family: view.by_family.into_iter().map(FamilyCounts::from).collect(),
             flaps: view.flaps,
             messages_received: view.messages_received,
             messages_sent: view.messages_sent,
             last_error: view.last_error,
+        }
+    }
+}
+
+impl From<FamilyView> for FamilyCounts {
+    fn from(view: FamilyView) -> FamilyCounts {
+        FamilyCounts {
+            family: view.family.to_string(),
+            received: view.received,
+            accepted: view.accepted,
+            best: view.best,
+            stale: view.stale,
+            sent: view.sent,
+            held_back: view.held_back,
+            add_path_receive: view.add_path_receive,
+            add_path_send: view.add_path_send,
         }
     }
 }
@@ -122,10 +142,12 @@ impl From<PathView> for Path {
     fn from(view: PathView) -> Path {
         Path {
             peer: view.peer,
+            path_id: view.path_id,
             next_hop: view.next_hop,
             best: view.best,
             multipath: view.multipath,
             stale: view.stale,
+            long_lived_stale: view.long_lived_stale,
             lost_because: view.lost_because,
             local_pref: view.local_pref,
             as_path: view.as_path,

@@ -103,17 +103,23 @@ pub struct Peer {
     pub hold_time_seconds: Option<u64>,
     /// Agreed families.
     pub families: Vec<String>,
-    /// Prefixes received from it.
+    /// Paths received from it: with ADD-PATH (RFC 7911) a prefix may have several.
     pub prefixes_received: usize,
     /// Of these, accepted.
     pub prefixes_accepted: usize,
     /// Of these, kept from before its restart.
     pub prefixes_stale: usize,
-    /// Prefixes sent to it.
+    /// Announcements sent to it that stand.
     pub prefixes_sent: usize,
     /// What BFD says of the path: `Up`, `Down`, `AdminDown`, `Unknown`. `None`: it is not asked.
     #[serde(default)]
     pub bfd: Option<String>,
+    /// Paths that were refused because it has sent too many of one prefix.
+    #[serde(default)]
+    pub paths_refused: u64,
+    /// What is between it and us of each family.
+    #[serde(default)]
+    pub by_family: Vec<FamilyCounts>,
     /// How often the session was lost.
     pub flaps: u64,
     /// Messages received.
@@ -122,6 +128,30 @@ pub struct Peer {
     pub messages_sent: u64,
     /// Why the last session or attempt ended.
     pub last_error: Option<String>,
+}
+
+/// What is between a peer and us of one family. With ADD-PATH (RFC 7911) paths are counted, else prefixes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FamilyCounts {
+    /// `ipv4-unicast`, `ipv6-unicast`.
+    pub family: String,
+    /// Received from it.
+    pub received: usize,
+    /// Of these, accepted.
+    pub accepted: usize,
+    /// Of these, the best of their prefix.
+    pub best: usize,
+    /// Of those received, kept from before its restart.
+    pub stale: usize,
+    /// Sent to it.
+    pub sent: usize,
+    /// Not sent to it because of its limit.
+    pub held_back: usize,
+    /// It sends several paths of a prefix.
+    pub add_path_receive: bool,
+    /// It gets several paths of a prefix.
+    pub add_path_send: bool,
 }
 
 /// A prefix of the Loc-RIB.
@@ -139,6 +169,9 @@ pub struct Route {
 pub struct Path {
     /// From which peer; `None`: local.
     pub peer: Option<IpAddr>,
+    /// The Path Identifier that the peer gave it (RFC 7911).
+    #[serde(default)]
+    pub path_id: Option<u32>,
     /// NEXT_HOP.
     pub next_hop: Option<IpAddr>,
     /// The best.
@@ -147,6 +180,9 @@ pub struct Path {
     pub multipath: bool,
     /// From before the peer's restart.
     pub stale: bool,
+    /// Kept beyond the peer's Restart Time (RFC 9494).
+    #[serde(default)]
+    pub long_lived_stale: bool,
     /// Why it is not the best.
     pub lost_because: Option<String>,
     /// LOCAL_PREF.

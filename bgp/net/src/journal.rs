@@ -98,6 +98,28 @@ impl Journal {
                     debug!(peer = %name, %address, %detail, "peer sent a faulty UPDATE again");
                 }
             }
+            Event::PathsRefused {
+                peer,
+                count,
+                first,
+                paths_max,
+            } => {
+                let (name, address) = identity(speaker, *peer);
+                let what = format!("more than {paths_max} paths of a prefix");
+                if self.is_news(*peer, &what) {
+                    warn!(peer = %name, %address, count, %first, "refused {what} from peer");
+                } else {
+                    debug!(peer = %name, %address, count, %first, "refused {what} from peer again");
+                }
+            }
+            Event::PrefixLimitOut {
+                peer,
+                family,
+                limit,
+            } => {
+                let (name, address) = identity(speaker, *peer);
+                warn!(peer = %name, %address, %family, limit, "peer has as much as it may have; the rest is held back");
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::*;
+use crate::config::AddPath;
 use crate::wire::iana::{cease, header_error};
 use crate::wire::{Capability, iana::open_error};
 
@@ -315,6 +316,7 @@ fn offer() -> Offer {
         families: vec![Family::Ipv4Unicast],
         role: None,
         role_strict: false,
+        add_path: AddPath::default(),
         graceful_restart: None,
         restarting: false,
         long_lived: None,

@@ -219,6 +219,7 @@ fn terms(kind: SessionKind) -> Terms {
         self_v6: None,
         policy: Policy::accept_all().in_no_session(),
         graceful_shutdown: false,
+        paths_sent: PathsSent::Best,
         codec: Codec {
             families: vec![Family::Ipv4Unicast],
             ..Codec::initial()

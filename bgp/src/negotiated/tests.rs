@@ -11,6 +11,7 @@ fn offer(families: &[Family]) -> Offer {
         families: families.to_vec(),
         role: None,
         role_strict: false,
+        add_path: AddPath::default(),
         graceful_restart: Some(Duration::from_secs(120)),
         restarting: false,
         long_lived: None,

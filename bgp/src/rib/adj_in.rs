@@ -1,4 +1,7 @@
 //! Adj-RIBs-In (RFC 4271 §3.2): which prefixes of the table a peer has sent, and who that peer is.
+//!
+//! The paths are in the table. With ADD-PATH (RFC 7911) a prefix may have several of one peer there: the sets
+//! here say where to look, the numbers count paths.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -7,10 +10,12 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::ids::{IdSet, PrefixId};
-use super::table::{Path, Source};
+use super::per_family::PerFamily;
+use super::table::{Path, Source, Staleness};
 use crate::decision::{Candidate, Provenance};
 use crate::event::PeerId;
 use crate::import::Verdict;
+use crate::wire::Family;
 
 /// What a peer is to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,22 +48,28 @@ pub(crate) struct PeerFacts {
 #[derive(Debug)]
 pub(crate) struct AdjIn {
     facts: PeerFacts,
-    received: IdSet,
-    stale: IdSet,
-    accepted: usize,
+    /// Prefixes of which it has a path.
+    received: IdSet<PrefixId>,
+    /// Prefixes of which it has a stale path.
+    stale: IdSet<PrefixId>,
+    counts: PerFamily<Counts>,
+}
+
+/// How many paths of a peer and family there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) received: usize,
+    /// Of these, those that may be chosen.
+    pub(crate) accepted: usize,
+    /// Of these, those that are the best of their prefix.
+    pub(crate) best: usize,
+    /// Kept although their session is gone, or has not sent them again yet.
+    pub(crate) stale: usize,
 }
 
 impl AdjIn {
-    pub(crate) fn received(&self) -> usize {
-        self.received.len()
-    }
-
-    pub(crate) fn accepted(&self) -> usize {
-        self.accepted
-    }
-
-    pub(crate) fn stale(&self) -> usize {
-        self.stale.len()
+    pub(crate) fn counts(&self, family: Family) -> Counts {
+        self.counts[family]
     }
 }
 
@@ -79,12 +90,12 @@ impl AdjIns {
     pub(crate) fn candidates<'a>(&self, paths: &'a [Path]) -> SmallVec<[Candidate<'a>; 4]> {
         let provenance = |source| match source {
             Source::Local => Provenance::Local,
-            Source::Peer(peer) => match self.facts(peer) {
+            Source::Peer(peer, path_id) => match self.facts(peer) {
                 Some(facts) => Provenance::Peer {
                     external: !facts.kind.is_internal(),
                     router_id: facts.router_id,
                     address: facts.address,
-                    path_id: 0,
+                    path_id,
                 },
                 // Only a peer with facts has paths.
                 None => UNKNOWN,
@@ -94,7 +105,7 @@ impl AdjIns {
             attributes: &path.attributes,
             verdict: path.verdict,
             provenance: provenance(path.source),
-            long_lived_stale: false,
+            long_lived_stale: path.staleness == Staleness::LongLived,
         };
         paths.iter().map(candidate).collect()
     }
@@ -105,7 +116,7 @@ impl AdjIns {
             facts,
             received: IdSet::default(),
             stale: IdSet::default(),
-            accepted: 0,
+            counts: PerFamily::default(),
         };
         let adj_in = self.0.entry(peer).or_insert(fresh);
         std::mem::replace(&mut adj_in.facts, facts) != facts
@@ -125,35 +136,45 @@ impl AdjIns {
             .unwrap_or_default()
     }
 
-    pub(super) fn note_received(&mut self, peer: PeerId, id: PrefixId) {
+    /// The peer's paths of a prefix have come or gone: whether it has one, and one that is stale.
+    pub(super) fn note(&mut self, peer: PeerId, id: PrefixId, has_any: bool, has_stale: bool) {
         if let Some(adj_in) = self.0.get_mut(&peer) {
-            adj_in.received.insert(id);
-            adj_in.stale.remove(id);
+            adj_in.received.set(id, has_any);
+            adj_in.stale.set(id, has_stale);
         }
     }
 
-    pub(super) fn note_stale(&mut self, peer: PeerId, id: PrefixId) {
-        if let Some(adj_in) = self.0.get_mut(&peer) {
-            adj_in.stale.insert(id);
-        }
-    }
-
-    pub(super) fn note_removed(&mut self, peer: PeerId, id: PrefixId) {
-        if let Some(adj_in) = self.0.get_mut(&peer) {
-            adj_in.received.remove(id);
-            adj_in.stale.remove(id);
-        }
-    }
-
-    pub(super) fn note_verdict(
+    /// A path of the peer is other than it was; `None`: it is not there.
+    pub(super) fn count(
         &mut self,
         peer: PeerId,
-        old: Option<Verdict>,
-        new: Option<Verdict>,
+        family: Family,
+        old: Option<(Verdict, Staleness)>,
+        new: Option<(Verdict, Staleness)>,
     ) {
-        if let Some(adj_in) = self.0.get_mut(&peer) {
-            adj_in.accepted -= usize::from(old == Some(Verdict::Eligible));
-            adj_in.accepted += usize::from(new == Some(Verdict::Eligible));
+        let Some(adj_in) = self.0.get_mut(&peer) else {
+            return;
+        };
+        let counts = &mut adj_in.counts[family];
+        let accepted = |path: Option<(Verdict, _)>| {
+            usize::from(path.is_some_and(|(verdict, _)| verdict == Verdict::Eligible))
+        };
+        let stale = |path: Option<(_, Staleness)>| {
+            usize::from(path.is_some_and(|(_, staleness)| staleness != Staleness::Fresh))
+        };
+        counts.received = counts.received + usize::from(new.is_some()) - usize::from(old.is_some());
+        counts.accepted = counts.accepted + accepted(new) - accepted(old);
+        counts.stale = counts.stale + stale(new) - stale(old);
+    }
+
+    /// Another path than before is the best of a prefix.
+    pub(super) fn count_best(&mut self, family: Family, old: Option<Source>, new: Option<Source>) {
+        let (old, new) = (old.and_then(Source::peer), new.and_then(Source::peer));
+        if let Some(adj_in) = new.and_then(|peer| self.0.get_mut(&peer)) {
+            adj_in.counts[family].best += 1;
+        }
+        if let Some(adj_in) = old.and_then(|peer| self.0.get_mut(&peer)) {
+            adj_in.counts[family].best -= 1;
         }
     }
 

@@ -1,7 +1,7 @@
 //! Adj-RIBs-Out (RFC 4271 §3.2): what each peer should have, what it has, and how it gets the rest.
 //!
-//! *Desired* is one array for a [`Group`] of peers with equal terms. *Actual* is a set of prefixes for each
-//! [`Member`]: the announcements that stand there. *Pending* is what the group's log has after the member's
+//! *Desired* is one array for a [`Group`] of peers with equal terms: of prefixes, and with ADD-PATH (RFC 7911)
+//! of single paths. *Actual* is a set of these for each [`Member`]: the announcements that stand there. *Pending* is what the group's log has after the member's
 //! cursor, and for a new member (or one whose terms changed, or that asked for a refresh) a walk of the
 //! desired. The log goes before the walk, so news are never behind the table, and what the walk says is
 //! always the newest.
@@ -15,80 +15,74 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use super::AdjIns;
-use super::group::{Desired, Group};
-use super::ids::{IdSet, PrefixId};
+use super::group::Group;
+use super::ids::{NlriId, PathSlot, PrefixId};
 use super::intern::Interner;
-use super::log::Sequence;
-use super::pen::{Pen, Sent};
+use super::member::Member;
+use super::paths::Paths;
+use super::pen::{Names, Pen, Sent};
+use super::per_family::PerFamily;
 use super::table::Table;
 use super::walk::Walk;
+use crate::decision::Options;
 use crate::disseminate::Terms;
 use crate::event::PeerId;
-use crate::wire::{Family, RouteRefreshKind};
+use crate::wire::{Family, Nlri, RouteRefreshKind};
 
 /// All groups and members.
 #[derive(Debug)]
 pub(crate) struct AdjOuts {
     groups: BTreeMap<GroupId, Group>,
     members: HashMap<PeerId, Member, FixedState>,
+    paths: Paths,
     next_group: GroupId,
+    /// Of the groups, those that get several paths of a prefix (RFC 7911).
+    add_path_groups: usize,
     /// Members that were at the end of their log and have something to read now.
     woken: VecDeque<PeerId>,
 }
 
 type GroupId = u64;
 
-/// One peer's place in its group.
-#[derive(Debug)]
-pub(super) struct Member {
-    group: GroupId,
-    cursor: Sequence,
-    /// The announcements that stand at the peer.
-    pub(super) standing: IdSet,
-    pub(super) walk: Option<Walk>,
-    /// Families whose End-of-RIB is not out.
-    end_of_rib: Vec<Family>,
-    /// Families that the peer has asked for once more.
-    refresh: Vec<Family>,
-    /// The one that it has been told the beginning of (BoRR, RFC 7313 §4).
-    refreshing: Option<Family>,
-    idle: bool,
-}
-
 impl AdjOuts {
     pub(crate) fn new() -> AdjOuts {
         AdjOuts {
             groups: BTreeMap::new(),
             members: HashMap::with_hasher(FixedState::default()),
+            paths: Paths::default(),
             next_group: 0,
+            add_path_groups: 0,
             woken: VecDeque::new(),
         }
     }
 
     /// The peer's session is up: it gets everything, and then End-of-RIB.
-    pub(super) fn join(&mut self, peer: PeerId, terms: Terms, rib: &mut Inputs<'_>) {
+    pub(super) fn join(
+        &mut self,
+        peer: PeerId,
+        terms: Terms,
+        limits: PerFamily<Option<usize>>,
+        rib: &mut Inputs<'_>,
+    ) {
         let end_of_rib = terms.codec.families.iter().rev().copied().collect();
-        let member = Member {
-            group: 0,
-            cursor: 0,
-            standing: IdSet::default(),
-            walk: None,
-            end_of_rib,
-            refresh: Vec::new(),
-            refreshing: None,
-            idle: false,
-        };
-        self.members.insert(peer, member);
+        self.members.insert(peer, Member::new(end_of_rib, limits));
         self.enter(peer, terms, rib, Walk::initial);
     }
 
-    /// The peer's session is down. Returns what stood there.
-    pub(super) fn leave(&mut self, peer: PeerId) -> IdSet {
+    /// The peer's session is down: nothing stands there. Returns what has been released.
+    pub(super) fn leave(&mut self, peer: PeerId, table: &mut Table) -> Vec<NlriId> {
         self.exit(peer);
-        self.members
-            .remove(&peer)
-            .map(|member| member.standing)
-            .unwrap_or_default()
+        let mut gone = Vec::new();
+        if let Some(member) = self.members.remove(&peer) {
+            let mut names = Names {
+                table,
+                paths: &mut self.paths,
+            };
+            for id in member.standing().iter() {
+                names.fall(id, &mut gone);
+            }
+        }
+        gone
     }
 
     /// The peer's terms have changed, its session not.
@@ -103,6 +97,14 @@ impl AdjOuts {
         }
         self.exit(peer);
         self.enter(peer, terms, rib, Walk::everything);
+    }
+
+    /// The peer may have more or fewer announcements than before. What stands there stays.
+    pub(super) fn set_limits(&mut self, peer: PeerId, limits: PerFamily<Option<usize>>) {
+        if let Some(member) = self.members.get_mut(&peer) {
+            member.set_limits(limits);
+            self.wake(peer);
+        }
     }
 
     /// Route refresh (RFC 2918): the peer gets the family once more, after what it is being told now.
@@ -129,11 +131,15 @@ impl AdjOuts {
         }
     }
 
-    /// The best path of the prefix, or what may be said of it, has changed.
+    /// Some group announces other paths than the best.
+    pub(super) fn has_add_path(&self) -> bool {
+        self.add_path_groups > 0
+    }
+
+    /// The paths of the prefix, or what may be said of them, have changed.
     pub(super) fn update(&mut self, id: PrefixId, rib: &mut Inputs<'_>) {
         for group in self.groups.values_mut() {
-            let (attributes, from) = group.evaluate(rib.table.entry(id), rib.adj_ins, rib.interner);
-            if !group.set(id, &rib.table.entry(id).prefix, attributes, from) {
+            if !group.update(id, rib, &mut self.paths) {
                 continue;
             }
             for peer in group.idle.drain(..) {
@@ -143,15 +149,15 @@ impl AdjOuts {
                 }
             }
         }
+        if self.has_add_path() {
+            self.release_paths(self.paths.of_prefix(id).collect());
+        }
     }
 
-    /// The table has released the id.
-    pub(super) fn forget(&mut self, id: PrefixId) {
+    /// The number has been released.
+    pub(super) fn forget(&mut self, id: NlriId) {
         for group in self.groups.values_mut() {
-            if let Some(desired) = group.desired.get_mut(id.index()) {
-                group.log.supersede(desired.sequence);
-                *desired = Desired::default();
-            }
+            group.forget(id);
         }
     }
 
@@ -160,8 +166,32 @@ impl AdjOuts {
         self.woken.pop_front()
     }
 
-    pub(crate) fn standing(&self, peer: PeerId) -> Option<&IdSet> {
-        self.members.get(&peer).map(|member| &member.standing)
+    /// What stands at the peer; nothing without a session.
+    pub(super) fn standing<'a>(
+        &'a self,
+        peer: PeerId,
+        table: &'a Table,
+    ) -> impl Iterator<Item = Nlri> + 'a {
+        let member = self.members.get(&peer);
+        let ids = member.into_iter().flat_map(|m| m.standing().iter());
+        ids.map(|id| Nlri {
+            prefix: table.entry(self.paths.prefix(id)).prefix,
+            path_id: self.paths.path_id(id),
+        })
+    }
+
+    /// Of a family, how many announcements stand at the peer, and how many should and do not because it
+    /// may not have more.
+    pub(super) fn count(&self, peer: PeerId, family: Family, table: &Table) -> (usize, usize) {
+        let Some(member) = self.members.get(&peer) else {
+            return (0, 0);
+        };
+        let family_of = |id| Family::of(&table.entry(self.paths.prefix(id)).prefix);
+        let held = self.groups.get(&member.group).map_or(0, |group| {
+            let of_family = |&id: &NlriId| group.desires(id, peer) && family_of(id) == family;
+            member.held().filter(of_family).count()
+        });
+        (member.standing_count(family), held)
     }
 
     /// Moves the peer's cursor until about `octets_max` octets are in `out`. End-of-RIB is held back
@@ -173,9 +203,12 @@ impl AdjOuts {
         may_end: bool,
         out: &mut Vec<u8>,
         octets_max: usize,
-    ) -> (Sent, Vec<PrefixId>) {
+    ) -> (Sent, Vec<NlriId>) {
         let mut pen = Pen {
-            table,
+            names: Names {
+                table,
+                paths: &mut self.paths,
+            },
             out,
             sent: Sent::default(),
             gone: Vec::new(),
@@ -202,6 +235,8 @@ impl AdjOuts {
                 } else if let Some(family) = member.refreshing.take() {
                     pen.marker(&group.terms, family, RouteRefreshKind::End);
                 }
+            } else if member.release_held(peer, group, &mut pen) {
+                // There was room again for what the peer could not have before.
             } else if may_end && let Some(family) = member.end_of_rib.pop() {
                 group.terms.codec.encode_end_of_rib(family, pen.out);
                 pen.sent.updates += 1;
@@ -221,6 +256,7 @@ impl AdjOuts {
                 break;
             }
         }
+        pen.sent.full = member.is_full();
         (pen.sent, pen.gone)
     }
 
@@ -241,7 +277,7 @@ impl AdjOuts {
         peer: PeerId,
         terms: Terms,
         rib: &mut Inputs<'_>,
-        walk: impl FnOnce(Arc<[PrefixId]>) -> Walk,
+        walk: impl FnOnce(Arc<[NlriId]>) -> Walk,
     ) {
         let known = self
             .groups
@@ -250,7 +286,9 @@ impl AdjOuts {
             .map(|(&id, _)| id);
         let id = known.unwrap_or_else(|| {
             self.next_group += 1;
-            self.groups.insert(self.next_group, Group::new(terms, rib));
+            self.add_path_groups += usize::from(terms.sends_any_paths());
+            let group = Group::new(terms, rib, &mut self.paths);
+            self.groups.insert(self.next_group, group);
             self.next_group
         });
         let (Some(group), Some(member)) = (self.groups.get_mut(&id), self.members.get_mut(&peer))
@@ -261,6 +299,7 @@ impl AdjOuts {
         member.group = id;
         member.walk = Some(walk(group.plan()));
         member.cursor = group.log.end();
+        member.hold_nothing();
         member.idle = false;
         self.woken.push_back(peer);
     }
@@ -275,8 +314,23 @@ impl AdjOuts {
         group.log.left(member.cursor);
         group.idle.retain(|&idle| idle != peer);
         group.members -= 1;
-        if group.members == 0 {
-            self.groups.remove(&member.group);
+        if group.members == 0
+            && let Some(group) = self.groups.remove(&member.group)
+        {
+            self.add_path_groups -= usize::from(group.terms.sends_any_paths());
+            for slot in group.paths_desired() {
+                self.paths.want(slot, false);
+            }
+            self.release_paths(group.paths_desired().collect());
+        }
+    }
+
+    /// Forgets those of the paths that nobody desires and that stand nowhere.
+    fn release_paths(&mut self, slots: Vec<PathSlot>) {
+        for slot in slots {
+            if self.paths.release(slot) {
+                self.forget(slot.into());
+            }
         }
     }
 
@@ -294,28 +348,11 @@ impl AdjOuts {
     }
 }
 
-impl Member {
-    /// The next family to be sent once more. Markers do not go before End-of-RIB (RFC 7313 §4).
-    fn next_refresh(&mut self, terms: &Terms) -> Option<Family> {
-        let ready = |family: &Family| {
-            !terms.codec.enhanced_route_refresh || !self.end_of_rib.contains(family)
-        };
-        let index = self.refresh.iter().position(ready)?;
-        Some(self.refresh.remove(index))
-    }
-
-    pub(super) fn standing_of(&self, ids: &[PrefixId]) -> Vec<PrefixId> {
-        ids.iter()
-            .copied()
-            .filter(|&id| self.standing.contains(id))
-            .collect()
-    }
-}
-
 /// What a change of the tables is made from.
 #[derive(Debug)]
 pub(super) struct Inputs<'a> {
     pub(super) table: &'a Table,
     pub(super) adj_ins: &'a AdjIns,
     pub(super) interner: &'a mut Interner,
+    pub(super) options: &'a Options,
 }

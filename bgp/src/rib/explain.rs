@@ -3,7 +3,8 @@
 use ipnet::IpNet;
 
 use super::Rib;
-use super::table::{Entry, Path, Source};
+use super::group::{before_dissemination, offered};
+use super::table::{Entry, Path};
 use crate::decision;
 use crate::disseminate::Terms;
 use crate::event::PeerId;
@@ -24,22 +25,19 @@ impl Rib {
         for entry in self.in_order(only) {
             let signature = terms.signature(&entry.prefix);
             let candidates = self.adj_ins.candidates(&entry.paths);
-            let lost = decision::select(&candidates, self.multipath_max).lost;
+            let lost = decision::select(&candidates, &self.options).lost;
+            let offered = offered(terms, entry, &self.adj_ins, &self.options);
             for (index, path) in entry.paths.iter().enumerate() {
-                let sender = match path.source {
-                    Source::Local => None,
-                    Source::Peer(peer) => self.adj_ins.facts(peer),
-                };
+                let from = path.source.peer();
+                let sender = from.and_then(|peer| self.adj_ins.facts(peer));
                 let answer = match lost.get(index).copied().flatten() {
-                    Some(reason) => Err(format!("not best: {reason}")),
-                    None if path.source == Source::Peer(to) => {
-                        Err("it came from this peer".to_owned())
-                    }
-                    None => terms
+                    Some(reason) if !offered.contains(&index) => Err(format!("not best: {reason}")),
+                    _ if from == Some(to) => Err("it came from this peer".to_owned()),
+                    _ => terms
                         .disseminate(
                             Family::of(&entry.prefix),
                             &signature,
-                            &path.attributes,
+                            &before_dissemination(path),
                             sender,
                         )
                         .map_err(|withheld| withheld.to_string()),
@@ -74,7 +72,7 @@ impl Rib {
         let mut views = Vec::new();
         for entry in self.in_order(only) {
             let signature = importer.signature(&entry.prefix);
-            let of_peer = |path: &&Path| path.source == Source::Peer(from);
+            let of_peer = |path: &&Path| path.source.peer() == Some(from);
             for path in entry.paths.iter().filter(of_peer) {
                 let id = self.table.find(&entry.prefix);
                 let received = id.and_then(|id| self.received.of(id, path.source));

@@ -1,27 +1,32 @@
 //! Peers with equal terms: what they should have, and the log of how that changes.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use ipnet::IpNet;
+use smallvec::SmallVec;
 
 use super::AdjIns;
-use super::adj_out::{Inputs, Member};
-use super::ids::PrefixId;
+use super::adj_out::Inputs;
+use super::ids::{NlriId, NlriKind, PathSlot, PrefixId};
 use super::intern::{Interned, Interner};
 use super::log::{Change, Log, Sequence};
-use super::pen::{Pen, encode, octets};
-use super::table::{Entry, Source};
+use super::member::Member;
+use super::paths::Paths;
+use super::pen::{Pen, octets};
+use super::table::{Entry, Path, Source, Staleness};
+use crate::config::PathsSent;
+use crate::decision::{self, LLGR_STALE};
 use crate::disseminate::Terms;
 use crate::event::PeerId;
+use crate::import::Verdict;
 use crate::policy::Signature;
-use crate::wire::Family;
+use crate::wire::{Attributes, Family, Nlri};
 
 /// Peers with equal terms.
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) terms: Terms,
-    /// By index of prefix.
-    pub(super) desired: Vec<Desired>,
+    pub(super) desired: DesiredSet,
     pub(super) log: Log,
     pub(super) members: usize,
     /// Members that have read everything.
@@ -29,17 +34,24 @@ pub(super) struct Group {
     /// The last attributes that were made ready to go out, since the next prefix often has the same.
     memo: Option<Memo>,
     /// The order in which a walk goes, and the end of the log when it was made.
-    plan: Option<(Sequence, Arc<[PrefixId]>)>,
+    plan: Option<(Sequence, Arc<[NlriId]>)>,
 }
 
-/// What the members of a group should have of a prefix.
+/// What the members of a group should have of a prefix or of a path of it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Desired {
     pub(super) attributes: Option<Interned>,
     /// The peer that must not get it, because it sent it.
     pub(super) from: Option<PeerId>,
-    /// The newest record about the prefix; dropped by the log when all have read it.
+    /// The newest record about it; dropped by the log when all have read it.
     pub(super) sequence: Sequence,
+}
+
+/// By number of prefix and of path.
+#[derive(Debug, Default)]
+pub(super) struct DesiredSet {
+    prefixes: Vec<Desired>,
+    paths: Vec<Desired>,
 }
 
 #[derive(Debug)]
@@ -48,11 +60,12 @@ struct Memo {
     family: Family,
     signature: Signature,
     from: Interned,
+    long_lived_stale: bool,
     to: Option<Interned>,
 }
 
 impl Group {
-    pub(super) fn new(terms: Terms, rib: &mut Inputs<'_>) -> Group {
+    pub(super) fn new(terms: Terms, rib: &mut Inputs<'_>, paths: &mut Paths) -> Group {
         let mut group = Group {
             log: Log::new(
                 terms
@@ -61,79 +74,124 @@ impl Group {
                     .saturating_sub(RECORD_OCTETS_SPARE),
             ),
             terms,
-            desired: Vec::new(),
+            desired: DesiredSet::default(),
             members: 0,
             idle: Vec::new(),
             memo: None,
             plan: None,
         };
         for (id, entry) in rib.table.iter() {
-            let (attributes, from) = group.evaluate(entry, rib.adj_ins, rib.interner);
-            if attributes.is_some() {
-                *group.desired_mut(id) = Desired {
-                    attributes,
-                    from,
-                    sequence: 0,
-                };
+            if group.terms.sends_paths(Family::of(&entry.prefix)) {
+                for (path_id, desired) in group.evaluate_paths(entry, rib) {
+                    let slot = paths.find_or_insert(id, path_id);
+                    paths.want(slot, true);
+                    *group.desired.get_mut(slot.into()) = desired;
+                }
+            } else if let Some(best) = entry.best()
+                && let Some(desired) = group.evaluate(entry, best, rib.adj_ins, rib.interner)
+            {
+                *group.desired.get_mut(id.into()) = desired;
             }
         }
         group
     }
 
-    /// Phase 3 for one prefix: what the members should have of it.
-    pub(super) fn evaluate(
+    /// The paths of a prefix have changed; false when what is desired of it has not.
+    pub(super) fn update(&mut self, id: PrefixId, rib: &mut Inputs<'_>, paths: &mut Paths) -> bool {
+        let entry = rib.table.entry(id);
+        if !self.terms.sends_paths(Family::of(&entry.prefix)) {
+            let desired = entry
+                .best()
+                .and_then(|best| self.evaluate(entry, best, rib.adj_ins, rib.interner));
+            return self.set(id.into(), &entry.prefix.into(), desired);
+        }
+        let wanted = self.evaluate_paths(entry, rib);
+        let mut is_other = false;
+        let known: SmallVec<[PathSlot; 8]> = paths.of_prefix(id).collect();
+        for slot in known {
+            let path_id = paths.slot(slot).path_id;
+            let is_wanted = wanted.iter().any(|(wanted, _)| *wanted == path_id);
+            if !is_wanted && self.desired.has(slot.into()) {
+                paths.want(slot, false);
+                is_other |= self.set(slot.into(), &nlri(entry, path_id), None);
+            }
+        }
+        for (path_id, desired) in wanted {
+            let slot = paths.find_or_insert(id, path_id);
+            if !self.desired.has(slot.into()) {
+                paths.want(slot, true);
+            }
+            is_other |= self.set(slot.into(), &nlri(entry, path_id), Some(desired));
+        }
+        is_other
+    }
+
+    /// Phase 3 for the paths of one prefix, where each goes out under its own identifier (RFC 7911).
+    fn evaluate_paths(&mut self, entry: &Entry, rib: &mut Inputs<'_>) -> Vec<(u16, Desired)> {
+        let paths = offered(&self.terms, entry, rib.adj_ins, rib.options);
+        let paths = paths.into_iter().map(|index| &entry.paths[index]);
+        let named = paths.filter(|path| path.path_id != 0);
+        named
+            .filter_map(|path| {
+                let desired = self.evaluate(entry, path, rib.adj_ins, rib.interner)?;
+                Some((path.path_id, desired))
+            })
+            .collect()
+    }
+
+    /// Phase 3 for one path: what the members should have of it.
+    fn evaluate(
         &mut self,
         entry: &Entry,
+        path: &Path,
         adj_ins: &AdjIns,
         interner: &mut Interner,
-    ) -> (Option<Interned>, Option<PeerId>) {
-        let Some(best) = entry.best() else {
-            return (None, None);
-        };
-        let (sender, from) = match best.source {
-            Source::Local => (None, None),
-            Source::Peer(peer) => (adj_ins.facts(peer), Some(peer)),
-        };
+    ) -> Option<Desired> {
+        let from = path.source.peer();
+        let sender = from.and_then(|peer| adj_ins.facts(peer));
         let family = Family::of(&entry.prefix);
         let signature = self.terms.signature(&entry.prefix);
+        let long_lived_stale = path.staleness == Staleness::LongLived;
         let fits = |memo: &&Memo| {
-            memo.source == best.source
+            memo.source == path.source
                 && memo.family == family
-                && memo.from == best.attributes
+                && memo.from == path.attributes
                 && memo.signature == signature
+                && memo.long_lived_stale == long_lived_stale
         };
         let attributes = match self.memo.as_ref().filter(fits) {
             Some(memo) => memo.to.clone(),
             None => {
+                let attributes = before_dissemination(path);
                 let out = self
                     .terms
-                    .disseminate(family, &signature, &best.attributes, sender);
+                    .disseminate(family, &signature, &attributes, sender);
                 let to = out.ok().map(|out| interner.intern(out.attributes));
-                let from = best.attributes.clone();
                 self.memo = Some(Memo {
-                    source: best.source,
+                    source: path.source,
                     family,
                     signature,
-                    from,
+                    from: path.attributes.clone(),
+                    long_lived_stale,
                     to: to.clone(),
                 });
                 to
             }
         };
-        let from = from.filter(|_| attributes.is_some());
-        (attributes, from)
+        attributes.map(|attributes| Desired {
+            attributes: Some(attributes),
+            from,
+            sequence: 0,
+        })
     }
 
-    /// Notes what is desired of a prefix now; false when that is what was desired before.
-    pub(super) fn set(
-        &mut self,
-        id: PrefixId,
-        prefix: &IpNet,
-        attributes: Option<Interned>,
-        from: Option<PeerId>,
-    ) -> bool {
+    /// Notes what is desired now; false when that is what was desired before.
+    fn set(&mut self, id: NlriId, nlri: &Nlri, desired: Option<Desired>) -> bool {
+        let Desired {
+            attributes, from, ..
+        } = desired.unwrap_or_default();
         let readers = self.members;
-        let old = self.desired_mut(id);
+        let old = self.desired.get_mut(id);
         if old.attributes == attributes && old.from == from {
             return false;
         }
@@ -141,14 +199,14 @@ impl Group {
         let change = match &attributes {
             Some(attributes) => Change::Announce {
                 attributes: attributes.clone(),
-                family: Family::of(prefix),
+                family: Family::of(&nlri.prefix),
                 from,
             },
             None => Change::Withdraw,
         };
         self.log.supersede(superseded);
-        let sequence = self.log.push(id, octets(prefix), change, readers);
-        *self.desired_mut(id) = Desired {
+        let sequence = self.log.push(id, octets(nlri), change, readers);
+        *self.desired.get_mut(id) = Desired {
             attributes,
             from,
             sequence,
@@ -156,9 +214,16 @@ impl Group {
         if self.log.is_bloated() {
             let desired = &self.desired;
             self.log
-                .compact(|id, sequence| desired[id.index()].sequence == sequence);
+                .compact(|id, sequence| desired.sequence(id) == sequence);
         }
         true
+    }
+
+    /// The number has been released: nobody asks any more.
+    pub(super) fn forget(&mut self, id: NlriId) {
+        if let Some(desired) = self.desired.take(id) {
+            self.log.supersede(desired.sequence);
+        }
     }
 
     /// One member reads one record.
@@ -171,19 +236,23 @@ impl Group {
     ) {
         let desired = &self.desired;
         self.log
-            .prepare(sequence, |id| desired[id.index()].sequence == sequence);
+            .prepare(sequence, |id| desired.sequence(id) == sequence);
         let Some(record) = self.log.record(sequence) else {
             return;
         };
         match &record.change {
             Change::Announce { from, .. } if *from == Some(peer) => {
+                member.no_longer_held(&record.ids);
                 let standing = member.standing_of(&record.ids);
                 pen.withdraw(&self.terms, member, &standing);
+            }
+            Change::Announce { attributes, .. } if !member.has_room_for(pen, &record.ids) => {
+                pen.announce(&self.terms, member, attributes, &record.ids);
             }
             Change::Announce { .. } => {
                 let encoded = self
                     .log
-                    .encoded(sequence, |record| encode(&self.terms, pen.table, record));
+                    .encoded(sequence, |record| pen.names.encode(&self.terms, record));
                 let Some(record) = self.log.record(sequence) else {
                     return;
                 };
@@ -200,12 +269,13 @@ impl Group {
                 }
             }
             Change::Withdraw => {
+                member.no_longer_held(&record.ids);
                 let standing = member.standing_of(&record.ids);
                 if standing.len() < record.ids.len() {
                     pen.withdraw(&self.terms, member, &standing);
                 } else if let Some(encoded) = self
                     .log
-                    .encoded(sequence, |record| encode(&self.terms, pen.table, record))
+                    .encoded(sequence, |record| pen.names.encode(&self.terms, record))
                 {
                     pen.copy(&encoded);
                     pen.note_withdrawn(member, &standing);
@@ -215,7 +285,7 @@ impl Group {
     }
 
     /// All that is desired, ordered so that equal attributes are together: a walk packs them well.
-    pub(super) fn plan(&mut self) -> Arc<[PrefixId]> {
+    pub(super) fn plan(&mut self) -> Arc<[NlriId]> {
         // From here on a change is in a record at or after `end`.
         self.log.close_all();
         let end = self.log.end();
@@ -224,24 +294,109 @@ impl Group {
         {
             return plan.clone();
         }
-        let key = |(index, desired): (usize, &Desired)| {
+        let key = |(id, desired): (NlriId, &Desired)| {
             let serial = desired.attributes.as_ref()?.serial();
-            Some((serial, PrefixId(index as u32)))
+            Some((serial, id))
         };
-        let mut keys: Vec<(u64, PrefixId)> =
-            self.desired.iter().enumerate().filter_map(key).collect();
+        let mut keys: Vec<(u64, NlriId)> = self.desired.iter().filter_map(key).collect();
         keys.sort_unstable();
-        let plan: Arc<[PrefixId]> = keys.into_iter().map(|(_, id)| id).collect();
+        let plan: Arc<[NlriId]> = keys.into_iter().map(|(_, id)| id).collect();
         self.plan = Some((end, plan.clone()));
         plan
     }
 
-    fn desired_mut(&mut self, id: PrefixId) -> &mut Desired {
-        if id.index() >= self.desired.len() {
-            self.desired.resize(id.index() + 1, Desired::default());
-        }
-        &mut self.desired[id.index()]
+    /// Paths that are desired, when there are no members any more.
+    pub(super) fn paths_desired(&self) -> impl Iterator<Item = PathSlot> {
+        let desired = self.desired.iter();
+        let paths = desired.filter(|(_, desired)| desired.attributes.is_some());
+        paths.filter_map(|(id, _)| match id.kind() {
+            NlriKind::Path(slot) => Some(slot),
+            NlriKind::Prefix(_) => None,
+        })
     }
+}
+
+impl DesiredSet {
+    pub(super) fn get(&self, id: NlriId) -> Option<&Desired> {
+        match id.kind() {
+            NlriKind::Prefix(id) => self.prefixes.get(id.index()),
+            NlriKind::Path(slot) => self.paths.get(slot.0 as usize),
+        }
+    }
+
+    fn get_mut(&mut self, id: NlriId) -> &mut Desired {
+        let (all, index) = match id.kind() {
+            NlriKind::Prefix(id) => (&mut self.prefixes, id.index()),
+            NlriKind::Path(slot) => (&mut self.paths, slot.0 as usize),
+        };
+        if index >= all.len() {
+            all.resize(index + 1, Desired::default());
+        }
+        &mut all[index]
+    }
+
+    fn take(&mut self, id: NlriId) -> Option<Desired> {
+        self.get(id)?;
+        Some(std::mem::take(self.get_mut(id)))
+    }
+
+    fn has(&self, id: NlriId) -> bool {
+        self.get(id)
+            .is_some_and(|desired| desired.attributes.is_some())
+    }
+
+    fn sequence(&self, id: NlriId) -> Sequence {
+        self.get(id).map_or(0, |desired| desired.sequence)
+    }
+
+    /// In order of number, also those of which nothing is desired.
+    fn iter(&self) -> impl Iterator<Item = (NlriId, &Desired)> {
+        let prefixes = self.prefixes.iter().zip(0..);
+        let prefixes = prefixes.map(|(desired, number)| (NlriId::from(PrefixId(number)), desired));
+        let paths = self.paths.iter().zip(0..);
+        let paths = paths.map(|(desired, number)| (NlriId::from(PathSlot(number)), desired));
+        prefixes.chain(paths)
+    }
+}
+
+fn nlri(entry: &Entry, path_id: u16) -> Nlri {
+    Nlri {
+        prefix: entry.prefix,
+        path_id: path_id.into(),
+    }
+}
+
+/// Which paths of a prefix a group is offered, by index: the best, or with ADD-PATH (RFC 7911) those that may be
+/// chosen, as the decision ranks them where not all are wanted. What of these must not go to the members is not
+/// made up for by others, as it is not where only the best goes out.
+pub(super) fn offered(
+    terms: &Terms,
+    entry: &Entry,
+    adj_ins: &AdjIns,
+    options: &decision::Options,
+) -> decision::Indices {
+    let max = match terms.paths_sent {
+        _ if !terms.sends_paths(Family::of(&entry.prefix)) => 1,
+        PathsSent::Best => 1,
+        PathsSent::All => {
+            let eligible = |index: &usize| entry.paths[*index].verdict == Verdict::Eligible;
+            return (0..entry.paths.len()).filter(eligible).collect();
+        }
+        PathsSent::BestOf(max) => max,
+    };
+    if max == 1 {
+        return entry.best().map(|_| 0).into_iter().collect();
+    }
+    decision::rank(&adj_ins.candidates(&entry.paths), options, max)
+}
+
+/// With LLGR_STALE (RFC 9494 §4.2) where it is due, so that nobody beyond takes it for a path like others.
+pub(super) fn before_dissemination(path: &Path) -> Cow<'_, Attributes> {
+    let mut attributes = Cow::Borrowed(&*path.attributes);
+    if path.staleness == Staleness::LongLived && !attributes.communities.contains(&LLGR_STALE) {
+        attributes.to_mut().communities.push(LLGR_STALE);
+    }
+    attributes
 }
 
 /// What a record leaves of a message for header and attributes, so that it usually is one UPDATE.

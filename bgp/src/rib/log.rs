@@ -26,7 +26,7 @@ use bytes::Bytes;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use super::ids::PrefixId;
+use super::ids::NlriId;
 use super::intern::Interned;
 use crate::event::PeerId;
 use crate::wire::Family;
@@ -52,7 +52,7 @@ pub(crate) enum Change {
 #[derive(Debug)]
 pub(crate) struct Record {
     pub(crate) change: Change,
-    pub(crate) ids: Vec<PrefixId>,
+    pub(crate) ids: Vec<NlriId>,
     /// How many of `ids` have no newer record.
     live: usize,
     /// How many peers have not passed it.
@@ -106,7 +106,7 @@ impl Log {
     /// Adds a change of `id`, for `readers` peers. Supersede the prefix's older record first.
     pub(crate) fn push(
         &mut self,
-        id: PrefixId,
+        id: NlriId,
         octets: usize,
         change: Change,
         readers: usize,
@@ -170,7 +170,7 @@ impl Log {
 
     /// Makes the record ready for a peer that reads it now: its dead prefixes are dropped, and it takes no
     /// more.
-    pub(crate) fn prepare(&mut self, sequence: Sequence, is_live: impl Fn(PrefixId) -> bool) {
+    pub(crate) fn prepare(&mut self, sequence: Sequence, is_live: impl Fn(NlriId) -> bool) {
         self.close(sequence);
         if let Some(record) = self.records.get_mut(&sequence)
             && record.live < record.ids.len()
@@ -227,7 +227,7 @@ impl Log {
     }
 
     /// Drops all dead prefixes.
-    pub(crate) fn compact(&mut self, is_live: impl Fn(PrefixId, Sequence) -> bool) {
+    pub(crate) fn compact(&mut self, is_live: impl Fn(NlriId, Sequence) -> bool) {
         for (&sequence, record) in &mut self.records {
             if record.live < record.ids.len() {
                 record.bury(|id| is_live(id, sequence));
@@ -271,7 +271,7 @@ impl Log {
 }
 
 impl Record {
-    fn bury(&mut self, is_live: impl Fn(PrefixId) -> bool) {
+    fn bury(&mut self, is_live: impl Fn(NlriId) -> bool) {
         self.ids.retain(|&id| is_live(id));
         self.encoded = None;
     }

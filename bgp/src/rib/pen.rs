@@ -1,12 +1,12 @@
 //! UPDATEs for one member, and what stands there afterwards.
 
-use ipnet::IpNet;
-
-use super::adj_out::Member;
-use super::ids::PrefixId;
+use super::ids::{NlriId, NlriKind};
 use super::intern::Interned;
 use super::log::{Change, Encoded, Record};
-use super::table::Table;
+use super::member::Member;
+use super::paths::Paths;
+use super::per_family::PerFamily;
+use super::table::{Entry, Table};
 use crate::disseminate::Terms;
 use crate::wire::{Family, Message, Nlri, RouteRefresh, RouteRefreshKind};
 
@@ -17,43 +17,57 @@ pub(crate) struct Sent {
     /// ROUTE-REFRESH (RFC 7313).
     pub(crate) markers: u64,
     pub(crate) more: bool,
+    /// Families of which the peer has as much as it may have, and should have more, as of now.
+    pub(crate) full: PerFamily<bool>,
 }
 
 /// Writes UPDATEs for one member, and notes what stands there.
 #[derive(Debug)]
 pub(super) struct Pen<'a> {
-    pub(super) table: &'a mut Table,
+    pub(super) names: Names<'a>,
     pub(super) out: &'a mut Vec<u8>,
     pub(super) sent: Sent,
-    /// Prefixes that the table has released, since this member was the last to know them.
-    pub(super) gone: Vec<PrefixId>,
+    /// What has been released, since this member was the last to know it.
+    pub(super) gone: Vec<NlriId>,
+}
+
+/// What the numbers stand for.
+#[derive(Debug)]
+pub(super) struct Names<'a> {
+    pub(super) table: &'a mut Table,
+    pub(super) paths: &'a mut Paths,
 }
 
 impl Pen<'_> {
+    /// As many as may be announced; the member keeps in mind the others.
     pub(super) fn announce(
         &mut self,
         terms: &Terms,
         member: &mut Member,
         attributes: &Interned,
-        ids: &[PrefixId],
+        ids: &[NlriId],
     ) {
-        let prefixes = nlri(self.table, ids);
-        let updates = terms.codec.encode_announce(attributes, &prefixes, self.out);
-        if updates == 0 {
-            // The attributes do not fit into a message. What they replace must not stay.
-            let standing = member.standing_of(ids);
-            return self.withdraw(terms, member, &standing);
-        }
-        self.sent.updates += updates as u64;
-        self.note_announced(member, ids);
-    }
-
-    pub(super) fn withdraw(&mut self, terms: &Terms, member: &mut Member, ids: &[PrefixId]) {
+        let ids = member.admit(&self.names, ids);
         if ids.is_empty() {
             return;
         }
-        let prefixes = nlri(self.table, ids);
-        self.sent.updates += terms.codec.encode_withdraw(&prefixes, self.out) as u64;
+        let nlris = self.names.nlris(&ids);
+        let updates = terms.codec.encode_announce(attributes, &nlris, self.out);
+        if updates == 0 {
+            // The attributes do not fit into a message. What they replace must not stay.
+            let standing = member.standing_of(&ids);
+            return self.withdraw(terms, member, &standing);
+        }
+        self.sent.updates += updates as u64;
+        self.note_announced(member, &ids);
+    }
+
+    pub(super) fn withdraw(&mut self, terms: &Terms, member: &mut Member, ids: &[NlriId]) {
+        if ids.is_empty() {
+            return;
+        }
+        let nlris = self.names.nlris(ids);
+        self.sent.updates += terms.codec.encode_withdraw(&nlris, self.out) as u64;
         self.note_withdrawn(member, ids);
     }
 
@@ -72,47 +86,87 @@ impl Pen<'_> {
         self.sent.updates += encoded.updates;
     }
 
-    pub(super) fn note_announced(&mut self, member: &mut Member, ids: &[PrefixId]) {
+    pub(super) fn note_announced(&mut self, member: &mut Member, ids: &[NlriId]) {
         for &id in ids {
-            if member.standing.insert(id) {
-                self.table.entry_mut(id).standing += 1;
+            if member.note_announced(&self.names, id) {
+                self.names.stand(id);
             }
         }
     }
 
-    pub(super) fn note_withdrawn(&mut self, member: &mut Member, ids: &[PrefixId]) {
+    pub(super) fn note_withdrawn(&mut self, member: &mut Member, ids: &[NlriId]) {
         for &id in ids {
-            if member.standing.remove(id) {
-                self.table.entry_mut(id).standing -= 1;
-                if self.table.release(id) {
-                    self.gone.push(id);
-                }
+            if member.note_withdrawn(&self.names, id) {
+                self.names.fall(id, &mut self.gone);
             }
         }
     }
 }
 
-pub(super) fn encode(terms: &Terms, table: &Table, record: &Record) -> Encoded {
-    let prefixes = nlri(table, &record.ids);
-    let mut out = Vec::new();
-    let updates = match &record.change {
-        Change::Announce { attributes, .. } => {
-            terms.codec.encode_announce(attributes, &prefixes, &mut out)
+impl Names<'_> {
+    /// The prefix that it is, or that it is a path of.
+    pub(super) fn entry(&self, id: NlriId) -> &Entry {
+        self.table.entry(self.paths.prefix(id))
+    }
+
+    pub(super) fn family(&self, id: NlriId) -> Family {
+        Family::of(&self.entry(id).prefix)
+    }
+
+    pub(super) fn nlri(&self, id: NlriId) -> Nlri {
+        Nlri {
+            prefix: self.entry(id).prefix,
+            path_id: self.paths.path_id(id),
         }
-        Change::Withdraw => terms.codec.encode_withdraw(&prefixes, &mut out),
-    };
-    Encoded {
-        bytes: out.into(),
-        updates: updates as u64,
+    }
+
+    fn nlris(&self, ids: &[NlriId]) -> Vec<Nlri> {
+        ids.iter().map(|&id| self.nlri(id)).collect()
+    }
+
+    /// It stands at one peer more.
+    fn stand(&mut self, id: NlriId) {
+        if let NlriKind::Path(slot) = id.kind() {
+            self.paths.stand(slot, true);
+        }
+        let prefix = self.paths.prefix(id);
+        self.table.entry_mut(prefix).standing += 1;
+    }
+
+    /// It stands at one peer less. What nobody knows any more is released, and added to `gone`.
+    pub(super) fn fall(&mut self, id: NlriId, gone: &mut Vec<NlriId>) {
+        let prefix = self.paths.prefix(id);
+        if let NlriKind::Path(slot) = id.kind() {
+            self.paths.stand(slot, false);
+            if self.paths.release(slot) {
+                gone.push(id);
+            }
+        }
+        self.table.entry_mut(prefix).standing -= 1;
+        if self.table.release(prefix) {
+            gone.push(prefix.into());
+        }
+    }
+
+    /// Of a record, for all who read it.
+    pub(super) fn encode(&self, terms: &Terms, record: &Record) -> Encoded {
+        let nlris = self.nlris(&record.ids);
+        let mut out = Vec::new();
+        let updates = match &record.change {
+            Change::Announce { attributes, .. } => {
+                terms.codec.encode_announce(attributes, &nlris, &mut out)
+            }
+            Change::Withdraw => terms.codec.encode_withdraw(&nlris, &mut out),
+        };
+        Encoded {
+            bytes: out.into(),
+            updates: updates as u64,
+        }
     }
 }
 
-fn nlri(table: &Table, ids: &[PrefixId]) -> Vec<Nlri> {
-    let prefix = |id: &PrefixId| Nlri::from(table.entry(*id).prefix);
-    ids.iter().map(prefix).collect()
-}
-
-/// The length of a prefix on the wire (RFC 4271 §4.3).
-pub(super) fn octets(prefix: &IpNet) -> usize {
-    1 + usize::from(prefix.prefix_len()).div_ceil(8)
+/// Its length on the wire (RFC 4271 §4.3, RFC 7911 §3).
+pub(super) fn octets(nlri: &Nlri) -> usize {
+    let path_id = if nlri.path_id == 0 { 0 } else { 4 };
+    path_id + 1 + usize::from(nlri.prefix.prefix_len()).div_ceil(8)
 }

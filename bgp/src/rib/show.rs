@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::Rib;
-use super::table::{Entry, Source};
+use super::group::before_dissemination;
+use super::table::{Entry, Source, Staleness};
 use crate::decision;
 use crate::event::PeerId;
 use crate::view::{PathView, RouteView};
-use crate::wire::{Attributes, Community};
+use crate::wire::{Attributes, Community, Nlri};
 
 impl Rib {
     pub(crate) fn route(&self, prefix: &IpNet) -> Option<RouteView> {
@@ -37,35 +38,34 @@ impl Rib {
             .collect()
     }
 
-    /// In order of prefix.
-    pub(crate) fn advertised(&self, peer: PeerId) -> Vec<IpNet> {
-        let Some(standing) = self.adj_outs.standing(peer) else {
-            return Vec::new();
-        };
-        let mut prefixes: Vec<IpNet> = standing
-            .iter()
-            .map(|id| self.table.entry(id).prefix)
-            .collect();
-        prefixes.sort();
-        prefixes
+    /// In order of prefix and Path Identifier.
+    pub(crate) fn advertised(&self, peer: PeerId) -> Vec<Nlri> {
+        let mut nlris: Vec<Nlri> = self.adj_outs.standing(peer, &self.table).collect();
+        nlris.sort();
+        nlris
     }
 
     fn show(&self, entry: &Entry) -> RouteView {
         let candidates = self.adj_ins.candidates(&entry.paths);
         let selection = decision::select(&candidates, &self.options);
         let show = |(index, path): (usize, &super::Path)| {
-            let attributes = &path.attributes;
-            let peer = match path.source {
-                Source::Local => None,
-                Source::Peer(peer) => self.adj_ins.facts(peer).map(|facts| facts.address),
+            let attributes = &*before_dissemination(path);
+            let (peer, path_id) = match path.source {
+                Source::Local => (None, None),
+                Source::Peer(peer, path_id) => (
+                    self.adj_ins.facts(peer).map(|facts| facts.address),
+                    Some(path_id).filter(|&path_id| path_id != 0),
+                ),
             };
             let lost = selection.lost.get(index).copied().flatten();
             PathView {
                 peer,
+                path_id,
                 next_hop: attributes.next_hop,
                 best: selection.chosen.first() == Some(&index),
                 multipath: selection.chosen.contains(&index),
-                stale: path.stale,
+                stale: path.staleness != Staleness::Fresh,
+                long_lived_stale: path.staleness == Staleness::LongLived,
                 lost_because: lost.map(|reason| reason.to_string()),
                 local_pref: decision::local_pref(attributes),
                 as_path: attributes.as_path.to_string(),
@@ -78,7 +78,7 @@ impl Rib {
         };
         let mut paths: Vec<PathView> = entry.paths.iter().enumerate().map(show).collect();
         // The losers are in the order in which they came; people want one that stays.
-        paths[usize::from(entry.chosen)..].sort_by_key(|path| path.peer);
+        paths[usize::from(entry.chosen)..].sort_by_key(|path| (path.peer, path.path_id));
         RouteView {
             prefix: entry.prefix,
             paths,

@@ -8,7 +8,7 @@ use std::hash::BuildHasher;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use ipnet::IpNet;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::ids::PrefixId;
 use super::intern::Interned;
@@ -20,8 +20,28 @@ use crate::import::Verdict;
 pub(crate) enum Source {
     /// We originate it.
     Local,
-    /// A peer sent it.
-    Peer(PeerId),
+    /// A peer sent it with this Path Identifier (RFC 7911 §3); zero where ADD-PATH was not agreed on.
+    Peer(PeerId, u32),
+}
+
+impl Source {
+    pub(crate) fn peer(self) -> Option<PeerId> {
+        match self {
+            Source::Local => None,
+            Source::Peer(peer, _) => Some(peer),
+        }
+    }
+}
+
+/// Whether a path was kept although its session is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Staleness {
+    /// Of the present session.
+    Fresh,
+    /// Kept from before the peer's restart (RFC 4724 §4.2).
+    Stale,
+    /// Kept beyond the peer's Restart Time (RFC 9494 §4.2).
+    LongLived,
 }
 
 /// Attributes of a prefix from one source.
@@ -31,8 +51,17 @@ pub(crate) struct Path {
     pub(crate) attributes: Interned,
     /// What import (Phase 1) thinks of it.
     pub(crate) verdict: Verdict,
-    /// Kept from before its peer's restart (RFC 4724 §4.2).
-    pub(crate) stale: bool,
+    pub(crate) staleness: Staleness,
+    /// Its name towards peers that get several paths of a prefix (RFC 7911 §3): other than that of each other
+    /// path of the prefix, and the same as long as the path lives. Zero: there were none left.
+    pub(crate) path_id: u16,
+}
+
+impl Path {
+    /// What its peer's books say of it.
+    pub(crate) fn condition(&self) -> (Verdict, Staleness) {
+        (self.verdict, self.staleness)
+    }
 }
 
 /// A prefix and all we know about it.
@@ -75,6 +104,37 @@ impl Entry {
             .collect();
         self.paths.extend(first);
         self.paths.extend(left.into_iter().flatten());
+    }
+
+    pub(crate) fn find(&self, source: Source) -> Option<usize> {
+        self.paths.iter().position(|path| path.source == source)
+    }
+
+    /// What the peer has sent of the prefix.
+    pub(crate) fn sources_of(&self, peer: PeerId) -> SmallVec<[Source; 2]> {
+        let sources = self.paths.iter().map(|path| path.source);
+        sources
+            .filter(|source| source.peer() == Some(peer))
+            .collect()
+    }
+
+    /// The lowest Path Identifier that none of the paths has.
+    pub(crate) fn free_path_id(&self) -> u16 {
+        if self.paths.is_empty() {
+            return 1;
+        }
+        let mut taken: SmallVec<[u64; 2]> = smallvec![0; self.paths.len() / 64 + 1];
+        taken[0] = 1;
+        for path in &self.paths {
+            let (word, bit) = (usize::from(path.path_id) / 64, path.path_id % 64);
+            if let Some(word) = taken.get_mut(word) {
+                *word |= 1 << bit;
+            }
+        }
+        let with_room = taken.iter().position(|&word| word != u64::MAX);
+        let word = with_room.unwrap_or(taken.len());
+        let bit = taken.get(word).map_or(0, |word| word.trailing_ones());
+        u16::try_from(word * 64 + bit as usize).unwrap_or(0)
     }
 
     fn unused(&self) -> bool {
@@ -207,9 +267,41 @@ mod tests {
     }
 
     #[test]
+    fn a_path_gets_the_lowest_identifier_that_is_free() {
+        let mut interner = super::super::intern::Interner::new(0);
+        let attributes = interner.intern(crate::wire::Attributes::default());
+        let path = |path_id| Path {
+            source: Source::Local,
+            attributes: attributes.clone(),
+            verdict: Verdict::Eligible,
+            staleness: Staleness::Fresh,
+            path_id,
+        };
+        let mut entry = Entry {
+            prefix: "10.0.0.0/8".parse().unwrap(),
+            paths: SmallVec::new(),
+            chosen: 0,
+            change_queued: false,
+            standing: 0,
+        };
+        for wanted in 1..=200 {
+            assert_eq!(entry.free_path_id(), wanted);
+            entry.paths.push(path(wanted));
+        }
+        for gone in [150, 63, 2] {
+            entry.paths.retain(|path| path.path_id != gone);
+            assert_eq!(entry.free_path_id(), gone);
+        }
+        entry.paths.clear();
+        entry.paths.extend((0..=u16::MAX).map(path));
+        assert_eq!(entry.free_path_id(), 0, "none is left");
+    }
+
+    #[test]
     fn one_path_needs_no_heap_of_its_own() {
         let paths: SmallVec<[Path; 1]> = SmallVec::new();
         assert_eq!(paths.inline_size(), 1);
+        assert!(size_of::<Path>() <= 24, "{}", size_of::<Path>());
         assert!(size_of::<Entry>() <= 72, "{}", size_of::<Entry>());
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
+use crate::config::{NextHopMode, PathsSent, Policy, SpeakerConfig};
 use crate::policy::{Decision, Match, Rule};
-use crate::config::{NextHopMode, Policy, SpeakerConfig};
 use crate::rng::Rng;
 use crate::wire::{Codec, Message, Origin};
 
@@ -28,7 +28,7 @@ fn a_change_is_encoded_once_for_all_peers_with_equal_terms() {
         assert_eq!(read(&mut rib, peer), first);
     }
     assert_eq!(rib.adj_outs.effort().0 - before, 1);
-    assert_eq!(rib.standing(PeerId(1)), 100);
+    assert_eq!(rib.sent(PeerId(1), Family::Ipv4Unicast).0, 100);
     assert_eq!(rib.adj_outs.effort().1, 100, "peer 0 has not looked yet");
     assert_eq!(read(&mut rib, 0), []);
     assert_eq!(
@@ -52,7 +52,13 @@ fn a_path_never_goes_back_to_its_source_and_is_withdrawn_there_when_the_source_c
         (vec![], vec![prefix(7)])
     );
     assert_eq!(announced(&read(&mut rib, 0)), [prefix(7)]);
-    assert_eq!((rib.standing(PeerId(0)), rib.standing(PeerId(1))), (1, 0));
+    assert_eq!(
+        (
+            rib.sent(PeerId(0), Family::Ipv4Unicast).0,
+            rib.sent(PeerId(1), Family::Ipv4Unicast).0
+        ),
+        (1, 0)
+    );
 }
 
 #[test]
@@ -153,7 +159,7 @@ fn a_new_peer_is_told_the_table_in_full_updates_and_news_first() {
         "{} updates for two sets of attributes",
         updates.len()
     );
-    assert_eq!(rib.standing(PeerId(5)), 1001);
+    assert_eq!(rib.sent(PeerId(5), Family::Ipv4Unicast).0, 1001);
 }
 
 #[test]
@@ -186,7 +192,7 @@ fn a_walk_is_paced_and_what_changes_meanwhile_is_told_once() {
         "nothing twice"
     );
     assert_eq!((all.len(), withdrawn(&pieces)), (5000, vec![prefix(0)]));
-    assert_eq!(rib.standing(PeerId(5)), 4999);
+    assert_eq!(rib.sent(PeerId(5), Family::Ipv4Unicast).0, 4999);
     let newest = pieces
         .iter()
         .filter(|update| update.announced.contains(&prefix(4999).into()));
@@ -261,7 +267,7 @@ fn attributes_that_fit_into_no_message_are_not_sent_and_what_they_replace_is_wit
     });
     for number in [1, 2] {
         rib.set_path(
-            Source::Peer(PeerId(0)),
+            Source::Peer(PeerId(0), 0),
             prefix(number),
             &large,
             Verdict::Eligible,
@@ -272,10 +278,10 @@ fn attributes_that_fit_into_no_message_are_not_sent_and_what_they_replace_is_wit
         (announced(&updates), withdrawn(&updates)),
         (vec![], vec![prefix(1)])
     );
-    assert_eq!(rib.standing(PeerId(1)), 0);
+    assert_eq!(rib.sent(PeerId(1), Family::Ipv4Unicast).0, 0);
     join(&mut rib, 5, SessionKind::Client);
     assert_eq!(read(&mut rib, 5), []);
-    assert_eq!(rib.standing(PeerId(5)), 0);
+    assert_eq!(rib.sent(PeerId(5), Family::Ipv4Unicast).0, 0);
 }
 
 #[test]
@@ -287,7 +293,7 @@ fn a_path_is_shown_with_its_communities_and_then_its_large_ones() {
         large_communities: vec![(64999, 1, 2), (u32::MAX, 0, 3)],
         ..Attributes::default()
     });
-    let from = Source::Peer(PeerId(0));
+    let from = Source::Peer(PeerId(0), 0);
     rib.set_path(from, prefix(1), &attributes, Verdict::Eligible);
     let shown = rib.route(&prefix(1)).map(|route| route.paths).unwrap();
     assert_eq!(
@@ -360,14 +366,18 @@ fn everybody_has_what_he_should_after_any_walk_of_changes() {
         }
         for peer in 0..4 {
             learn(&mut rib, peer, &mut known[peer as usize], ROOM);
-            let source = Source::Peer(PeerId(peer));
+            let source = Source::Peer(PeerId(peer), 0);
             let entries = rib.table.iter().filter(|(_, entry)| entry.best().is_some());
             let wanted: BTreeSet<IpNet> = entries
                 .filter(|(_, entry)| entry.best().is_some_and(|best| best.source != source))
                 .map(|(_, entry)| entry.prefix)
                 .collect();
             assert_eq!(known[peer as usize], wanted, "seed {seed}, peer {peer}");
-            let shown: BTreeSet<IpNet> = rib.advertised(PeerId(peer)).into_iter().collect();
+            let shown: BTreeSet<IpNet> = rib
+                .advertised(PeerId(peer))
+                .iter()
+                .map(|nlri| nlri.prefix)
+                .collect();
             assert_eq!(shown, wanted, "seed {seed}, peer {peer}");
         }
         assert_eq!(
@@ -412,7 +422,7 @@ fn join(rib: &mut Rib, peer: u32, kind: SessionKind) {
         router_id: address(peer),
         kind,
     };
-    rib.open(PeerId(peer), facts, terms(kind));
+    rib.open(PeerId(peer), facts, terms(kind), PerFamily::default());
 }
 
 fn terms(kind: SessionKind) -> Terms {
@@ -427,6 +437,7 @@ fn terms(kind: SessionKind) -> Terms {
         self_v6: None,
         policy: Policy::accept_all().in_no_session(),
         graceful_shutdown: false,
+        paths_sent: PathsSent::Best,
         codec: codec(),
     }
 }
@@ -456,7 +467,7 @@ fn announce(rib: &mut Rib, peer: u32, number: u32, med: u32) {
         ..Attributes::default()
     });
     rib.set_path(
-        Source::Peer(PeerId(peer)),
+        Source::Peer(PeerId(peer), 0),
         prefix(number),
         &attributes,
         Verdict::Eligible,
@@ -464,7 +475,7 @@ fn announce(rib: &mut Rib, peer: u32, number: u32, med: u32) {
 }
 
 fn withdraw(rib: &mut Rib, peer: u32, number: u32) {
-    rib.remove_path(Source::Peer(PeerId(peer)), &prefix(number));
+    rib.remove_path(Source::Peer(PeerId(peer), 0), &prefix(number));
 }
 
 /// All UPDATEs but End-of-RIB that the peer would get now.

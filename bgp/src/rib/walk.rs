@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::adj_out::Member;
 use super::group::Group;
-use super::ids::PrefixId;
+use super::ids::NlriId;
+use super::member::Member;
 use super::pen::{Pen, octets};
 use crate::event::PeerId;
 use crate::wire::Family;
@@ -12,8 +12,8 @@ use crate::wire::Family;
 /// How far a member has come.
 #[derive(Debug)]
 pub(super) struct Walk {
-    /// All prefixes that were desired when the walk began. What came later is in the log.
-    plan: Arc<[PrefixId]>,
+    /// All that was desired when the walk began. What came later is in the log.
+    plan: Arc<[NlriId]>,
     at: usize,
     /// Announce also what stands there already.
     again: bool,
@@ -25,7 +25,7 @@ pub(super) struct Walk {
 
 impl Walk {
     /// For a new session, where nothing stands but what the log has brought meanwhile.
-    pub(super) fn initial(plan: Arc<[PrefixId]>) -> Walk {
+    pub(super) fn initial(plan: Arc<[NlriId]>) -> Walk {
         Walk {
             plan,
             at: 0,
@@ -36,7 +36,7 @@ impl Walk {
     }
 
     /// For a session that may have anything.
-    pub(super) fn everything(plan: Arc<[PrefixId]>) -> Walk {
+    pub(super) fn everything(plan: Arc<[NlriId]>) -> Walk {
         Walk {
             plan,
             at: 0,
@@ -47,7 +47,7 @@ impl Walk {
     }
 
     /// For a peer that has asked (RFC 2918 §4).
-    pub(super) fn refresh(plan: Arc<[PrefixId]>, family: Family) -> Walk {
+    pub(super) fn refresh(plan: Arc<[NlriId]>, family: Family) -> Walk {
         Walk {
             plan,
             at: 0,
@@ -67,29 +67,27 @@ impl Walk {
         pen: &mut Pen<'_>,
     ) -> bool {
         if std::mem::take(&mut self.sweep) {
-            let undesired = |&id: &PrefixId| !group.desires(id, peer);
-            let gone: Vec<PrefixId> = member.standing.iter().filter(undesired).collect();
+            let undesired = |&id: &NlriId| !group.desires(id, peer);
+            let gone: Vec<NlriId> = member.standing().iter().filter(undesired).collect();
             pen.withdraw(&group.terms, member, &gone);
             return false;
         }
-        let mut run: Vec<PrefixId> = Vec::new();
+        let mut run: Vec<NlriId> = Vec::new();
         let mut attributes = None;
         let mut left = group.terms.codec.message_octets_max;
         while let Some(&id) = self.plan.get(self.at) {
-            if group.desires(id, peer) && (self.again || !member.standing.contains(id)) {
-                let prefix = &pen.table.entry(id).prefix;
-                let family = Family::of(prefix);
+            if group.desires(id, peer) && (self.again || !member.standing().contains(id)) {
+                let nlri = pen.names.nlri(id);
+                let family = Family::of(&nlri.prefix);
                 if self.only.is_none_or(|only| only == family) {
-                    let mine = group.desired[id.index()]
-                        .attributes
-                        .as_ref()
-                        .map(|a| (a, family));
+                    let desired = group.desired.get(id);
+                    let mine = desired.and_then(|d| Some((d.attributes.as_ref()?, family)));
                     let fits = attributes.is_none() || attributes == mine;
-                    if !fits || left < octets(prefix) {
+                    if !fits || left < octets(&nlri) {
                         break;
                     }
                     attributes = mine;
-                    left -= octets(prefix);
+                    left -= octets(&nlri);
                     run.push(id);
                 }
             }
@@ -103,10 +101,10 @@ impl Walk {
 }
 
 impl Group {
-    /// Whether the peer should have something of the prefix.
-    fn desires(&self, id: PrefixId, peer: PeerId) -> bool {
+    /// Whether the peer should have it.
+    pub(super) fn desires(&self, id: NlriId, peer: PeerId) -> bool {
         self.desired
-            .get(id.index())
+            .get(id)
             .is_some_and(|desired| desired.attributes.is_some() && desired.from != Some(peer))
     }
 }

@@ -1,7 +1,7 @@
 //! The tables for monitors: what changed, and all of it in pieces.
 
 use super::Rib;
-use super::table::{Entry, Path, Source};
+use super::table::{Entry, Path, Source, Staleness};
 use crate::event::PeerId;
 use crate::import::Verdict;
 use crate::tap::{Cursor, Row, RowPath, Tapped, Watch};
@@ -60,15 +60,15 @@ impl Rib {
         let path = |(index, path): (usize, &Path)| {
             let received = id.and_then(|id| self.received.of(id, path.source));
             RowPath {
-                peer: match path.source {
-                    Source::Local => None,
-                    Source::Peer(peer) => Some(peer),
+                peer: path.source.peer(),
+                path_id: match path.source {
+                    Source::Local => 0,
+                    Source::Peer(_, path_id) => path_id,
                 },
-                path_id: 0,
                 received: received.unwrap_or(&path.attributes).clone(),
                 accepted: accepted(path),
                 best: index == 0 && chosen > 0,
-                stale: path.stale,
+                stale: path.staleness != Staleness::Fresh,
             }
         };
         Row {
@@ -79,9 +79,8 @@ impl Rib {
 
     fn path_of(&self, peer: PeerId, prefix: &ipnet::IpNet, path_id: u32) -> Option<&Path> {
         let entry = self.table.entry(self.table.find(prefix)?);
-        let source = Source::Peer(peer);
-        let is_it = |path: &&Path| path.source == source && path_id == 0;
-        entry.paths.iter().find(is_it)
+        let index = entry.find(Source::Peer(peer, path_id))?;
+        entry.paths.get(index)
     }
 }
 

@@ -265,6 +265,11 @@ fn keeps_session(old: &PeerConfig, new: &PeerConfig) -> bool {
         bfd: new.bfd,
         graceful_shutdown: new.graceful_shutdown,
         honour_graceful_shutdown: new.honour_graceful_shutdown,
+        add_path: match new.add_path.offers_the_same(&old.add_path) {
+            true => new.add_path,
+            false => old.add_path,
+        },
+        prefix_limits_out: new.prefix_limits_out.clone(),
         import: new.import.clone(),
         export: new.export.clone(),
         ..old.clone()

@@ -19,7 +19,7 @@ impl Speaker {
             return;
         }
         for (family, limit) in peer.config.prefix_limits.clone() {
-            let received = self.rib.received(id, family);
+            let received = self.rib.received(id, family).received;
             self.warn(id, family, received, &limit);
             if received > limit.max && self.exceeded(now, id, family, &limit) {
                 return;

@@ -11,7 +11,7 @@ use crate::collision::Initiator;
 use crate::connection::{Connection, End, Input, Outcome, State};
 use crate::event::{Action, ConnectionId, Event, PeerId};
 use crate::peer::{Peer, Phase};
-use crate::rib::PeerFacts;
+use crate::rib::{PeerFacts, PerFamily};
 use crate::tap::Tapped;
 use crate::time::Time;
 use crate::wire::Notification;
@@ -201,7 +201,9 @@ impl Speaker {
         };
         let importer = peer.importer(&self.config, session);
         peer.importer = Some(importer);
-        self.rib.open(id, facts, terms);
+        peer.full = PerFamily::default();
+        let limits = peer.limits_out();
+        self.rib.open(id, facts, terms, limits);
         self.resume(now, id);
         self.events.push_back(Event::Up { peer: id, at: now });
         self.tap(|speaker| {

@@ -3,13 +3,22 @@
 use super::Speaker;
 use crate::peer::Peer;
 use crate::time::Time;
-use crate::view::PeerView;
+use crate::view::{FamilyView, PeerView};
 use crate::wire::Family;
 
 impl Speaker {
     pub(super) fn show_peer(&self, now: Time, peer: &Peer) -> PeerView {
         let agreed = peer.negotiated();
-        let adj_in = self.rib.adj_in(peer.id);
+        let by_family: Vec<FamilyView> = Family::ALL
+            .into_iter()
+            .map(|family| self.show_family(peer, family))
+            .filter(|view| {
+                let is_agreed =
+                    agreed.is_some_and(|agreed| agreed.families().contains(&view.family));
+                is_agreed || view.received > 0
+            })
+            .collect();
+        let sum = |of: fn(&FamilyView) -> usize| by_family.iter().map(of).sum();
         let furthest = peer
             .connections
             .iter()
@@ -41,10 +50,12 @@ impl Speaker {
                 .unwrap_or_default(),
             hostname: furthest.and_then(|agreed| agreed.hostname.clone()),
             software: furthest.and_then(|agreed| agreed.software.clone()),
-            prefixes_received: adj_in.map_or(0, |adj_in| adj_in.received()),
-            prefixes_accepted: adj_in.map_or(0, |adj_in| adj_in.accepted()),
-            prefixes_stale: adj_in.map_or(0, |adj_in| adj_in.stale()),
-            prefixes_sent: self.rib.standing(peer.id),
+            prefixes_received: sum(|view| view.received),
+            prefixes_accepted: sum(|view| view.accepted),
+            prefixes_stale: sum(|view| view.stale),
+            prefixes_sent: sum(|view| view.sent),
+            paths_refused: counters.paths_refused,
+            by_family,
             end_of_rib: peer.has_all_ends(),
             deferral_pending: peer.deferral_until.is_some(),
             bfd: peer.config.bfd.map(|_| {
@@ -58,6 +69,23 @@ impl Speaker {
             messages_sent: counters.messages_sent,
             held: peer.held(now),
             last_error: peer.last_error.clone(),
+        }
+    }
+
+    fn show_family(&self, peer: &Peer, family: Family) -> FamilyView {
+        let counts = self.rib.received(peer.id, family);
+        let (sent, held_back) = self.rib.sent(peer.id, family);
+        let codec = peer.negotiated().map(|agreed| &agreed.codec);
+        FamilyView {
+            family,
+            received: counts.received,
+            accepted: counts.accepted,
+            best: counts.best,
+            stale: counts.stale,
+            sent,
+            held_back,
+            add_path_receive: codec.is_some_and(|c| c.add_path_receive.contains(&family)),
+            add_path_send: codec.is_some_and(|c| c.add_path_send.contains(&family)),
         }
     }
 }

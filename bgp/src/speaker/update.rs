@@ -4,9 +4,9 @@ use super::Speaker;
 use crate::event::{Event, PeerId};
 use crate::import::Importer;
 use crate::judgements::Judgements;
-use crate::rib::{Rib, Source};
+use crate::rib::{PerFamily, Rib, Source};
 use crate::time::Time;
-use crate::wire::{Attributes, Family, Nlri, Update};
+use crate::wire::{Attributes, Codec, Family, Nlri, Update};
 
 impl Speaker {
     pub(super) fn update(&mut self, now: Time, id: PeerId, mut update: Update) {
@@ -26,8 +26,10 @@ impl Speaker {
         let mut phase1 = Phase1 {
             peer: id,
             importer,
-            families,
+            codec: &agreed.codec,
+            paths_max: peer.config.add_path.receive_max,
             rib: &mut self.rib,
+            refused: None,
         };
 
         phase1.withdraw(&update.withdrawn);
@@ -45,14 +47,51 @@ impl Speaker {
         }
         phase1.announce(attributes, &update.announced);
 
+        let refused = phase1.refused;
+        let ended = update.end_of_rib.filter(|family| families.contains(family));
+        if let Some((count, first)) = refused {
+            self.refuse_paths(id, count, first);
+        }
         if let Some(family) = update.disable_family {
             // RFC 4760 §7. Nothing more will come of it, so nobody need wait for its end.
             self.rib.drop_family(id, family);
             self.end_of_rib(id, family);
-        } else if let Some(family) = update.end_of_rib.filter(|family| families.contains(family)) {
+        } else if let Some(family) = ended {
             self.end_of_rib(id, family);
         }
         self.check_limits(now, id);
+    }
+
+    /// The peer has sent more paths of a prefix than we keep.
+    fn refuse_paths(&mut self, id: PeerId, count: usize, first: Nlri) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        peer.counters.paths_refused += count as u64;
+        self.events.push_back(Event::PathsRefused {
+            peer: id,
+            count,
+            first,
+            paths_max: peer.config.add_path.receive_max,
+        });
+    }
+
+    /// Families of which the peer has as much as it may have, and should have more.
+    pub(super) fn note_full(&mut self, id: PeerId, full: PerFamily<bool>) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let was_full = std::mem::replace(&mut peer.full, full);
+        let is_news = |family: &Family| full[*family] && !was_full[*family];
+        for family in Family::ALL.into_iter().filter(is_news) {
+            if let Some(&limit) = peer.config.prefix_limits_out.get(&family) {
+                self.events.push_back(Event::PrefixLimitOut {
+                    peer: id,
+                    family,
+                    limit,
+                });
+            }
+        }
     }
 
     /// Policies, next hops or our own addresses are others than before; the session goes on.
@@ -72,6 +111,8 @@ impl Speaker {
             judgements.judge(&importer, prefix, received, interner)
         });
         peer.importer = Some(importer);
+        let limits = peer.limits_out();
+        self.rib.change_limits(id, limits);
         if let Some(terms) = terms {
             self.rib.change_terms(id, terms);
         }
@@ -82,35 +123,48 @@ impl Speaker {
 struct Phase1<'a> {
     peer: PeerId,
     importer: &'a Importer,
-    families: &'a [Family],
+    codec: &'a Codec,
+    /// Most paths of a prefix that are kept where ADD-PATH was agreed on.
+    paths_max: usize,
     rib: &'a mut Rib,
+    /// How many paths were too many, and the first of them.
+    refused: Option<(usize, Nlri)>,
 }
 
 impl Phase1<'_> {
-    // ADD-PATH is not agreed on by anyone yet, so a prefix says it all.
-    fn withdraw(&mut self, prefixes: &[Nlri]) {
-        for Nlri { prefix, .. } in prefixes {
-            self.rib.remove_path(Source::Peer(self.peer), prefix);
+    fn withdraw(&mut self, nlris: &[Nlri]) {
+        for &Nlri { prefix, path_id } in nlris {
+            let source = Source::Peer(self.peer, path_id);
+            self.rib.remove_path(source, &prefix);
         }
     }
 
-    fn announce(&mut self, attributes: Attributes, prefixes: &[Nlri]) {
-        if prefixes.is_empty() {
+    fn announce(&mut self, attributes: Attributes, nlris: &[Nlri]) {
+        if nlris.is_empty() {
             return;
         }
         let received = self.rib.intern(attributes);
-        let source = Source::Peer(self.peer);
         let mut judgements = Judgements::default();
-        for Nlri { prefix, .. } in prefixes {
+        for &nlri in nlris {
+            let Nlri { prefix, path_id } = nlri;
+            let family = Family::of(&prefix);
             // What was not agreed on was not sent (RFC 4760 §8).
-            if !self.families.contains(&Family::of(prefix)) {
+            if !self.codec.families.contains(&family) {
+                continue;
+            }
+            let source = Source::Peer(self.peer, path_id);
+            if self.codec.add_path_receive.contains(&family)
+                && !self.rib.has_room(source, &prefix, self.paths_max)
+            {
+                let (count, first) = self.refused.unwrap_or((0, nlri));
+                self.refused = Some((count + 1, first));
                 continue;
             }
             let (verdict, attributes) =
-                judgements.judge(self.importer, prefix, &received, self.rib.interner());
+                judgements.judge(self.importer, &prefix, &received, self.rib.interner());
             let different = (attributes != received).then_some(&received);
-            self.rib.set_path(source, *prefix, &attributes, verdict);
-            self.rib.keep_received(source, prefix, different);
+            self.rib.set_path(source, prefix, &attributes, verdict);
+            self.rib.keep_received(source, &prefix, different);
         }
     }
 }

@@ -21,6 +21,8 @@ fn peer(address: &str, peer_type: &str, state: &str, error: Option<&str>) -> Pee
         prefixes_stale: 0,
         prefixes_sent: 3,
         bfd: Some("Up".into()),
+        paths_refused: 0,
+        by_family: Vec::new(),
         flaps: 1,
         messages_received: 400,
         messages_sent: 401,

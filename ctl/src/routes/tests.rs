@@ -9,6 +9,8 @@ fn path(peer: Option<&str>, next_hop: Option<&str>) -> Path {
         best: false,
         multipath: false,
         stale: false,
+        long_lived_stale: false,
+        path_id: None,
         lost_because: None,
         local_pref: 100,
         as_path: String::new(),
