@@ -17,3 +17,4 @@ mod refresh;
 mod restart;
 mod roles;
 mod session;
+mod storm;
