@@ -5,6 +5,7 @@
 
 pub mod bfd;
 mod limit;
+mod local_as;
 pub(crate) mod seconds;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use bfd::BfdConfig;
 pub use limit::{LimitAction, PrefixLimit};
+pub use local_as::LocalAs;
 
 pub use crate::policy::Policy;
 use crate::wire::{Family, Role};
@@ -138,6 +140,13 @@ pub struct PeerConfig {
     /// No session with a peer that does not say its role (RFC 9234 §4.2).
     #[serde(default)]
     pub role_strict: bool,
+    /// What AS_PATH says of `local_asn` where that is not the speaker's own (RFC 7705).
+    #[serde(default)]
+    pub local_as: LocalAs,
+    /// How often our AS numbers may be in an AS_PATH that we take: zero, as RFC 4271 §9.1.2 has it, unless we have
+    /// several places with one AS number.
+    #[serde(default)]
+    pub allow_own_as: u8,
     /// It is our client (RFC 4456 §4): internal peers only.
     pub reflector_client: bool,
     /// What goes into NEXT_HOP on export.
@@ -214,6 +223,8 @@ impl PeerConfig {
             prefix_limits: BTreeMap::new(),
             role: None,
             role_strict: false,
+            local_as: LocalAs::default(),
+            allow_own_as: 0,
             reflector_client: false,
             next_hop: NextHopMode::Auto,
             next_hop_self_v4: None,

@@ -34,6 +34,8 @@ use crate::wire::{Attributes, Codec, Family, Role};
 pub(crate) struct Terms {
     pub(crate) kind: SessionKind,
     pub(crate) local_asn: u32,
+    /// Our own AS number, where AS_PATH shall name it behind `local_asn` (RFC 7705).
+    pub(crate) behind_local_asn: Option<u32>,
     /// What we are to the peers, external ones (RFC 9234).
     pub(crate) role: Option<Role>,
     pub(crate) cluster_id: Ipv4Addr,
@@ -171,6 +173,9 @@ impl Terms {
         match self.kind {
             SessionKind::External => {
                 out.as_path.0.retain(|segment| !segment.is_confed());
+                if let Some(asn) = self.behind_local_asn {
+                    out.as_path.prepend(asn, 1);
+                }
                 out.as_path.prepend(self.local_asn, 1);
                 if let Some(role) = self.role {
                     out.otc = roles::sent(role, self.local_asn, out.otc);

@@ -58,6 +58,10 @@ pub(crate) struct Importer {
     pub(crate) external_asn: Option<u32>,
     /// Our AS numbers: the speaker's and the session's.
     pub(crate) own_asns: [u32; 2],
+    /// How often they may be in AS_PATH.
+    pub(crate) allow_own_as: u8,
+    /// Put in front of what it sends (RFC 7705 §3.3).
+    pub(crate) prepend: Option<u32>,
     /// What we are to it, when that is configured and it is external.
     pub(crate) role: Option<Role>,
     pub(crate) router_id: Ipv4Addr,
@@ -157,6 +161,12 @@ impl Importer {
         attributes
     }
 
+    fn own_count(&self, attributes: &Attributes) -> usize {
+        let segments = attributes.as_path.0.iter();
+        let asns = segments.flat_map(|segment| segment.asns());
+        asns.filter(|asn| self.own_asns.contains(asn)).count()
+    }
+
     fn has_leaked(&self, otc: Option<u32>) -> bool {
         let (Some(role), Some(remote_asn)) = (self.role, self.external_asn) else {
             return false;
@@ -166,6 +176,9 @@ impl Importer {
 
     /// What we add to a path that we take (RFC 9234 §5).
     fn mark<'a>(&self, mut attributes: Cow<'a, Attributes>) -> Cow<'a, Attributes> {
+        if let Some(asn) = self.prepend {
+            attributes.to_mut().as_path.prepend(asn, 1);
+        }
         if let (Some(role), Some(remote_asn)) = (self.role, self.external_asn) {
             let otc = roles::taken(role, remote_asn, attributes.otc);
             if otc != attributes.otc {
@@ -180,11 +193,7 @@ impl Importer {
         let first_is_wrong = |asn| attributes.as_path.first_as() != Some(asn);
         if self.external_asn.is_some_and(first_is_wrong) {
             Verdict::FirstAs
-        } else if self
-            .own_asns
-            .iter()
-            .any(|&asn| attributes.as_path.contains(asn))
-        {
+        } else if self.own_count(attributes) > usize::from(self.allow_own_as) {
             Verdict::AsLoop
         } else if attributes.originator_id == Some(self.router_id) {
             Verdict::OriginatorLoop

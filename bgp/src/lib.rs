@@ -73,7 +73,7 @@ pub mod view;
 pub mod wire;
 
 pub use config::{
-    BfdConfig, LimitAction, LocalPath, NextHopMode, PeerConfig, PrefixLimit, SpeakerConfig,
+    BfdConfig, LimitAction, LocalAs, LocalPath, NextHopMode, PeerConfig, PrefixLimit, SpeakerConfig,
 };
 pub use event::{Action, BfdState, ConnectionId, Event, PeerId};
 pub use policy::Policy;

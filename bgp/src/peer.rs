@@ -219,6 +219,10 @@ impl Peer {
         Importer {
             external_asn: external.then_some(self.config.remote_asn),
             own_asns: [speaker.asn, self.config.local_asn],
+            allow_own_as: self.config.allow_own_as,
+            prepend: external
+                .then_some(self.config.local_asn)
+                .filter(|asn| *asn != speaker.asn && !self.config.local_as.no_prepend),
             role: self.role(),
             router_id: speaker.router_id,
             cluster_id: speaker.cluster_id.unwrap_or(speaker.router_id),
@@ -274,6 +278,8 @@ impl Peer {
             kind: self.kind(),
             long_lived_stale,
             local_asn: self.config.local_asn,
+            behind_local_asn: Some(speaker.asn)
+                .filter(|asn| *asn != self.config.local_asn && !self.config.local_as.replace_as),
             role: self.role(),
             cluster_id: speaker.cluster_id.unwrap_or(speaker.router_id),
             next_hop: self.config.next_hop,

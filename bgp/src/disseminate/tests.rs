@@ -209,6 +209,7 @@ fn local() -> Attributes {
 
 fn terms(kind: SessionKind) -> Terms {
     Terms {
+        behind_local_asn: None,
         role: None,
         long_lived_stale: LongLivedStale::Sent,
         kind,

@@ -5,6 +5,8 @@ use crate::policy::Policy;
 
 fn importer(external_asn: Option<u32>) -> Importer {
     Importer {
+        allow_own_as: 0,
+        prepend: None,
         role: None,
         extended_next_hop: false,
         external_asn,

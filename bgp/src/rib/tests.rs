@@ -427,6 +427,7 @@ fn join(rib: &mut Rib, peer: u32, kind: SessionKind) {
 
 fn terms(kind: SessionKind) -> Terms {
     Terms {
+        behind_local_asn: None,
         role: None,
         long_lived_stale: crate::disseminate::LongLivedStale::Sent,
         kind,

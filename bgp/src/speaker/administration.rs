@@ -254,6 +254,8 @@ fn keeps_session(old: &PeerConfig, new: &PeerConfig) -> bool {
     let as_new = PeerConfig {
         name: new.name.clone(),
         prefix_limits: new.prefix_limits.clone(),
+        local_as: new.local_as,
+        allow_own_as: new.allow_own_as,
         damp_oscillations: new.damp_oscillations,
         idle_hold_max: new.idle_hold_max,
         connect_retry: new.connect_retry,
