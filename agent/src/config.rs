@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use caracal_bgp::BfdConfig;
 use caracal_bgp::config::bfd;
+use caracal_bgp_net::monitor::{MonitorConfig, MrtConfig, StationConfig};
 use ipnet::IpNet;
 use serde::Deserialize;
 
@@ -27,6 +28,9 @@ CONFIGURATION (defaults in brackets; the environment variable wins over the file
     meshBfd: false                                               [false]; true, or {minIntervalMilliseconds: 300,
                                    multiplier: 3, multihop: false}: BFD for the node-to-node mesh, the same on all
                                    nodes; a BGPPeer has the annotation bgp.caracal.network/bfd for it
+    bmp: [{address: 192.0.2.10:11019}]                           [none]; docs/operation/monitoring.md
+    mrt: {updates: {directory: DIR}, rib: {directory: DIR}}      [none]
+    record: /var/log/caracal/bgp.jsonl                           [none]; for caracal-replay
   cni:
     spool: /var/lib/caracal/cni    CARACAL_CNI_SPOOL             [/var/lib/caracal/cni]
     mtu: 0                         CARACAL_CNI_MTU               [0: the host's less the encapsulation's]
@@ -133,6 +137,19 @@ pub(crate) struct BgpConfig {
     pub(crate) listen: Vec<SocketAddr>,
     #[serde(deserialize_with = "bfd::switch")]
     pub(crate) mesh_bfd: Option<BfdConfig>,
+    pub(crate) bmp: Vec<StationConfig>,
+    pub(crate) mrt: MrtConfig,
+    pub(crate) record: Option<PathBuf>,
+}
+
+impl BgpConfig {
+    /// Who watches the speaker.
+    pub(crate) fn monitor(&self) -> MonitorConfig {
+        MonitorConfig {
+            bmp: self.bmp.clone(),
+            mrt: self.mrt.clone(),
+        }
+    }
 }
 
 /// What the CNI plugin and the agent share.
@@ -326,6 +343,8 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), String> {
+        let monitor = self.bgp.monitor();
+        monitor.check().map_err(|fault| format!("bgp: {fault}"))?;
         let name = &self.nodename;
         let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
         if name.is_empty() || name.len() > 253 || !name.chars().all(legal) {

@@ -1,11 +1,13 @@
 //! What Prometheus gets. Names begin with `caracal_`; docs/operation/metrics.md lists them.
 
 mod bfd;
+mod monitoring;
 
 use std::time::Duration;
 
 use caracal_agent_api::{Peer, Status};
 use caracal_bgp_net::bfd_net::BfdView;
+use caracal_bgp_net::monitor::MonitorView;
 use caracal_fib::FibStatus;
 use prometheus::{
     Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
@@ -13,6 +15,7 @@ use prometheus::{
 };
 
 use bfd::BfdMetrics;
+use monitoring::MonitoringMetrics;
 
 /// The metrics of one agent.
 #[derive(Debug)]
@@ -36,6 +39,7 @@ pub(crate) struct Metrics {
     cni_requests: IntCounterVec,
     cni_seconds: HistogramVec,
     bfd: BfdMetrics,
+    monitoring: MonitoringMetrics,
 }
 
 impl Metrics {
@@ -85,6 +89,7 @@ impl Metrics {
         registry.register(Box::new(cni_seconds.clone()))?;
         Ok(Metrics {
             bfd: BfdMetrics::new(&registry)?,
+            monitoring: MonitoringMetrics::new(&registry)?,
             info,
             uptime,
             flaps,
@@ -152,6 +157,11 @@ impl Metrics {
         self.cni_seconds
             .with_label_values(&[command])
             .observe(took.as_secs_f64());
+    }
+
+    /// Before `render`.
+    pub(crate) fn set_monitoring(&self, view: &MonitorView) {
+        self.monitoring.set(view);
     }
 
     /// The text that a scrape gets.

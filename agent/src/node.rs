@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use caracal_bgp::{Event, Speaker, SpeakerConfig, Time};
-use caracal_bgp_net::{PathWatch, Shell};
+use caracal_bgp_net::{PathWatch, Shell, monitor, recorder};
 use caracal_datastore::file::FileDatastore;
 use caracal_datastore::ipam::Ipam;
 use caracal_datastore::{Datastore, TypedStore, WatchEvent, Watcher};
@@ -52,7 +52,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         .context("cannot work on the kernel's routes")?;
     // Routes with our signature from before mean that this is a restart, which peers help with (RFC 4724).
     let restarting = fib.status().borrow().actual > 0;
-    let speaker = Speaker::new(
+    let mut speaker = Speaker::new(
         SpeakerConfig {
             cluster_id: registered.identity.cluster_id,
             hostname: Some(config.nodename.clone()),
@@ -70,7 +70,24 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     } else {
         &config.bgp.listen
     };
+    let recording = match &config.bgp.record {
+        Some(path) => Some(
+            recorder::begin(&mut speaker, Time::ZERO, path)
+                .with_context(|| format!("bgp.record: {}", path.display()))?,
+        ),
+        None => None,
+    };
     let shell = Shell::start(speaker, listen)?;
+    if let Some(recording) = recording {
+        shell.record(recording).await?;
+    }
+    let identity = monitor::Identity {
+        name: config.nodename.clone(),
+        description: concat!("Caracal ", env!("CARGO_PKG_VERSION")).to_owned(),
+        asn: registered.identity.asn,
+        router_id: registered.identity.router_id,
+    };
+    let monitoring = shell.monitor(config.bgp.monitor(), identity).await?;
     let watch = PathWatch::start(&shell, seed(&config.nodename)).context("cannot start BFD")?;
     let ipam = Arc::new(Ipam::new(store.clone(), config.nodename.clone()));
     let workloads = Workloads::new(
@@ -95,6 +112,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         addresses: registered.addresses,
         router_id: registered.identity.router_id,
         shell,
+        monitoring,
         watch,
         fib,
         ipam,
@@ -121,6 +139,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     // First, so that nobody takes our silence for a failure.
     shared.watch.stop().await;
     shared.shell.stop(true).await;
+    shared.monitoring.ended().await;
     ended
 }
 

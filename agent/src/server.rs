@@ -120,6 +120,7 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let peers = shared.peers().await;
     let status = shared.status_with(&peers).await;
     let bfd = shared.watch.view().await;
+    shared.metrics.set_monitoring(&shared.monitoring.view());
     let fib = shared.fib.status().borrow().clone();
     match shared
         .metrics

@@ -6,6 +6,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Instant;
 
 use caracal_agent_api::{Condition, FibSummary, Peer, Status};
+use caracal_bgp_net::monitor::Monitoring;
 use caracal_bgp_net::{PathWatch, Shell};
 use caracal_datastore::ipam::Ipam;
 use caracal_fib::{Fib, FibStatus};
@@ -24,6 +25,7 @@ pub(crate) struct Shared {
     pub(crate) addresses: NodeAddresses,
     pub(crate) router_id: Ipv4Addr,
     pub(crate) shell: Shell,
+    pub(crate) monitoring: Monitoring,
     pub(crate) watch: PathWatch,
     pub(crate) fib: Fib,
     pub(crate) ipam: Arc<Ipam>,

@@ -80,3 +80,16 @@ fn a_bad_variable_is_named() {
 fn an_empty_file_is_the_default() {
     assert_eq!(Config::parse("\n").unwrap(), Config::default());
 }
+
+#[test]
+fn who_watches_the_speaker_is_read_and_checked() {
+    let text = "bgp: {bmp: [{address: 192.0.2.10:11019, locRib: false}], mrt: {rib: {directory: /tmp/mrt}}}";
+    let config = Config::parse(text).unwrap();
+    let monitor = config.bgp.monitor();
+    assert!(monitor.bmp[0].pre_policy && !monitor.bmp[0].loc_rib);
+    assert_eq!(monitor.mrt.rib.unwrap().interval_seconds, 7200);
+    let mut config = Config::parse("bgp: {bmp: [{address: 192.0.2.10:0}]}").unwrap();
+    config.nodename = "node1".to_owned();
+    let fault = config.check().unwrap_err();
+    assert!(fault.contains("bgp: bmp: 192.0.2.10:0"), "{fault}");
+}

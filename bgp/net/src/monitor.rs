@@ -19,6 +19,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use caracal_bgp::tap::Tapped;
 use caracal_bgp::view::PeerView;
 use caracal_bgp::{Speaker, Time};
+pub use caracal_monitor::config::{MrtConfig, StationConfig};
 pub use caracal_monitor::{Identity, MonitorConfig, StationView};
 use caracal_monitor::{Monitor, Request, StationId, WallClock};
 use serde::{Deserialize, Serialize};
