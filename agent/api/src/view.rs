@@ -103,6 +103,15 @@ pub struct Peer {
     pub hold_time_seconds: Option<u64>,
     /// Agreed families.
     pub families: Vec<String>,
+    /// Capabilities that both sides have sent.
+    #[serde(default)]
+    pub capabilities: Vec<String>,
+    /// The name of its host, as it says.
+    #[serde(default)]
+    pub hostname: Option<String>,
+    /// The name and version of its software, as it says.
+    #[serde(default)]
+    pub software: Option<String>,
     /// Paths received from it: with ADD-PATH (RFC 7911) a prefix may have several.
     pub prefixes_received: usize,
     /// Of these, accepted.
