@@ -7,11 +7,12 @@ use caracal_datastore::{Key, Kind, Object, StoreError, Stored, WatchEvent};
 use caracal_peering::View;
 
 /// What the agent watches. WorkloadEndpoints are kept by [`crate::workloads`], handles by IPAM.
-pub(crate) const WATCHED: [Kind; 8] = [
+pub(crate) const WATCHED: [Kind; 9] = [
     Kind::Node,
     Kind::IPPool,
     Kind::BGPConfiguration,
     Kind::BGPPeer,
+    Kind::BGPFilter,
     Kind::IPAMBlock,
     Kind::BlockAffinity,
     Kind::WorkloadEndpoint,
@@ -75,6 +76,7 @@ impl Cluster {
             Kind::IPPool => take(&mut self.view.pools, name, object),
             Kind::BGPConfiguration => take(&mut self.view.configurations, name, object),
             Kind::BGPPeer => take(&mut self.view.peers, name, object),
+            Kind::BGPFilter => take(&mut self.view.filters, name, object),
             Kind::BlockAffinity => take(&mut self.affinities, name, object),
             Kind::IPAMBlock => take(&mut self.blocks, name, object),
             Kind::Secret => Stored::from_object(object)
@@ -99,6 +101,7 @@ impl Cluster {
             Kind::IPPool => drop(self.view.pools.remove(&key.name)),
             Kind::BGPConfiguration => drop(self.view.configurations.remove(&key.name)),
             Kind::BGPPeer => drop(self.view.peers.remove(&key.name)),
+            Kind::BGPFilter => drop(self.view.filters.remove(&key.name)),
             Kind::BlockAffinity => drop(self.affinities.remove(&key.name)),
             Kind::IPAMBlock => drop(self.blocks.remove(&key.name)),
             Kind::Secret => drop(self.view.secrets.remove(&place(key))),

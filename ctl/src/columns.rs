@@ -72,6 +72,10 @@ fn columns(kind: Kind, wide: bool) -> Vec<Column> {
                 ("PEERSELECTOR", "/peerSelector"),
             ],
         ),
+        Kind::BGPFilter => (
+            vec![("NAME", NAME)],
+            &[("EXPORTV4", "/exportV4"), ("IMPORTV4", "/importV4")],
+        ),
         Kind::IPAMBlock => (
             vec![
                 ("NAME", NAME),

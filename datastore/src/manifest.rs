@@ -25,8 +25,7 @@ const CRD_API_VERSION: &str = "crd.projectcalico.org/v1";
 const CORE_API_VERSION: &str = "v1";
 
 /// Kinds of Calico that nothing here needs. They may stand in a file and are passed over.
-const OTHER_KINDS: [&str; 18] = [
-    "BGPFilter",
+const OTHER_KINDS: [&str; 17] = [
     "CalicoNodeStatus",
     "ClusterInformation",
     "ExternalNetwork",

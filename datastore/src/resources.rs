@@ -3,6 +3,7 @@
 //! Every spec keeps unknown fields (`extra`), and `validate` says what is wrong with which field.
 
 mod bgp_configuration;
+mod bgp_filter;
 mod bgp_peer;
 mod block_affinity;
 mod fields;
@@ -24,6 +25,9 @@ use crate::store::{Kind, Metadata, Object, Stored};
 
 pub use bgp_configuration::{
     BGPConfiguration, BindMode, CidrEntry, Community, PrefixAdvertisement, Toggle,
+};
+pub use bgp_filter::{
+    BGPFilter, BGPFilterRule, FilterAction, FilterCommunities, MatchOperator, PrefixLength,
 };
 pub use bgp_peer::{
     BGPPeer, NextHopMode, Password, PeerAddress, ReversePeering, SecretKeyRef, SourceAddress,
@@ -58,6 +62,7 @@ pub fn faults_of(object: &Object) -> Vec<String> {
         Kind::IPPool => faults_as::<IPPool>(object),
         Kind::BGPConfiguration => faults_as::<BGPConfiguration>(object),
         Kind::BGPPeer => faults_as::<BGPPeer>(object),
+        Kind::BGPFilter => faults_as::<BGPFilter>(object),
         Kind::IPAMBlock => faults_as::<IPAMBlock>(object),
         Kind::BlockAffinity => faults_as::<BlockAffinity>(object),
         Kind::IPAMHandle => faults_as::<IPAMHandle>(object),

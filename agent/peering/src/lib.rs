@@ -14,6 +14,7 @@
 mod bfd;
 mod export;
 mod facts;
+mod filter;
 mod identity;
 mod password;
 mod plan;
@@ -31,7 +32,7 @@ use std::time::Duration;
 
 use caracal_bgp::BfdConfig;
 use caracal_datastore::Stored;
-use caracal_datastore::resources::{BGPConfiguration, BGPPeer, IPPool, Node, Secret};
+use caracal_datastore::resources::{BGPConfiguration, BGPFilter, BGPPeer, IPPool, Node, Secret};
 
 /// The part of the cluster that decides about BGP. Keys are resource names.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -40,6 +41,8 @@ pub struct View {
     pub nodes: BTreeMap<String, Stored<Node>>,
     /// All BGPPeers.
     pub peers: BTreeMap<String, Stored<BGPPeer>>,
+    /// All BGPFilters.
+    pub filters: BTreeMap<String, Stored<BGPFilter>>,
     /// `default` and `node.<name>`.
     pub configurations: BTreeMap<String, Stored<BGPConfiguration>>,
     /// All pools.

@@ -24,6 +24,7 @@ use caracal_datastore::resources::{
 };
 
 use crate::facts::{self, NodeFacts, Scope, text};
+use crate::filter::{Way, filtered};
 use crate::{Defaults, View, bfd, export_policy};
 
 /// A peer that a node shall have.
@@ -305,6 +306,18 @@ impl<'a> Planner<'a> {
             Some(wish) => self.options_of(wish, far.asn != local_asn),
             None => self.mesh_options(),
         };
+        let names = wish.map_or(&[][..], |wish| &wish.peer.filters);
+        let mut faults = Vec::new();
+        let export = self.export.clone();
+        let export = filtered(self.view, names, Way::Export, export, &mut faults);
+        let import = Policy::accept_all();
+        let import = filtered(self.view, names, Way::Import, import, &mut faults);
+        // Several peers may have the same filter.
+        for fault in faults {
+            if !self.faults.contains(&fault) {
+                self.faults.push(fault);
+            }
+        }
         let config = PeerConfig {
             name: session_name(kind, far.address, far.port),
             remote_port: far.port,
@@ -325,7 +338,8 @@ impl<'a> Planner<'a> {
             },
             graceful_restart: Some(options.restart_time),
             bfd: options.bfd,
-            export: self.export.clone(),
+            import,
+            export,
             ..PeerConfig::new(far.address, far.asn, local_asn)
         };
         self.planned.insert(
@@ -342,7 +356,6 @@ impl<'a> Planner<'a> {
     fn options_of(&mut self, wish: &Wish<'_>, external: bool) -> Options {
         let peer = wish.peer;
         for (field, set) in [
-            ("spec.filters", !peer.filters.is_empty()),
             (
                 "spec.numAllowedLocalASNumbers",
                 peer.num_allowed_local_as_numbers

@@ -39,6 +39,11 @@ impl Cluster {
         self
     }
 
+    pub(crate) fn filter(mut self, name: &str, spec: Value) -> Cluster {
+        self.0.filters.insert(name.to_owned(), stored(name, spec));
+        self
+    }
+
     pub(crate) fn configuration(mut self, name: &str, spec: Value) -> Cluster {
         self.0
             .configurations

@@ -32,6 +32,9 @@ pub struct Changes {
     /// on import it is the path's first one, since our own would be a loop to our internal peers.
     #[serde(skip_serializing_if = "is_default")]
     pub prepend: u8,
+    /// AS numbers in front of that, the last one nearest to the path.
+    #[serde(skip_serializing_if = "is_default")]
+    pub prepend_path: Vec<u32>,
     /// Communities (RFC 1997).
     #[serde(skip_serializing_if = "is_default")]
     pub communities: CommunityChange<StandardCommunity>,
@@ -67,6 +70,9 @@ impl Changes {
         }
         if let Some(asn) = prepend_asn {
             attributes.as_path.prepend(asn, usize::from(self.prepend));
+        }
+        for &asn in self.prepend_path.iter().rev() {
+            attributes.as_path.prepend(asn, 1);
         }
         let change = &self.communities;
         if !change.is_empty() {

@@ -223,7 +223,7 @@ fn changed(set: Value) -> Seen {
 #[test]
 fn each_change_does_what_it_says_and_nothing_else() {
     type Expect = fn(&mut Attributes);
-    let table: [(Value, Expect); 17] = [
+    let table: [(Value, Expect); 18] = [
         (json!({}), |_| ()),
         (json!({"localPref": 200}), |a| a.local_pref = Some(200)),
         (json!({"med": 7}), |a| a.med = Some(7)),
@@ -240,6 +240,9 @@ fn each_change_does_what_it_says_and_nothing_else() {
         (json!({"nextHop": "self"}), |_| ()),
         (json!({"prepend": 2}), |a| {
             a.as_path = "64512 64512 65001 65002 {7 8} 65010".parse().unwrap();
+        }),
+        (json!({"prepend": 1, "prependPath": [1, 2]}), |a| {
+            a.as_path = "1 2 64512 65001 65002 {7 8} 65010".parse().unwrap();
         }),
         (
             json!({"communities": {"add": ["64512:100", "64512:101"]}}),

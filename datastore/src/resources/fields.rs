@@ -405,6 +405,7 @@ fn written_by_people(kind: Kind) -> bool {
             | Kind::IPPool
             | Kind::BGPConfiguration
             | Kind::BGPPeer
+            | Kind::BGPFilter
             | Kind::IPAMConfig
             | Kind::Secret
     )
