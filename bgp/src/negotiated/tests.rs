@@ -193,3 +193,63 @@ fn our_open_says_that_forwarding_is_kept_and_whether_we_have_restarted() {
         assert!(open.capabilities.contains(&wanted), "{open:?}");
     }
 }
+
+#[test]
+fn add_path_is_agreed_where_one_side_sends_and_the_other_receives() {
+    use crate::config::PathsSent;
+    let both = [Family::Ipv4Unicast, Family::Ipv6Unicast];
+    let with = |add_path| Offer {
+        add_path,
+        ..offer(&both)
+    };
+    let agreed = |ours: &Offer, theirs: &[(Family, AddPathMode)]| {
+        let mut open = offer(&both).open();
+        open.asn = ours.remote_asn;
+        open.router_id = Ipv4Addr::new(10, 0, 0, 2);
+        open.capabilities.push(Capability::AddPath(theirs.to_vec()));
+        let codec = ours.negotiate(&open).unwrap().codec;
+        (codec.add_path_receive, codec.add_path_send)
+    };
+    let [v4, v6] = both;
+    let theirs = [
+        (v4, AddPathMode::Send),
+        (v6, AddPathMode::Both),
+        // Said before (RFC 7911 §4).
+        (v4, AddPathMode::Both),
+    ];
+    let (receive, send) = (true, PathsSent::BestOf(2));
+    let all = with(AddPath {
+        receive,
+        send,
+        ..AddPath::default()
+    });
+    assert_eq!(agreed(&all, &theirs), (vec![v4, v6], vec![v6]));
+    let receiver = with(AddPath {
+        receive,
+        ..AddPath::default()
+    });
+    assert_eq!(agreed(&receiver, &theirs), (vec![v4, v6], vec![]));
+    assert!(
+        receiver
+            .open()
+            .capabilities
+            .contains(&Capability::AddPath(vec![
+                (v4, AddPathMode::Receive),
+                (v6, AddPathMode::Receive)
+            ]))
+    );
+    let sender = with(AddPath {
+        send,
+        ..AddPath::default()
+    });
+    assert_eq!(agreed(&sender, &theirs), (vec![], vec![v6]));
+    let nothing = with(AddPath::default());
+    assert_eq!(agreed(&nothing, &theirs), (vec![], vec![]));
+    assert!(
+        !nothing
+            .open()
+            .capabilities
+            .iter()
+            .any(|one| matches!(one, Capability::AddPath(_)))
+    );
+}

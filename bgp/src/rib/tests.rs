@@ -9,6 +9,8 @@ use crate::policy::{Decision, Match, Rule};
 use crate::rng::Rng;
 use crate::wire::{Codec, Message, Origin};
 
+mod add_path;
+
 const ROOM: usize = 1 << 20;
 
 #[test]
