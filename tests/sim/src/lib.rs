@@ -15,6 +15,7 @@
 
 pub mod model;
 pub mod oracle;
+mod pipes;
 pub mod plan;
 mod rng;
 pub mod speakers;

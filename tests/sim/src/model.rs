@@ -109,8 +109,12 @@ impl<'a> Settled<'a> {
         if loops {
             return None;
         }
-        if topology.is_external(from, to) && !self.world.manners(to).lets_in(&self.prefix) {
-            return None;
+        if topology.is_external(from, to) {
+            let manners = self.world.manners(to);
+            if !manners.lets_in(&self.prefix) {
+                return None;
+            }
+            path.local_pref = manners.local_pref(&self.prefix).unwrap_or(path.local_pref);
         }
         path.from = Some(from);
         Some(path)

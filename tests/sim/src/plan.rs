@@ -188,10 +188,12 @@ impl Author {
                 false => self.time(),
             };
             let border = borders[self.rng.index(borders.len())];
-            let manners = match self.rng.below(3) {
+            let manners = match self.rng.below(5) {
                 0 => Manners::Open,
                 1 => Manners::KeepsShared,
-                _ => Manners::TakesNoShared,
+                2 => Manners::TakesNoShared,
+                3 => Manners::Prefers(200),
+                _ => Manners::Prefers(50),
             };
             self.steps.push((when, Step::Policies(border, manners)));
         }

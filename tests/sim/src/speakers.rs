@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use caracal_bgp::policy::{Decision, Match, PrefixRange, Rule};
+use caracal_bgp::policy::{Changes, Decision, Match, PrefixRange, Rule};
 use caracal_bgp::wire::Family;
 use caracal_bgp::{NextHopMode, PeerConfig, Policy, SpeakerConfig};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -19,6 +19,9 @@ pub enum Manners {
     KeepsShared,
     /// It wants to hear of no shared prefix.
     TakesNoShared,
+    /// What it hears of others' own blocks gets this LOCAL_PREF. Not of shared prefixes: two clusters that
+    /// prefer each other's path to their own have no one state to end in.
+    Prefers(u32),
 }
 
 impl Manners {
@@ -30,6 +33,14 @@ impl Manners {
     /// It takes a path from an external peer.
     pub fn lets_in(self, prefix: &IpNet) -> bool {
         self != Manners::TakesNoShared || !is_shared(prefix)
+    }
+
+    /// The LOCAL_PREF of what it takes from an external peer; `None`: as it came.
+    pub fn local_pref(self, prefix: &IpNet) -> Option<u32> {
+        match self {
+            Manners::Prefers(local_pref) if !is_shared(prefix) => Some(local_pref),
+            _ => None,
+        }
     }
 }
 
@@ -123,6 +134,7 @@ pub(crate) fn peer_config(
 fn import_of(manners: Manners) -> Policy {
     match manners {
         Manners::TakesNoShared => without_shared(),
+        Manners::Prefers(local_pref) => preferring(local_pref),
         Manners::Open | Manners::KeepsShared => Policy::accept_all(),
     }
 }
@@ -130,18 +142,36 @@ fn import_of(manners: Manners) -> Policy {
 fn export_of(manners: Manners) -> Policy {
     match manners {
         Manners::KeepsShared => without_shared(),
-        Manners::Open | Manners::TakesNoShared => Policy::accept_all(),
+        Manners::Open | Manners::TakesNoShared | Manners::Prefers(_) => Policy::accept_all(),
     }
 }
 
 fn without_shared() -> Policy {
-    let shared = Ipv4Net::new_assert(SHARED.into(), 24).into();
     Policy {
-        rules: vec![Rule::reject(Match {
-            prefixes: vec![PrefixRange::inside(shared)],
-            ..Match::default()
-        })],
+        rules: vec![Rule::reject(shared())],
         default: Decision::Accept,
+    }
+}
+
+fn preferring(local_pref: u32) -> Policy {
+    let prefer = Rule {
+        set: Changes {
+            local_pref: Some(local_pref),
+            ..Changes::default()
+        },
+        ..Rule::accept(Match::default())
+    };
+    Policy {
+        rules: vec![Rule::accept(shared()), prefer],
+        default: Decision::Accept,
+    }
+}
+
+fn shared() -> Match {
+    let shared = Ipv4Net::new_assert(SHARED.into(), 24).into();
+    Match {
+        prefixes: vec![PrefixRange::inside(shared)],
+        ..Match::default()
     }
 }
 

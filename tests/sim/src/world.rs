@@ -9,6 +9,7 @@ use caracal_bgp::{Action, ConnectionId, Event, LocalPath, PeerConfig, Speaker, T
 use ipnet::IpNet;
 
 use crate::Outcome;
+use crate::pipes::{Cargo, End, Node, Pipe};
 use crate::plan::{Plan, Step};
 use crate::rng::Rng;
 use crate::speakers::{self, Manners};
@@ -59,49 +60,6 @@ enum Happening {
         side: usize,
         what: Cargo,
     },
-}
-
-#[derive(Debug)]
-enum Cargo {
-    Connected,
-    Bytes(Vec<u8>),
-    Closed,
-}
-
-#[derive(Debug)]
-struct Node {
-    /// `None` while the process is dead.
-    speaker: Option<Speaker>,
-    /// Counts processes, so that what was meant for an older one is not given to the next.
-    generation: u32,
-    originated: BTreeMap<IpNet, LocalPath>,
-    manners: Manners,
-    /// What a FIB that listens to `poll_route_change` has.
-    followed: BTreeMap<IpNet, Vec<IpAddr>>,
-    wake_at: Option<Time>,
-    clogged_until: Time,
-    waiting: Vec<ConnectionId>,
-    /// Pipe and side of each connection, by number.
-    connections: Vec<Option<(usize, usize)>>,
-}
-
-/// A TCP connection.
-#[derive(Debug)]
-struct Pipe {
-    ends: [End; 2],
-    /// What must not pass before the partition heals.
-    held: Vec<(usize, Cargo)>,
-    /// Reset, but this side does not know.
-    broken_for: Option<usize>,
-}
-
-#[derive(Debug)]
-struct End {
-    node: usize,
-    generation: u32,
-    connection: Option<ConnectionId>,
-    /// When the last thing arrives here: nothing overtakes it.
-    last_arrival: Time,
 }
 
 #[derive(Debug)]
@@ -627,45 +585,12 @@ impl World {
     }
 
     fn trace(&mut self, node: usize, what: &Cargo) {
-        let mut mix = |word: u64| {
+        let words = [self.now.as_micros(), node as u64].into_iter();
+        for word in words.chain(what.words()) {
             let mixed = (self.outcome.trace ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             self.outcome.trace = mixed ^ (mixed >> 29);
-        };
-        mix(self.now.as_micros());
-        mix(node as u64);
-        match what {
-            Cargo::Connected => mix(1),
-            Cargo::Closed => mix(2),
-            Cargo::Bytes(bytes) => {
-                for chunk in bytes.chunks(8) {
-                    let mut word = [0; 8];
-                    word[..chunk.len()].copy_from_slice(chunk);
-                    mix(u64::from_le_bytes(word));
-                }
-            }
         }
         self.outcome.deliveries += 1;
-    }
-}
-
-impl Node {
-    fn attach(&mut self, connection: ConnectionId, pipe: usize, side: usize) {
-        let index = connection.0 as usize;
-        if index >= self.connections.len() {
-            self.connections.resize(index + 1, None);
-        }
-        self.connections[index] = Some((pipe, side));
-    }
-
-    fn attached(&self, connection: ConnectionId) -> Option<(usize, usize)> {
-        self.connections
-            .get(connection.0 as usize)
-            .copied()
-            .flatten()
-    }
-
-    fn detach(&mut self, connection: ConnectionId) -> Option<(usize, usize)> {
-        self.connections.get_mut(connection.0 as usize)?.take()
     }
 }
 
