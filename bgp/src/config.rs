@@ -110,6 +110,9 @@ pub struct PeerConfig {
     pub local_asn: u32,
     /// Bind our end to this address; `None`: the kernel chooses.
     pub local_address: Option<IpAddr>,
+    /// Connect over this network device only. A link-local address needs it, and is then accepted from there only.
+    #[serde(default)]
+    pub interface: Option<String>,
     /// Never connect, only accept.
     pub passive: bool,
     /// What to negotiate (RFC 4760).
@@ -210,6 +213,7 @@ impl PeerConfig {
             remote_asn,
             local_asn,
             local_address: None,
+            interface: None,
             passive: false,
             families: vec![match remote_address {
                 IpAddr::V4(_) => Family::Ipv4Unicast,

@@ -47,6 +47,8 @@ pub enum Action {
         remote: std::net::SocketAddr,
         /// Bind to this address.
         local: Option<IpAddr>,
+        /// Bind to this network device.
+        interface: Option<String>,
     },
     /// Send what is pending for it, then close it (or stop connecting). No report is expected.
     Close {

@@ -464,6 +464,26 @@ impl Speaker {
         self.rib.next_hops(prefix)
     }
 
+    /// The same with the network device of each, where the next hop's address needs one: a link-local one is on
+    /// the device of the peer that it came from.
+    pub fn next_hops_on_devices(&self, prefix: &IpNet) -> Vec<(IpAddr, Option<String>)> {
+        let device = |(next_hop, peer): (IpAddr, PeerId)| {
+            let peer = self.peers.get(&peer).filter(|_| is_link_local(&next_hop));
+            (
+                next_hop,
+                peer.and_then(|peer| peer.config.interface.clone()),
+            )
+        };
+        let learned = self.rib.learned_next_hops(prefix);
+        learned.into_iter().map(device).collect()
+    }
+
+    /// The network device of the peer with this address, if it has one; `None`: no such peer.
+    pub fn peer_interface(&self, remote: IpAddr) -> Option<Option<&str>> {
+        let peer = self.peers.get(self.by_address.get(&remote)?)?;
+        Some(peer.config.interface.as_deref())
+    }
+
     /// The whole Loc-RIB in order of prefix.
     pub fn routes(&self) -> Vec<RouteView> {
         self.rib.routes()
@@ -570,3 +590,8 @@ impl Speaker {
 
 #[cfg(test)]
 mod tests;
+
+/// An address that means something on one link only (RFC 4291 §2.5.6).
+fn is_link_local(address: &IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
+}

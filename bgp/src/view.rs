@@ -15,6 +15,9 @@ pub struct PeerView {
     pub name: String,
     /// As configured.
     pub address: IpAddr,
+    /// The network device of a peer that is bound to one.
+    #[serde(default)]
+    pub interface: Option<String>,
     /// As configured.
     pub remote_asn: u32,
     /// Our AS number towards it.

@@ -357,6 +357,7 @@ impl Driver {
         // Before the speaker, which might give up another connection for this one.
         let options = self.options.of(remote.ip());
         let fit = options.map_or(Ok(()), |options| options.admit(&stream, remote.ip()));
+        let fit = fit.and_then(|()| self.judge_link(&stream, remote));
         let taken = match fit {
             Ok(()) => self.speaker.handle_incoming(now, local, remote),
             Err(reason) => {
@@ -480,8 +481,9 @@ impl Driver {
                     connection,
                     remote,
                     local,
+                    interface,
                     ..
-                } => self.connect(connection, remote, local),
+                } => self.connect(connection, remote, local, interface),
                 Action::Close { connection } => self.close(connection),
             }
         }

@@ -4,7 +4,7 @@
 //! connects, so a listener is made in two steps, and an attempt is told its options.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -38,9 +38,15 @@ pub(crate) fn listening(socket: Socket) -> io::Result<TcpListener> {
 pub(crate) async fn connecting(
     remote: SocketAddr,
     local: Option<IpAddr>,
+    interface: Option<String>,
     options: Option<SessionOptions>,
 ) -> io::Result<TcpStream> {
     let socket = stream(remote)?;
+    if let Some(name) = interface {
+        // Also says on which link a link-local address is meant.
+        let bound = socket.bind_device(Some(name.as_bytes()));
+        bound.map_err(|error| about_device(&name, error))?;
+    }
     if let Some(options) = &options {
         options.apply(&socket, remote.ip())?;
     }
@@ -79,6 +85,26 @@ pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
         SocketAddr::V6(_) => socket.set_tclass_v6(CLASS_SELECTOR_6),
     };
     Ok(())
+}
+
+/// Whether a connection from a link-local address has come over this network device.
+pub(crate) fn has_come_over(
+    stream: &TcpStream,
+    remote: &SocketAddrV6,
+    name: &str,
+) -> io::Result<bool> {
+    let index = rustix::net::netdevice::name_to_index(stream, name);
+    let index = index.map_err(|error| about_device(name, error.into()))?;
+    Ok(index == remote.scope_id())
+}
+
+fn about_device(name: &str, error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::ENODEV) => {
+            io::Error::new(io::ErrorKind::NotFound, format!("no network device {name}"))
+        }
+        _ => error,
+    }
 }
 
 /// The system's words without its numbers and capitals, and with what helps.

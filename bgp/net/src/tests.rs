@@ -231,9 +231,9 @@ async fn a_peer_that_does_not_read_holds_nobody() {
         .collect();
     originate(&shell, all).await;
     let last = IpNet::new(Ipv4Addr::from(0x0a00_0000 + PREFIXES - 1).into(), 32).unwrap();
-    until(&other, "all routes", move |speaker, _| {
+    until(&other, "all routes", move |speaker, now| {
         while speaker.poll_route_change().is_some() {}
-        speaker.routes().len() == PREFIXES as usize
+        speaker.peers(now)[0].prefixes_received == PREFIXES as usize
     })
     .await;
     shell

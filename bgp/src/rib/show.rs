@@ -28,14 +28,21 @@ impl Rib {
 
     /// Next hops of the chosen paths; none for a local path.
     pub(crate) fn next_hops(&self, prefix: &IpNet) -> Vec<IpAddr> {
+        let learned = self.learned_next_hops(prefix).into_iter();
+        learned.map(|(next_hop, _)| next_hop).collect()
+    }
+
+    /// The same with the peer that each came from.
+    pub(crate) fn learned_next_hops(&self, prefix: &IpNet) -> Vec<(IpAddr, PeerId)> {
         let Some(id) = self.table.find(prefix) else {
             return Vec::new();
         };
         let chosen = self.table.entry(id).chosen().iter();
-        let learned = chosen.filter(|path| path.source != Source::Local);
-        learned
-            .filter_map(|path| path.attributes.next_hop)
-            .collect()
+        let learned = chosen.filter_map(|path| match path.source {
+            Source::Local => None,
+            Source::Peer(peer, _) => Some((path.attributes.next_hop?, peer)),
+        });
+        learned.collect()
     }
 
     /// In order of prefix and Path Identifier.

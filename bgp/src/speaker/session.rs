@@ -272,6 +272,7 @@ impl Speaker {
             peer: id,
             remote: peer.remote(),
             local: peer.config.local_address,
+            interface: peer.config.interface.clone(),
         });
     }
 

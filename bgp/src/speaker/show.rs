@@ -30,6 +30,7 @@ impl Speaker {
         PeerView {
             name: peer.config.name.clone(),
             address: peer.config.remote_address,
+            interface: peer.config.interface.clone(),
             remote_asn: peer.config.remote_asn,
             local_asn: peer.config.local_asn,
             state: peer.state().name().to_owned(),

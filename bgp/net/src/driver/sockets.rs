@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use caracal_bgp::ConnectionId;
 use ipnet::IpNet;
+use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
 use super::{Driver, Input};
@@ -14,6 +15,7 @@ use crate::socket;
 pub(super) struct Attempt {
     pub(super) remote: SocketAddr,
     pub(super) local: Option<IpAddr>,
+    pub(super) interface: Option<String>,
     pub(super) task: AbortHandle,
 }
 
@@ -57,7 +59,13 @@ impl Driver {
             .collect();
         for (connection, attempt) in outdated {
             attempt.task.abort();
-            self.connect(connection, attempt.remote, attempt.local);
+            let Attempt {
+                remote,
+                local,
+                interface,
+                ..
+            } = attempt;
+            self.connect(connection, remote, local, interface);
         }
         Ok(())
     }
@@ -68,17 +76,41 @@ impl Driver {
         })
     }
 
+    /// Whether who has connected from there may be the peer of that address: a link-local one is on any link.
+    pub(super) fn judge_link(&self, stream: &TcpStream, remote: SocketAddr) -> Result<(), String> {
+        let SocketAddr::V6(remote) = remote else {
+            return Ok(());
+        };
+        let address = *remote.ip();
+        let peer = self.speaker.peer_interface(address.into());
+        let (true, Some(interface)) = (address.is_unicast_link_local(), peer) else {
+            return Ok(());
+        };
+        let Some(name) = interface else {
+            return Err(format!(
+                "peer {address}: a link-local address needs an interface"
+            ));
+        };
+        match socket::has_come_over(stream, &remote, name) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(format!("peer {address}: not over {name}")),
+            Err(error) => Err(format!("peer {address}: {}", socket::in_words(&error))),
+        }
+    }
+
     /// Opens a connection and reports on it.
     pub(super) fn connect(
         &mut self,
         connection: ConnectionId,
         remote: SocketAddr,
         local: Option<IpAddr>,
+        interface: Option<String>,
     ) {
         let inputs = self.inputs_out.clone();
         let options = self.options.of(remote.ip()).cloned();
+        let device = interface.clone();
         let task = self.tasks.spawn(async move {
-            let connected = socket::connecting(remote, local, options).await;
+            let connected = socket::connecting(remote, local, device, options).await;
             let input = match connected.and_then(|stream| Ok((stream.local_addr()?, stream))) {
                 Ok((local, stream)) => Input::Connected {
                     connection,
@@ -95,6 +127,7 @@ impl Driver {
         let attempt = Attempt {
             remote,
             local,
+            interface,
             task,
         };
         self.attempts.insert(connection, attempt);

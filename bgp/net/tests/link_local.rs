@@ -1,0 +1,213 @@
+//! Two speakers that have nothing but link-local addresses, on two devices that are the ends of one cable:
+//!
+//! ```text
+//!   one: fe80::1 on left ════ fe80::2 on right: other        (and a stub, to which nobody is connected)
+//! ```
+//!
+//! The devices are in a network namespace of their own, in which this test starts itself again.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "how a test fails, or says that it was skipped"
+)]
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV6};
+use std::process::Command;
+use std::time::Duration;
+
+use caracal_bgp::view::PeerView;
+use caracal_bgp::{Event, LocalPath, PeerConfig, Speaker, SpeakerConfig, Time};
+use caracal_bgp_net::Shell;
+use ipnet::IpNet;
+use tokio::time::{sleep, timeout};
+
+const INSIDE: &str = "CARACAL_LINK_LOCAL_INSIDE";
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Runs the test of this name in a namespace. False: it is to be run here, because this is the namespace.
+fn is_outside(test: &str) -> bool {
+    if std::env::var_os(INSIDE).is_some() {
+        return false;
+    }
+    let flags: [&[&str]; 2] = [&["--net"], &["--user", "--map-root-user", "--net"]];
+    let unshare = |flags: &[&str]| {
+        let mut command = Command::new("unshare");
+        command.args(flags).arg("--");
+        command
+    };
+    let works = |flags: &&&[&str]| {
+        let tried = unshare(flags).args(["ip", "link"]).output();
+        tried.is_ok_and(|done| done.status.success())
+    };
+    let Some(flags) = flags.iter().find(works) else {
+        println!("skipped: no network namespace can be made here");
+        return true;
+    };
+    let done = unshare(flags)
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(INSIDE, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stdout);
+    let errors = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{said}\n{errors}");
+    assert!(said.contains("1 passed"), "{said}");
+    true
+}
+
+fn ip(words: &str) {
+    let done = Command::new("ip").args(words.split(' ')).output().unwrap();
+    let errors = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "ip {words}: {errors}");
+}
+
+fn cable() {
+    ip("link add left type veth peer name right");
+    ip("link add stub type veth peer name end");
+    for (device, address) in [
+        ("left", "fe80::1"),
+        ("right", "fe80::2"),
+        ("stub", "fe80::3"),
+    ] {
+        // Without the kernel's own address there is only one to connect from.
+        ip(&format!("link set {device} addrgenmode none"));
+        ip(&format!("link set {device} up"));
+        ip(&format!("addr add {address}/64 dev {device} nodad"));
+    }
+    ip("link set end up");
+}
+
+fn address(last: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last)
+}
+
+fn index(device: &str) -> u32 {
+    let file = format!("/sys/class/net/{device}/ifindex");
+    match std::fs::read_to_string(file) {
+        Ok(text) => text.trim().parse().unwrap(),
+        // The mount of /sys may be that of another namespace; `ip` asks the kernel.
+        Err(_) => {
+            let done = Command::new("ip")
+                .args(["-o", "link", "show", device])
+                .output();
+            let said = String::from_utf8(done.unwrap().stdout).unwrap();
+            said.split(':').next().unwrap().parse().unwrap()
+        }
+    }
+}
+
+fn start(last: u8, device: &str) -> Shell {
+    let asn = 65000 + u32::from(last);
+    let config = SpeakerConfig::new(asn, Ipv4Addr::new(10, 0, 0, last));
+    let listen = SocketAddrV6::new(address(last.into()), 0, 0, index(device));
+    Shell::start(Speaker::new(config, Time::ZERO), &[listen.into()]).unwrap()
+}
+
+async fn add(shell: &Shell, own: u8, remote: u8, port: u16, device: Option<&str>) {
+    let (own, asn) = (65000 + u32::from(own), 65000 + u32::from(remote));
+    let config = PeerConfig {
+        remote_port: port,
+        interface: device.map(str::to_owned),
+        connect_retry: Duration::from_millis(200),
+        passive: port == 0,
+        ..PeerConfig::new(address(remote.into()).into(), asn, own)
+    };
+    shell
+        .with(move |speaker, now| speaker.set_peer(now, config))
+        .await
+        .unwrap();
+}
+
+async fn view(shell: &Shell) -> PeerView {
+    let views = shell.with(|speaker, now| speaker.peers(now)).await.unwrap();
+    views.into_iter().next().unwrap()
+}
+
+async fn until_established(shell: &Shell) {
+    let waited = timeout(DEADLINE, async {
+        while view(shell).await.state != "Established" {
+            sleep(Duration::from_millis(20)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "{:?}", view(shell).await);
+}
+
+async fn refusal(shell: &Shell) -> String {
+    let mut events = shell.subscribe();
+    let waited = timeout(DEADLINE, async {
+        loop {
+            if let Event::ConnectionFailed { reason, .. } = events.recv().await.unwrap() {
+                return reason;
+            }
+        }
+    });
+    waited.await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_over_link_local_addresses_brings_next_hops_with_their_device() {
+    if is_outside("a_session_over_link_local_addresses_brings_next_hops_with_their_device") {
+        return;
+    }
+    cable();
+    let (one, other) = (start(1, "left"), start(2, "right"));
+    // Whichever end connects: first only one of them does.
+    add(&other, 2, 1, 0, Some("right")).await;
+    add(&one, 1, 2, other.listening()[0].port(), Some("left")).await;
+    until_established(&one).await;
+    until_established(&other).await;
+
+    let prefix: IpNet = "2001:db8:1::/48".parse().unwrap();
+    one.with(move |speaker, now| speaker.originate(now, prefix, LocalPath::default()))
+        .await
+        .unwrap();
+    let there = timeout(DEADLINE, async {
+        loop {
+            let next_hops = other
+                .with(move |speaker, _| speaker.next_hops_on_devices(&prefix))
+                .await
+                .unwrap();
+            if !next_hops.is_empty() {
+                return next_hops;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let wanted = (IpAddr::from(address(1)), Some("right".to_owned()));
+    assert_eq!(there.await.unwrap(), [wanted]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_the_address_of_a_peer_on_another_link_is_refused() {
+    if is_outside("who_has_the_address_of_a_peer_on_another_link_is_refused") {
+        return;
+    }
+    cable();
+    let (one, other) = (start(1, "left"), start(2, "right"));
+    for (device, wanted) in [
+        (Some("stub"), "peer fe80::1: not over stub"),
+        (Some("gone"), "peer fe80::1: no network device gone"),
+        (
+            None,
+            "peer fe80::1: a link-local address needs an interface",
+        ),
+    ] {
+        add(&other, 2, 1, 0, device).await;
+        add(&one, 1, 2, other.listening()[0].port(), Some("left")).await;
+        assert_eq!(refusal(&other).await, wanted);
+    }
+    // And what cannot be bound says so as well.
+    add(&one, 1, 2, 179, Some("gone")).await;
+    let said = timeout(DEADLINE, async {
+        loop {
+            let reason = refusal(&one).await;
+            if reason.contains("gone") {
+                return reason;
+            }
+        }
+    });
+    assert!(said.await.unwrap().contains("no network device gone"));
+}
