@@ -16,15 +16,10 @@ struct Bystanders {
     attacked: Shell,
     other: Shell,
     numbers: (u8, u8),
-    /// One attack at a time: it is about what one enemy can do.
-    _turn: tokio::sync::MutexGuard<'static, ()>,
 }
-
-static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 impl Bystanders {
     async fn new(first: u8) -> Bystanders {
-        let turn = TURN.lock().await;
         let numbers = (first, first + 1);
         let (attacked, other) = (shell(numbers.0), shell(numbers.1));
         for (own, from, to, remote) in [
@@ -40,7 +35,6 @@ impl Bystanders {
             attacked,
             other,
             numbers,
-            _turn: turn,
         }
     }
 
@@ -91,10 +85,10 @@ async fn keeps_hearing(shell: &Shell, last: u8) {
     assert!(waited.await.is_ok(), "{:?}", view(shell, last).await);
 }
 
-/// A keepalive goes out each two seconds: the hold time is over in between if they do not arrive. The least one, three
-/// seconds, is lost on a busy machine without any attack, too.
+/// A keepalive goes out each two seconds, and an attack lasts until two have come in either direction. The least hold
+/// time, three seconds, is lost on a busy machine without any attack, too.
 const HOLD_TIME: Duration = Duration::from_secs(6);
-const KEEPALIVES: u64 = 4;
+const KEEPALIVES: u64 = 2;
 /// For the enemies to do all that they want on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(150);
 
@@ -196,7 +190,7 @@ async fn a_flood_of_strangers_is_refused_and_nobody_notices() {
     }
     assert!((1..1000).contains(&strangers), "{strangers}");
 }
-const STRANGERS: u64 = 10_000;
+const STRANGERS: u64 = 5_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn peers_that_open_and_say_little_or_nothing_hold_nobody() {
@@ -293,7 +287,7 @@ async fn a_peer_that_connects_in_a_loop_has_a_few_descriptors_and_no_more() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::join!(watch, attack.blows(5_000), bystanders.go_on());
+    tokio::join!(watch, attack.blows(1_000), bystanders.go_on());
     drop(attack);
     assert!(most <= 1 + PLACES_MAX, "{most} connections at a time");
     assert!(bystanders.attacked.refused_connections() > 0);
@@ -326,7 +320,7 @@ async fn a_peer_that_sends_megabytes_of_garbage_is_held_idle() {
         let _ = (0..16).try_for_each(|_| socket.write_all(&garbage));
         true
     });
-    tokio::join!(attack.blows(500), bystanders.go_on());
+    tokio::join!(attack.blows(100), bystanders.go_on());
     drop(attack);
     let peer = view(&bystanders.attacked, 216).await;
     let said = peer.last_error.unwrap_or_default();
@@ -386,7 +380,7 @@ async fn a_flood_of_route_refreshes_is_answered_as_fast_as_it_is_read_and_holds_
         )));
         100
     ];
-    let seen = repeated(&bystanders, 219, requests, 50_000).await;
+    let seen = repeated(&bystanders, 219, requests, 20_000).await;
     // Requests that come while one is being answered are one.
     assert!(
         seen.updates_sent < seen.messages_received / 2,
@@ -420,6 +414,6 @@ async fn a_prefix_that_flaps_thousands_of_times_a_second_is_passed_on_as_it_stan
             ]
         })
         .collect();
-    let seen = repeated(&bystanders, 222, flaps, 50_000).await;
-    assert!(seen.updates_received >= 49_000, "{seen:?}");
+    let seen = repeated(&bystanders, 222, flaps, 20_000).await;
+    assert!(seen.updates_received >= 19_000, "{seen:?}");
 }
