@@ -273,7 +273,8 @@ impl Peer {
         } else {
             LongLivedStale::Withheld
         };
-        let codec = agreed.codec.clone();
+        // Peers that only say other things than each other get the same.
+        let codec = agreed.codec.for_sending();
         Some(Terms {
             kind: self.kind(),
             long_lived_stale,

@@ -43,6 +43,7 @@ use adj_out::{AdjOuts, Inputs};
 use ids::PrefixId;
 pub use intern::Interned;
 pub(crate) use intern::Interner;
+pub(crate) use member::MemberTerms;
 pub(crate) use pen::Sent;
 pub(crate) use per_family::PerFamily;
 use received::Received;
@@ -168,14 +169,7 @@ impl Rib {
     }
 
     /// The peer's session is up. Its stale paths, if any, now are those of `facts`.
-    /// `limits` are the most announcements that may stand there.
-    pub(crate) fn open(
-        &mut self,
-        peer: PeerId,
-        facts: PeerFacts,
-        terms: Terms,
-        limits: PerFamily<Option<usize>>,
-    ) {
+    pub(crate) fn open(&mut self, peer: PeerId, facts: PeerFacts, terms: Terms, own: MemberTerms) {
         if self.adj_ins.set_facts(peer, facts) {
             for id in self.adj_ins.received(peer) {
                 let before = self.chosen(id);
@@ -183,7 +177,7 @@ impl Rib {
             }
         }
         let (adj_outs, mut inputs) = self.outward();
-        adj_outs.join(peer, terms, limits, &mut inputs);
+        adj_outs.join(peer, terms, own, &mut inputs);
         if let Some(watch) = &mut self.watch {
             watch.open(peer);
         }
@@ -384,6 +378,12 @@ impl Rib {
     /// may not have more.
     pub(crate) fn sent(&self, peer: PeerId, family: Family) -> (usize, usize) {
         self.adj_outs.count(peer, family, &self.table)
+    }
+
+    /// How often anything was encoded for the logs of groups.
+    #[cfg(test)]
+    pub(crate) fn encodes(&self) -> u64 {
+        self.adj_outs.effort().0
     }
 
     fn remove_path_of(&mut self, source: Source, id: PrefixId) {

@@ -18,7 +18,7 @@ use super::AdjIns;
 use super::group::Group;
 use super::ids::{NlriId, PathSlot, PrefixId};
 use super::intern::Interner;
-use super::member::Member;
+use super::member::{Member, MemberTerms};
 use super::paths::Paths;
 use super::pen::{Names, Pen, Sent};
 use super::per_family::PerFamily;
@@ -61,11 +61,11 @@ impl AdjOuts {
         &mut self,
         peer: PeerId,
         terms: Terms,
-        limits: PerFamily<Option<usize>>,
+        own: MemberTerms,
         rib: &mut Inputs<'_>,
     ) {
         let end_of_rib = terms.codec.families.iter().rev().copied().collect();
-        self.members.insert(peer, Member::new(end_of_rib, limits));
+        self.members.insert(peer, Member::new(end_of_rib, own));
         self.enter(peer, terms, rib, Walk::initial);
     }
 
@@ -240,9 +240,9 @@ impl AdjOuts {
             } else if may_end && let Some(family) = member.end_of_rib.pop() {
                 group.terms.codec.encode_end_of_rib(family, pen.out);
                 pen.sent.updates += 1;
-            } else if let Some(family) = member.next_refresh(&group.terms) {
+            } else if let Some(family) = member.next_refresh() {
                 // The log has been read: what is desired now is all that is said between the markers.
-                if group.terms.codec.enhanced_route_refresh {
+                if member.marks_refresh() {
                     pen.marker(&group.terms, family, RouteRefreshKind::Begin);
                     member.refreshing = Some(family);
                 }

@@ -10,9 +10,17 @@ use super::log::Sequence;
 use super::pen::{Names, Pen};
 use super::per_family::PerFamily;
 use super::walk::Walk;
-use crate::disseminate::Terms;
 use crate::event::PeerId;
 use crate::wire::Family;
+
+/// What was agreed on with one peer and does not concern the others of its group.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct MemberTerms {
+    /// Most announcements that may stand.
+    pub(crate) limits: PerFamily<Option<usize>>,
+    /// The beginning and the end of a refresh are marked (RFC 7313).
+    pub(crate) marks_refresh: bool,
+}
 
 /// One peer's place in its group.
 #[derive(Debug)]
@@ -30,15 +38,14 @@ pub(super) struct Member {
     /// The announcements that stand at the peer.
     standing: NlriSet,
     standing_count: PerFamily<usize>,
-    /// Most announcements that may stand.
-    limits: PerFamily<Option<usize>>,
+    own: MemberTerms,
     /// What should stand and does not, because of the limit. What nobody desires any more may be in it.
     held: NlriSet,
     is_full: PerFamily<bool>,
 }
 
 impl Member {
-    pub(super) fn new(end_of_rib: Vec<Family>, limits: PerFamily<Option<usize>>) -> Member {
+    pub(super) fn new(end_of_rib: Vec<Family>, own: MemberTerms) -> Member {
         Member {
             group: 0,
             cursor: 0,
@@ -49,17 +56,15 @@ impl Member {
             idle: false,
             standing: NlriSet::default(),
             standing_count: PerFamily::default(),
-            limits,
+            own,
             held: NlriSet::default(),
             is_full: PerFamily::default(),
         }
     }
 
     /// The next family to be sent once more. Markers do not go before End-of-RIB (RFC 7313 §4).
-    pub(super) fn next_refresh(&mut self, terms: &Terms) -> Option<Family> {
-        let ready = |family: &Family| {
-            !terms.codec.enhanced_route_refresh || !self.end_of_rib.contains(family)
-        };
+    pub(super) fn next_refresh(&mut self) -> Option<Family> {
+        let ready = |family: &Family| !self.own.marks_refresh || !self.end_of_rib.contains(family);
         let index = self.refresh.iter().position(ready)?;
         Some(self.refresh.remove(index))
     }
@@ -97,7 +102,12 @@ impl Member {
     }
 
     pub(super) fn set_limits(&mut self, limits: PerFamily<Option<usize>>) {
-        self.limits = limits;
+        self.own.limits = limits;
+    }
+
+    /// BoRR and EoRR are said (RFC 7313 §4).
+    pub(super) fn marks_refresh(&self) -> bool {
+        self.own.marks_refresh
     }
 
     /// Whether all of these, which are of one family, may stand.
@@ -197,7 +207,7 @@ impl Member {
 
     /// How many announcements more may stand; `None`: as many as there are.
     fn room(&self, family: Family) -> Option<usize> {
-        let limit = self.limits[family]?;
+        let limit = self.own.limits[family]?;
         Some(limit.saturating_sub(self.standing_count[family]))
     }
 

@@ -424,7 +424,7 @@ fn join(rib: &mut Rib, peer: u32, kind: SessionKind) {
         router_id: address(peer),
         kind,
     };
-    rib.open(PeerId(peer), facts, terms(kind), PerFamily::default());
+    rib.open(PeerId(peer), facts, terms(kind), MemberTerms::default());
 }
 
 fn terms(kind: SessionKind) -> Terms {

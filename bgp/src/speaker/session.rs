@@ -11,7 +11,7 @@ use crate::collision::Initiator;
 use crate::connection::{Connection, End, Input, Outcome, State};
 use crate::event::{Action, ConnectionId, Event, PeerId};
 use crate::peer::{Peer, Phase};
-use crate::rib::{PeerFacts, PerFamily};
+use crate::rib::{MemberTerms, PeerFacts, PerFamily};
 use crate::tap::Tapped;
 use crate::time::Time;
 use crate::wire::Notification;
@@ -199,11 +199,14 @@ impl Speaker {
                 .and(peer.config.long_lived)
                 .is_some(),
         };
+        let own = MemberTerms {
+            limits: peer.limits_out(),
+            marks_refresh: agreed.codec.enhanced_route_refresh,
+        };
         let importer = peer.importer(&self.config, session);
         peer.importer = Some(importer);
         peer.full = PerFamily::default();
-        let limits = peer.limits_out();
-        self.rib.open(id, facts, terms, limits);
+        self.rib.open(id, facts, terms, own);
         self.resume(now, id);
         self.events.push_back(Event::Up { peer: id, at: now });
         self.tap(|speaker| {

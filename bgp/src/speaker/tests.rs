@@ -18,4 +18,5 @@ mod refresh;
 mod restart;
 mod roles;
 mod session;
+mod sharing;
 mod storm;

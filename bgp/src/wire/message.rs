@@ -102,6 +102,23 @@ impl Codec {
         }
     }
 
+    /// What of it has a say in what we write: two that differ in nothing else write the same octets.
+    /// The order in which families were agreed on has none.
+    pub fn for_sending(&self) -> Codec {
+        let mut codec = Codec {
+            four_octet_as: self.four_octet_as,
+            message_octets_max: self.message_octets_max,
+            families: self.families.clone(),
+            add_path_send: self.add_path_send.clone(),
+            extended_next_hop: self.extended_next_hop,
+            aigp: self.aigp,
+            ..Codec::initial()
+        };
+        codec.families.sort_unstable();
+        codec.add_path_send.sort_unstable();
+        codec
+    }
+
     /// The length of the first message in `bytes`, checked (RFC 4271 §6.1); `None`: header incomplete.
     ///
     /// A marker that is wrong is found before the header is complete.

@@ -184,7 +184,11 @@ fn session(rib: &mut Rib, peer: usize) {
         codec: codec_for(paths_sent),
         ..terms(SessionKind::Client)
     };
-    rib.open(PeerId(peer as u32), facts, terms, limits);
+    let own = MemberTerms {
+        limits,
+        marks_refresh: false,
+    };
+    rib.open(PeerId(peer as u32), facts, terms, own);
 }
 
 fn codec_for(paths_sent: PathsSent) -> Codec {
