@@ -5,7 +5,7 @@ mod monitoring;
 
 use std::time::Duration;
 
-use caracal_agent_api::{Peer, Status};
+use caracal_agent_api::{Peer, PeerErrors, Status};
 use caracal_bgp_net::bfd_net::BfdView;
 use caracal_bgp_net::monitor::MonitorView;
 use caracal_fib::FibStatus;
@@ -29,6 +29,7 @@ pub(crate) struct Metrics {
     prefixes: IntGaugeVec,
     messages: IntCounterVec,
     flaps: IntCounter,
+    errors: IntCounterVec,
     fib_routes: IntGaugeVec,
     fib_events: IntCounterVec,
     endpoints: IntGauge,
@@ -114,6 +115,11 @@ impl Metrics {
                 "caracal_bgp_messages_total",
                 "BGP messages over all configured peers",
                 &["direction"],
+            )?,
+            errors: counters(
+                "caracal_bgp_peer_errors_total",
+                "What has gone wrong with BGP peers, by kind, over all configured peers",
+                &["kind"],
             )?,
             fib_routes: gauges(
                 "caracal_fib_routes",
@@ -231,6 +237,10 @@ impl Metrics {
             .inc_by(sum(|peer| peer.messages_sent));
         self.flaps.reset();
         self.flaps.inc_by(sum(|peer| peer.flaps));
+        self.errors.reset();
+        for (kind, figure) in PeerErrors::sum(peers.iter().map(|peer| &peer.errors)) {
+            self.errors.with_label_values(&[kind]).inc_by(figure);
+        }
         self.peer_up.reset();
         self.peer_prefixes.reset();
         for peer in peers.iter().filter(|_| per_peer) {

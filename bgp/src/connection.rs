@@ -176,6 +176,11 @@ impl Connection {
         self.negotiated.as_ref()
     }
 
+    /// The family is not heard any more (RFC 7606 §2).
+    pub(crate) fn is_disabled(&self, family: Family) -> bool {
+        self.codec.disabled.contains(&family)
+    }
+
     /// Bytes have arrived. [`Connection::poll`] looks at them.
     pub(crate) fn receive(&mut self, bytes: &[u8]) {
         if self.state != State::Closed {

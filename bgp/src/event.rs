@@ -141,6 +141,14 @@ pub enum Event {
         /// Which attribute, what value, what was done.
         detail: String,
     },
+    /// Prefixes of a family could not be read: all that the peer has sent of it is gone, and what it sends is not
+    /// heard until the session's end (RFC 7606 §2, AFI/SAFI disable). Its other families go on.
+    FamilyDisabled {
+        /// Who.
+        peer: PeerId,
+        /// Which.
+        family: Family,
+    },
     /// The peer has sent more paths of a prefix than `AddPath::receive_max` (RFC 7911). They are not kept:
     /// when others go, only a route refresh brings them.
     PathsRefused {

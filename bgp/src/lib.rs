@@ -53,6 +53,7 @@ pub mod config;
 mod connection;
 mod decision;
 mod disseminate;
+mod errors;
 pub mod event;
 mod import;
 mod judgements;

@@ -21,6 +21,7 @@ use smallvec::SmallVec;
 use crate::config::{PathsSent, PeerConfig, SpeakerConfig};
 use crate::connection::{Connection, End, State, Traffic};
 use crate::disseminate::{LongLivedStale, Terms};
+use crate::errors::PeerErrors;
 use crate::event::{BfdState, ConnectionId, PeerId};
 use crate::import::Importer;
 use crate::negotiated::{Negotiated, Offer};
@@ -52,7 +53,9 @@ pub(crate) struct Peer {
     pub(crate) bfd: Option<BfdState>,
     /// Families of which it has as much as it may have, and should have more.
     pub(crate) full: PerFamily<bool>,
-    pub(crate) last_error: Option<String>,
+    pub(crate) errors: PeerErrors,
+    /// Why the last session or attempt ended, and when.
+    pub(crate) last_error: Option<(String, Time)>,
     /// Families of which it has sent nearly too much, and whether it was too much.
     pub(crate) warned: SmallVec<[(Family, bool); 2]>,
     /// It is Idle because it has sent too much.
@@ -64,7 +67,7 @@ pub(crate) struct Peer {
     state: PeerState,
     state_since: Time,
     /// Protocol errors in a row.
-    errors: u32,
+    damped: u32,
 }
 
 /// What we do about having no connection. What it says while there are connections does not matter.
@@ -120,6 +123,7 @@ impl Peer {
             counters: Counters::default(),
             bfd: None,
             full: PerFamily::default(),
+            errors: PeerErrors::default(),
             last_error: None,
             warned: SmallVec::new(),
             held_by_limit: false,
@@ -127,7 +131,7 @@ impl Peer {
             queued: None,
             state: PeerState::Idle,
             state_since: now,
-            errors: 0,
+            damped: 0,
         };
         peer.start(now);
         peer
@@ -324,15 +328,15 @@ impl Peer {
         rng: &mut Rng,
     ) {
         if session.is_some_and(|since| now.since(since) >= self.config.idle_hold_max) {
-            self.errors = 0;
+            self.damped = 0;
         }
         if self.phase == Phase::Stopped || matches!(self.phase, Phase::Connect { .. }) {
             return;
         }
         let damped = end.filter(|end| self.config.damp_oscillations && end.is_protocol_error());
         if let Some(end) = damped {
-            let hold = IDLE_HOLD_MIN * 2u32.saturating_pow(self.errors.min(16));
-            self.errors = self.errors.saturating_add(1);
+            let hold = IDLE_HOLD_MIN * 2u32.saturating_pow(self.damped.min(16));
+            self.damped = self.damped.saturating_add(1);
             self.held_because = end.reason.clone();
             self.phase = Phase::Idle {
                 until: now + rng.jitter(hold.min(self.config.idle_hold_max)),
@@ -397,6 +401,11 @@ impl Peer {
             Phase::Stopped => Some(because.clone()),
             Phase::Connect { .. } | Phase::Active { .. } => None,
         }
+    }
+
+    /// Why there is no session, or no longer.
+    pub(crate) fn blame(&mut self, now: Time, reason: String) {
+        self.last_error = Some((reason, now));
     }
 
     pub(crate) fn state_since(&self) -> Time {

@@ -192,6 +192,9 @@ impl Speaker {
         match &taken {
             Ok(connection) => self.set_remote(*connection, remote),
             Err(reason) => {
+                if let Some(peer) = peer.and_then(|id| self.peers.get_mut(&id)) {
+                    peer.errors.connections_refused += 1;
+                }
                 let reason = reason.clone();
                 self.events.push_back(Event::ConnectionFailed {
                     peer,

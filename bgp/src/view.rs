@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub use crate::errors::PeerErrors;
 use crate::wire::Family;
 
 /// A peer as it is now.
@@ -78,6 +79,12 @@ pub struct PeerView {
     pub held: Option<String>,
     /// Why the last session or attempt ended.
     pub last_error: Option<String>,
+    /// How many seconds ago.
+    #[serde(default)]
+    pub last_error_seconds: Option<u64>,
+    /// What has gone wrong in all sessions and attempts, by kind.
+    #[serde(default)]
+    pub errors: PeerErrors,
 }
 
 /// What is between a peer and us of one family. A path is counted, not a prefix, where ADD-PATH (RFC 7911) was
@@ -103,6 +110,9 @@ pub struct FamilyView {
     pub add_path_receive: bool,
     /// It gets several paths of a prefix (RFC 7911).
     pub add_path_send: bool,
+    /// What it sends of the family is not heard any more in this session (RFC 7606 §2, AFI/SAFI disable).
+    #[serde(default)]
+    pub disabled: bool,
 }
 
 /// A prefix of the Loc-RIB.

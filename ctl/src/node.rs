@@ -118,7 +118,7 @@ fn word_of(state: &str) -> &'static str {
 }
 
 fn info(peer: &Peer) -> String {
-    match &peer.last_error {
+    match peer.held.as_ref().or(peer.last_error.as_ref()) {
         Some(error) if peer.state != "Established" => format!("{}: {error}", peer.state),
         _ => peer.state.clone(),
     }
@@ -140,6 +140,8 @@ pub(crate) fn peers(peers: &Vec<Peer>, wide: bool) -> String {
             "FAMILIES",
             "MESSAGES IN",
             "MESSAGES OUT",
+            "HELD",
+            "ERRORS",
         ]);
     }
     heading.push("LAST ERROR");
@@ -165,12 +167,28 @@ pub(crate) fn peers(peers: &Vec<Peer>, wide: bool) -> String {
                 peer.families.join(","),
                 peer.messages_received.to_string(),
                 peer.messages_sent.to_string(),
+                or_dash(peer.held.clone()),
+                errors(peer),
             ]);
         }
-        cells.push(peer.last_error.clone().unwrap_or_default());
+        cells.push(last_error(peer));
         table.row(cells);
     }
     table.columns()
+}
+
+/// What has happened, and how often.
+fn errors(peer: &Peer) -> String {
+    let happened = peer.errors.by_kind().into_iter().filter(|(_, n)| *n > 0);
+    let happened: Vec<String> = happened.map(|(kind, n)| format!("{kind} {n}")).collect();
+    or_dash((!happened.is_empty()).then(|| happened.join(", ")))
+}
+
+fn last_error(peer: &Peer) -> String {
+    match (&peer.last_error, peer.last_error_seconds) {
+        (Some(error), Some(seconds)) => format!("{error} ({} ago)", duration(seconds)),
+        (error, _) => error.clone().unwrap_or_default(),
+    }
 }
 
 fn counted(count: usize, what: &str) -> String {

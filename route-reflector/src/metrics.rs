@@ -2,7 +2,7 @@
 
 mod bfd;
 
-use caracal_agent_api::{Peer, Status};
+use caracal_agent_api::{Peer, PeerErrors, Status};
 use caracal_bgp_net::bfd_net::BfdView;
 use prometheus::{
     Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
@@ -23,6 +23,7 @@ pub(crate) struct Metrics {
     conditions: IntGaugeVec,
     messages: IntCounterVec,
     flaps: IntCounter,
+    errors: IntCounterVec,
     refused: IntCounter,
     bfd: BfdMetrics,
 }
@@ -73,6 +74,13 @@ impl Metrics {
                 "caracal_bgp_session_flaps_total",
                 "Sessions lost, over all peers there are",
             )?,
+            errors: IntCounterVec::new(
+                Opts::new(
+                    "caracal_bgp_peer_errors_total",
+                    "What has gone wrong with BGP peers, by kind, over all peers there are",
+                ),
+                &["kind"],
+            )?,
             refused: IntCounter::new(
                 "caracal_bgp_refused_connections_total",
                 "Connections closed at once: from unknown addresses, or not wanted then",
@@ -88,6 +96,7 @@ impl Metrics {
         registry.register(Box::new(metrics.conditions.clone()))?;
         registry.register(Box::new(metrics.messages.clone()))?;
         registry.register(Box::new(metrics.flaps.clone()))?;
+        registry.register(Box::new(metrics.errors.clone()))?;
         registry.register(Box::new(metrics.refused.clone()))?;
         Ok(metrics)
     }
@@ -145,6 +154,10 @@ impl Metrics {
         self.messages.with_label_values(&["sent"]).inc_by(sent);
         self.flaps.reset();
         self.flaps.inc_by(peers.iter().map(|peer| peer.flaps).sum());
+        self.errors.reset();
+        for (kind, figure) in PeerErrors::sum(peers.iter().map(|peer| &peer.errors)) {
+            self.errors.with_label_values(&[kind]).inc_by(figure);
+        }
         self.bfd.set(bfd);
         self.refused.reset();
         self.refused.inc_by(refused);

@@ -32,7 +32,7 @@ pub use cni::{
 pub use speaker::{explain_export, explain_import};
 pub use view::{
     ApiError, Condition, EndpointView, Explain, Explained, FibRoute, FibSummary, Path,
-    PathAttributes, Peer, Route, Status,
+    PathAttributes, Peer, PeerErrors, Route, Status,
 };
 
 /// Where the agent listens unless told otherwise.

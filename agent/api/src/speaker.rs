@@ -6,7 +6,9 @@ use caracal_bgp::view::{
 };
 use caracal_bgp::{Policy, Speaker};
 
-use crate::view::{Explain, Explained, FamilyCounts, Path, PathAttributes, Peer, Route};
+use crate::view::{
+    Explain, Explained, FamilyCounts, Path, PathAttributes, Peer, PeerErrors, Route,
+};
 
 /// What is sent to a peer, and why.
 ///
@@ -111,7 +113,26 @@ impl Peer {
             flaps: view.flaps,
             messages_received: view.messages_received,
             messages_sent: view.messages_sent,
+            held: view.held,
             last_error: view.last_error,
+            last_error_seconds: view.last_error_seconds,
+            errors: view.errors.into(),
+        }
+    }
+}
+
+impl From<caracal_bgp::view::PeerErrors> for PeerErrors {
+    fn from(errors: caracal_bgp::view::PeerErrors) -> PeerErrors {
+        PeerErrors {
+            connections_failed: errors.connections_failed,
+            connections_refused: errors.connections_refused,
+            connections_lost: errors.connections_lost,
+            hold_timer_expired: errors.hold_timer_expired,
+            notifications_sent: errors.notifications_sent,
+            notifications_received: errors.notifications_received,
+            attributes_discarded: errors.attributes_discarded,
+            treated_as_withdraw: errors.treated_as_withdraw,
+            families_disabled: errors.families_disabled,
         }
     }
 }
@@ -128,6 +149,7 @@ impl From<FamilyView> for FamilyCounts {
             held_back: view.held_back,
             add_path_receive: view.add_path_receive,
             add_path_send: view.add_path_send,
+            disabled: view.disabled,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the agent shows of itself. The route reflector answers the same requests.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
@@ -135,8 +136,72 @@ pub struct Peer {
     pub messages_received: u64,
     /// Messages sent.
     pub messages_sent: u64,
+    /// Why no connection is made or accepted, and for how long.
+    #[serde(default)]
+    pub held: Option<String>,
     /// Why the last session or attempt ended.
     pub last_error: Option<String>,
+    /// How many seconds ago.
+    #[serde(default)]
+    pub last_error_seconds: Option<u64>,
+    /// What has gone wrong in all sessions and attempts, by kind.
+    #[serde(default)]
+    pub errors: PeerErrors,
+}
+
+/// How often what has gone wrong with a peer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PeerErrors {
+    /// Our attempts to connect that came to nothing.
+    pub connections_failed: u64,
+    /// Connections of the peer that were not taken, because it was held or shut down.
+    pub connections_refused: u64,
+    /// Connections that TCP lost.
+    pub connections_lost: u64,
+    /// Connections on which nothing was heard for the hold time.
+    pub hold_timer_expired: u64,
+    /// NOTIFICATIONs sent, by the names of code and subcode.
+    pub notifications_sent: BTreeMap<String, u64>,
+    /// NOTIFICATIONs received, likewise.
+    pub notifications_received: BTreeMap<String, u64>,
+    /// UPDATEs with an attribute that was discarded (RFC 7606).
+    pub attributes_discarded: u64,
+    /// UPDATEs whose prefixes were withdrawn because of an attribute.
+    pub treated_as_withdraw: u64,
+    /// Families that were disabled until the session's end.
+    pub families_disabled: u64,
+}
+
+impl PeerErrors {
+    /// Each kind with its name in metrics.
+    pub fn by_kind(&self) -> [(&'static str, u64); 9] {
+        [
+            ("connection_failed", self.connections_failed),
+            ("connection_refused", self.connections_refused),
+            ("connection_lost", self.connections_lost),
+            ("hold_timer_expired", self.hold_timer_expired),
+            ("notification_sent", self.notifications_sent.values().sum()),
+            (
+                "notification_received",
+                self.notifications_received.values().sum(),
+            ),
+            ("attribute_discarded", self.attributes_discarded),
+            ("treated_as_withdraw", self.treated_as_withdraw),
+            ("family_disabled", self.families_disabled),
+        ]
+    }
+
+    /// All peers together, as metrics show it.
+    pub fn sum<'a>(peers: impl Iterator<Item = &'a PeerErrors>) -> [(&'static str, u64); 9] {
+        let mut sum = PeerErrors::default().by_kind();
+        for errors in peers {
+            for (sum, (_, more)) in sum.iter_mut().zip(errors.by_kind()) {
+                sum.1 += more;
+            }
+        }
+        sum
+    }
 }
 
 /// What is between a peer and us of one family. With ADD-PATH (RFC 7911) paths are counted, else prefixes.
@@ -161,6 +226,9 @@ pub struct FamilyCounts {
     pub add_path_receive: bool,
     /// It gets several paths of a prefix.
     pub add_path_send: bool,
+    /// What it sends of the family is not heard any more in this session (RFC 7606).
+    #[serde(default)]
+    pub disabled: bool,
 }
 
 /// A prefix of the Loc-RIB.

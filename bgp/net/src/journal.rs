@@ -98,6 +98,10 @@ impl Journal {
                     debug!(peer = %name, %address, %detail, "peer sent a faulty UPDATE again");
                 }
             }
+            Event::FamilyDisabled { peer, family } => {
+                let (name, address) = identity(speaker, *peer);
+                warn!(peer = %name, %address, %family, "peer's routes of a family cannot be read: it is without them until its session begins anew");
+            }
             Event::PathsRefused {
                 peer,
                 count,

@@ -127,7 +127,8 @@ impl Speaker {
             return;
         };
         peer.phase = Phase::Active { retry: None };
-        peer.last_error = Some(reason.to_owned());
+        peer.errors.connections_failed += 1;
+        peer.blame(now, reason.to_owned());
         peer.plan_retry(now, None, None, &mut self.rng);
         let (remote, reason) = (peer.config.remote_address, reason.to_owned());
         self.events.push_back(Event::ConnectionFailed {
@@ -161,7 +162,8 @@ impl Speaker {
             Phase::Idle { .. } | Phase::Active { .. } => self.connect(now, id),
             Phase::Connect { .. } => {
                 let (remote, reason) = (peer.remote(), "TCP did not come up in time");
-                peer.last_error = Some(format!("{remote}: {reason}"));
+                peer.errors.connections_failed += 1;
+                peer.blame(now, format!("{remote}: {reason}"));
                 let (remote, reason) = (remote.ip(), reason.to_owned());
                 self.events.push_back(Event::ConnectionFailed {
                     peer: Some(id),
@@ -226,6 +228,7 @@ impl Speaker {
             return;
         };
         let session = connection.established_at;
+        peer.errors.count_end(&end, peer.phase == Phase::Stopped);
         if !connection.transmit.is_empty() {
             self.last_words
                 .insert(connection.id, std::mem::take(&mut connection.transmit));
@@ -238,7 +241,7 @@ impl Speaker {
             }
         }
         if session.is_some() || peer.established().is_none() {
-            peer.last_error = Some(end.reason.clone());
+            peer.blame(now, end.reason.clone());
             if end.is_protocol_error() {
                 // It would be told the same.
                 self.give_up(id);

@@ -69,7 +69,12 @@ impl Speaker {
             messages_received: counters.messages_received,
             messages_sent: counters.messages_sent,
             held: peer.held(now),
-            last_error: peer.last_error.clone(),
+            last_error: peer.last_error.as_ref().map(|(why, _)| why.clone()),
+            last_error_seconds: peer
+                .last_error
+                .as_ref()
+                .map(|(_, at)| now.since(*at).as_secs()),
+            errors: peer.errors.clone(),
         }
     }
 
@@ -87,6 +92,7 @@ impl Speaker {
             held_back,
             add_path_receive: codec.is_some_and(|c| c.add_path_receive.contains(&family)),
             add_path_send: codec.is_some_and(|c| c.add_path_send.contains(&family)),
+            disabled: peer.established().is_some_and(|up| up.is_disabled(family)),
         }
     }
 }

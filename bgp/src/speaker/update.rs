@@ -10,6 +10,11 @@ use crate::wire::{Attributes, Codec, Family, Nlri, Update};
 
 impl Speaker {
     pub(super) fn update(&mut self, now: Time, id: PeerId, mut update: Update) {
+        if !update.errors.is_empty()
+            && let Some(peer) = self.peers.get_mut(&id)
+        {
+            peer.errors.count_update(&update.errors);
+        }
         for error in update.errors.drain(..) {
             self.events.push_back(Event::UpdateError {
                 peer: id,
@@ -54,6 +59,8 @@ impl Speaker {
         }
         if let Some(family) = update.disable_family {
             // RFC 4760 §7. Nothing more will come of it, so nobody need wait for its end.
+            self.events
+                .push_back(Event::FamilyDisabled { peer: id, family });
             self.rib.drop_family(id, family);
             self.end_of_rib(id, family);
         } else if let Some(family) = ended {

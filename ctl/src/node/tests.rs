@@ -1,6 +1,6 @@
 //! Golden reports of a node.
 
-use caracal_agent_api::{Condition, FibSummary};
+use caracal_agent_api::{Condition, FibSummary, PeerErrors};
 
 use super::*;
 
@@ -29,7 +29,14 @@ fn peer(address: &str, peer_type: &str, state: &str, error: Option<&str>) -> Pee
         software: None,
         messages_received: 400,
         messages_sent: 401,
+        held: None,
         last_error: error.map(str::to_owned),
+        last_error_seconds: error.map(|_| 240),
+        errors: PeerErrors {
+            connections_failed: 2,
+            notifications_sent: [("Hold Timer Expired".to_owned(), 1)].into(),
+            ..PeerErrors::default()
+        },
     }
 }
 
@@ -134,6 +141,18 @@ fn a_reflector_has_no_kernel_to_tell_of() {
 }
 
 #[test]
+fn a_peer_that_is_held_says_why_and_for_how_long() {
+    let mut report = report();
+    report.peers[1].held = Some("administratively down: maintenance".to_owned());
+    report.peers[1].state = "Idle".to_owned();
+    let text = status(&report, false);
+    assert!(
+        text.contains("| Idle: administratively down: maintenance |"),
+        "{text}"
+    );
+}
+
+#[test]
 fn ipv6_peers_have_a_table_of_their_own() {
     let mut report = report();
     report.peers = vec![peer("fd00::2", "global", "Idle", None)];
@@ -154,11 +173,13 @@ fn peers_have_counters() {
         peers(&report().peers, false),
         "\
 NAME              ADDRESS      AS      STATE         SINCE   BFD   RECEIVED   ACCEPTED   SENT   FLAPS   LAST ERROR
-Mesh_172_31_0_2   172.31.0.2   64512   Established   1h2m    Up    12         11         3      1       hold timer expired
-Mesh_172_31_9_9   172.31.9.9   64512   Connect       1h2m    Up    12         11         3      1       connection refused
+Mesh_172_31_0_2   172.31.0.2   64512   Established   1h2m    Up    12         11         3      1       hold timer expired (4m0s ago)
+Mesh_172_31_9_9   172.31.9.9   64512   Connect       1h2m    Up    12         11         3      1       connection refused (4m0s ago)
 "
     );
     let wide = peers(&report().peers, true);
     assert!(wide.contains("ipv4-unicast,ipv6-unicast"), "{wide}");
+    let errors = "connection_failed 2, notification_sent 1";
+    assert!(wide.contains(errors), "{wide}");
     assert_eq!(peers(&Vec::new(), false), "No peers found.\n");
 }

@@ -221,3 +221,32 @@ fn oscillations_are_damped_only_where_that_is_asked_for() {
         assert!(attempts.contains(&failed), "{damp} {hold_max}: {failed}");
     }
 }
+
+#[test]
+fn what_has_gone_wrong_is_counted_by_kind_on_both_sides() {
+    let mut net = Net::mesh(2);
+    let before = net.view(0, 1).errors.connections_lost;
+    let now = net.now;
+    let speaker = &mut net.nodes[0].speaker;
+    let reset = speaker.reset_peer(now, address(1), Reset::Graceful, "again");
+    reset.unwrap();
+    net.run_for(2);
+    net.peer(
+        0,
+        PeerConfig {
+            shutdown: Some(String::new()),
+            ..peer_config(1)
+        },
+    );
+    net.run_for(20);
+    let (ours, theirs) = (net.view(0, 1).errors, net.view(1, 0).errors);
+    let names = ["Cease: Administrative Reset", "Cease: Hard Reset"];
+    for said in [&ours.notifications_sent, &theirs.notifications_received] {
+        for name in names {
+            assert_eq!(said.get(name), Some(&1), "{said:?}");
+        }
+    }
+    // Node 1 goes on trying, and is refused.
+    assert!(ours.connections_refused > 1, "{ours:?}");
+    assert_eq!(ours.connections_lost, before, "{ours:?}");
+}

@@ -4,6 +4,7 @@
 use super::hostile::{codec, good_open, net};
 use super::*;
 use crate::event::{ConnectionId, Event};
+use crate::wire::Family;
 use crate::wire::iana::message_type;
 use crate::wire::testing::{
     PREFIX, attribute, lost_families, malformed_attributes, mandatory, message, update,
@@ -110,6 +111,7 @@ fn each_malformed_attribute_costs_at_most_the_prefixes_beside_it() {
 #[test]
 fn of_a_family_whose_prefixes_cannot_be_read_nothing_is_left_and_nothing_more_is_taken() {
     let mut net = net();
+    let mut families_lost = 0;
     for (section, what, bad, _) in lost_families() {
         let what = format!("{section} {what}");
         let connection = session(&mut net);
@@ -142,11 +144,35 @@ fn of_a_family_whose_prefixes_cannot_be_read_nothing_is_left_and_nothing_more_is
             assert_eq!(net.has(0, prefix), has, "{what}: {prefix}");
         }
         let told = |event: &Event| matches!(event, Event::UpdateError { detail, .. } if detail.contains("disabled"));
+        let events = net.events(0);
         assert_eq!(
-            net.events(0).iter().filter(|event| told(event)).count(),
+            events.iter().filter(|event| told(event)).count(),
             1,
             "{what}"
         );
+        let lost = |event: &Event| {
+            matches!(
+                event,
+                Event::FamilyDisabled {
+                    family: Family::Ipv6Unicast,
+                    ..
+                }
+            )
+        };
+        assert_eq!(
+            events.iter().filter(|event| lost(event)).count(),
+            1,
+            "{what}"
+        );
+        let view = net.view(0, 8);
+        let disabled = view
+            .by_family
+            .iter()
+            .map(|view| (view.family, view.disabled));
+        let expected = [(Family::Ipv4Unicast, false), (Family::Ipv6Unicast, true)];
+        assert!(disabled.eq(expected), "{what}: {view:?}");
+        families_lost += 1;
+        assert_eq!(view.errors.families_disabled, families_lost, "{what}");
 
         let now = net.now;
         let speaker = &mut net.nodes[0].speaker;

@@ -105,6 +105,9 @@ fn an_absent_peer_is_called_again_until_it_is_there() {
         net.view(0, 1).last_error.as_deref(),
         Some("no route to host")
     );
+    let view = net.view(0, 1);
+    assert_eq!(view.errors.connections_failed, failures as u64);
+    assert!(view.last_error_seconds < Some(8), "{view:?}");
     net.nodes[1].cut_off = false;
     net.run_for(6);
     assert_eq!(net.view(0, 1).state, "Established");
