@@ -123,6 +123,10 @@ pub struct PeerConfig {
     /// ConnectRetryTimer (RFC 4271 §8), jittered.
     #[serde(with = "seconds")]
     pub connect_retry: Duration,
+    /// DelayOpen (RFC 4271 §8.1.1): when TCP is there, wait so long for the peer's OPEN before ours is sent. `None`:
+    /// it is sent at once.
+    #[serde(default, with = "seconds::optional")]
+    pub delay_open: Option<Duration>,
     /// Administratively down, with words for the peer's operator (RFC 9003), which may be empty: no session, and
     /// none is made or accepted.
     #[serde(default)]
@@ -221,6 +225,7 @@ impl PeerConfig {
             }],
             hold_time: Duration::from_secs(90),
             connect_retry: Duration::from_secs(5),
+            delay_open: None,
             shutdown: None,
             damp_oscillations: true,
             idle_hold_max: Duration::from_secs(60),

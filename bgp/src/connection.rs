@@ -1,21 +1,29 @@
-//! One TCP connection with a peer: OpenSent → OpenConfirm → Established, and nothing else
+//! One TCP connection with a peer: (DelayOpen →) OpenSent → OpenConfirm → Established, and nothing else
 //! (RFC 4271 §8.2.2).
 //!
 //! Idle, Connect and Active are about having no connection, and belong to the [`Peer`](crate::peer). A
 //! peer may have two connections for a moment, each with its own state, as RFC 4271 §8.2.1 has it.
 //!
+//! A connection may wait for the peer's OPEN before it sends ours (DelayOpen, §8.1.1). The RFC calls that Connect or
+//! Active with a running DelayOpenTimer, and so does what people see.
+//!
 //! [`Connection::step`] is the machine. What it wants to send is queued in `transmit`; what the peer must
 //! act on is its [`Outcome`].
 
+mod end;
+mod io;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
+
+pub(crate) use end::{Cause, End};
 
 use crate::collision::Initiator;
 use crate::event::ConnectionId;
 use crate::negotiated::{Negotiated, Offer};
 use crate::rng::Rng;
 use crate::time::Time;
-use crate::wire::iana::{UNSPECIFIC, error_code, fsm_error, message_type};
+use crate::wire::iana::{UNSPECIFIC, error_code, fsm_error};
 use crate::wire::{Codec, Family, Message, Notification, Open, RouteRefresh, Update};
 
 /// The states of RFC 4271 §8.2.2 that have a connection, and the one after.
@@ -23,6 +31,8 @@ use crate::wire::{Codec, Family, Message, Notification, Open, RouteRefresh, Upda
 pub(crate) enum State {
     /// It is over: nothing that arrives counts any more.
     Closed,
+    /// TCP is there, and we wait for the peer to speak first.
+    DelayOpen,
     OpenSent,
     OpenConfirm,
     Established,
@@ -38,6 +48,7 @@ pub(crate) enum Input {
     RouteRefresh(Option<RouteRefresh>),
     /// What arrived is no message; the decoder says what to answer.
     Malformed(Notification),
+    DelayOpenTimerExpires,
     HoldTimerExpires,
     KeepaliveTimerExpires,
     /// TCP says so.
@@ -61,25 +72,6 @@ pub(crate) enum Outcome {
     Refresh(Option<RouteRefresh>),
     /// Closed.
     Ended(End),
-}
-
-/// How a connection ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct End {
-    pub(crate) cause: Cause,
-    /// In words for people.
-    pub(crate) reason: String,
-}
-
-/// Who ended a connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Cause {
-    /// TCP broke, or we closed it without a word.
-    Lost,
-    /// We heard nothing for the hold time.
-    HoldTimer,
-    Sent(Notification),
-    Received(Notification),
 }
 
 /// A connection.
@@ -107,6 +99,8 @@ pub(crate) struct Connection {
     /// How we read what the peer writes.
     codec: Codec,
     received: Vec<u8>,
+    /// In DelayOpen.
+    open_deadline: Option<Time>,
     hold_deadline: Option<Time>,
     keepalive_deadline: Option<Time>,
     /// In OpenConfirm: whether our KEEPALIVE, and the peer's, have confirmed it.
@@ -132,13 +126,13 @@ pub(crate) struct Traffic {
 }
 
 impl Connection {
-    /// TCP is there: OPEN is sent.
+    /// TCP is there: OPEN is sent at once, or when the peer has sent its own, or after `delay_open`.
     pub(crate) fn new(
         now: Time,
         id: ConnectionId,
         initiator: Initiator,
         local: SocketAddr,
-        offer: Offer,
+        (offer, delay_open): (Offer, Option<Duration>),
         rng: Rng,
     ) -> Connection {
         let mut connection = Connection {
@@ -151,19 +145,23 @@ impl Connection {
             announced_ready: false,
             established_at: None,
             traffic: Traffic::default(),
-            state: State::OpenSent,
+            state: State::DelayOpen,
             codec: Codec::initial(),
             negotiated: None,
             opened_with: None,
             received: Vec::new(),
-            hold_deadline: Some(now + OPEN_SENT_HOLD_TIME),
+            open_deadline: None,
+            hold_deadline: None,
             keepalive_deadline: None,
             confirmed: Confirmed::default(),
             held_until: None,
             offer,
             rng,
         };
-        connection.send(&Message::Open(connection.offer.open()));
+        match delay_open {
+            Some(delay) => connection.open_deadline = Some(now + delay),
+            None => connection.open(now),
+        }
         connection
     }
 
@@ -181,76 +179,27 @@ impl Connection {
         self.codec.disabled.contains(&family)
     }
 
-    /// Bytes have arrived. [`Connection::poll`] looks at them.
-    pub(crate) fn receive(&mut self, bytes: &[u8]) {
-        if self.state != State::Closed {
-            self.received.extend_from_slice(bytes);
-        }
-    }
-
-    /// Takes the next whole message out of what has arrived; `None`: there is none.
-    pub(crate) fn poll(&mut self, now: Time, taken: &mut usize) -> Option<Outcome> {
-        let bytes = self
-            .received
-            .get(*taken..)
-            .filter(|_| self.state != State::Closed)?;
-        let mut message: &[u8] = &[];
-        let decoded = match self.codec.frame(bytes) {
-            Ok(Some(octets)) => {
-                message = bytes.get(..octets)?;
-                if self.is_held() && self.is_established_there(message) {
-                    return Some(self.step(now, Input::Proceed));
-                }
-                *taken += octets;
-                self.codec.decode(message)
-            }
-            Ok(None) => return None,
-            Err(notification) => Err(notification),
-        };
-        self.traffic.messages_received += 1;
-        let input = match decoded {
-            Ok(Message::Open(open)) => {
-                if self.state == State::OpenSent {
-                    self.received_open = message.into();
-                }
-                Input::Open(open)
-            }
-            Ok(Message::Keepalive) => Input::Keepalive,
-            Ok(Message::Update(update)) => {
-                self.traffic.updates_received += 1;
-                Input::Update(Box::new(update))
-            }
-            Ok(Message::Notification(notification)) => Input::Notification(notification),
-            Ok(Message::RouteRefresh(refresh)) => Input::RouteRefresh(refresh),
-            Err(notification) => Input::Malformed(notification),
-        };
-        Some(self.step(now, input))
-    }
-
-    /// The message that `poll` takes next, if the session is up.
-    pub(crate) fn peek(&self, taken: usize) -> Option<&[u8]> {
-        let established = self.state == State::Established;
-        let bytes = self.received.get(taken..).filter(|_| established)?;
-        bytes.get(..self.codec.frame(bytes).ok()??)
-    }
-
-    /// Our OPEN, a whole message.
-    pub(crate) fn sent_open(&self) -> Box<[u8]> {
-        let mut octets = Vec::new();
-        Codec::initial().encode(&Message::Open(self.offer.open()), &mut octets);
-        octets.into()
-    }
-
-    /// Forgets what `poll` has taken.
-    pub(crate) fn discard(&mut self, taken: usize) {
-        self.received.drain(..taken.min(self.received.len()));
-    }
-
     /// The machine.
     pub(crate) fn step(&mut self, now: Time, input: Input) -> Outcome {
-        use State::{Closed, Established, OpenConfirm, OpenSent};
+        use State::{Closed, DelayOpen, Established, OpenConfirm, OpenSent};
         match (self.state, input) {
             (Closed, _) => Outcome::Nothing,
+
+            // RFC 4271 §8.2.2, Connect and Active, events 12 and 20.
+            (DelayOpen, Input::DelayOpenTimerExpires) => {
+                self.open(now);
+                Outcome::Nothing
+            }
+            (_, Input::DelayOpenTimerExpires) => Outcome::Nothing,
+            (DelayOpen, Input::Open(open)) => match self.offer.negotiate(&open) {
+                Ok(negotiated) => {
+                    self.open(now);
+                    self.opened_with = Some(Box::new(open));
+                    self.agree(now, negotiated)
+                }
+                // SendNOTIFICATIONwithoutOPEN: the peer shall know why.
+                Err(refusal) => self.end_with(refusal.notification, Some(refusal.reason)),
+            },
 
             (OpenSent, Input::Open(open)) => match self.offer.negotiate(&open) {
                 Ok(negotiated) => {
@@ -275,7 +224,7 @@ impl Connection {
                 self.confirm(now);
                 self.establish(now)
             }
-            (OpenSent | Established, Input::Proceed) => {
+            (DelayOpen | OpenSent | Established, Input::Proceed) => {
                 self.held_until = None;
                 Outcome::Nothing
             }
@@ -295,7 +244,7 @@ impl Connection {
 
             // RFC 6608: everything else that is a message.
             (
-                OpenSent | OpenConfirm | Established,
+                DelayOpen | OpenSent | OpenConfirm | Established,
                 Input::Open(_) | Input::Keepalive | Input::Update(_) | Input::RouteRefresh(_),
             ) => self.end_with(self.unexpected(), None),
 
@@ -311,7 +260,7 @@ impl Connection {
                 self.send(&Message::Notification(notification.clone()));
                 self.close(Cause::HoldTimer, format!("sent {notification}"))
             }
-            (OpenSent, Input::KeepaliveTimerExpires) => Outcome::Nothing,
+            (DelayOpen | OpenSent, Input::KeepaliveTimerExpires) => Outcome::Nothing,
             (OpenConfirm | Established, Input::KeepaliveTimerExpires) => {
                 self.send(&Message::Keepalive);
                 self.restart_keepalive_timer(now);
@@ -331,6 +280,8 @@ impl Connection {
         let is_due = |deadline: Option<Time>| deadline.is_some_and(|deadline| deadline <= now);
         if is_due(self.hold_deadline) {
             Some(Input::HoldTimerExpires)
+        } else if is_due(self.open_deadline) {
+            Some(Input::DelayOpenTimerExpires)
         } else if is_due(self.held_until) {
             Some(Input::Proceed)
         } else if is_due(self.keepalive_deadline) {
@@ -344,6 +295,7 @@ impl Connection {
         self.hold_deadline
             .into_iter()
             .chain(self.keepalive_deadline)
+            .chain(self.open_deadline)
             .chain(self.held_until)
             .min()
     }
@@ -374,14 +326,11 @@ impl Connection {
         self.confirmed.by_us
     }
 
-    /// The message can only come from a peer for which the connection is Established: it has chosen.
-    fn is_established_there(&self, message: &[u8]) -> bool {
-        let both = self.confirmed.by_us && self.confirmed.by_peer;
-        let kind = message.get(MESSAGE_TYPE_OFFSET);
-        both && matches!(
-            kind,
-            Some(&(message_type::UPDATE | message_type::ROUTE_REFRESH))
-        )
+    fn open(&mut self, now: Time) {
+        self.state = State::OpenSent;
+        self.open_deadline = None;
+        self.hold_deadline = Some(now + OPEN_SENT_HOLD_TIME);
+        self.send(&Message::Open(self.offer.open()));
     }
 
     /// RFC 4271 §8.2.2, OpenSent, event 19. Our KEEPALIVE follows when no collision forbids it.
@@ -421,7 +370,8 @@ impl Connection {
             State::OpenSent => fsm_error::UNEXPECTED_MESSAGE_IN_OPEN_SENT,
             State::OpenConfirm => fsm_error::UNEXPECTED_MESSAGE_IN_OPEN_CONFIRM,
             State::Established => fsm_error::UNEXPECTED_MESSAGE_IN_ESTABLISHED,
-            State::Closed => UNSPECIFIC,
+            // RFC 6608 has no number for Connect and Active.
+            State::DelayOpen | State::Closed => UNSPECIFIC,
         };
         Notification::new(error_code::FINITE_STATE_MACHINE, subcode, &[])
     }
@@ -437,6 +387,7 @@ impl Connection {
 
     fn close(&mut self, cause: Cause, reason: String) -> Outcome {
         self.state = State::Closed;
+        self.open_deadline = None;
         self.hold_deadline = None;
         self.keepalive_deadline = None;
         self.held_until = None;
@@ -468,36 +419,7 @@ impl Connection {
     }
 }
 
-impl End {
-    /// Something was wrong with what was said, so that the next attempt will likely fail as well
-    /// (RFC 4271 §8.1.1, DampPeerOscillations).
-    pub(crate) fn is_protocol_error(&self) -> bool {
-        match &self.cause {
-            Cause::Lost | Cause::HoldTimer => false,
-            Cause::Sent(notification) | Cause::Received(notification) => !matches!(
-                notification.code,
-                error_code::CEASE | error_code::HOLD_TIMER_EXPIRED
-            ),
-        }
-    }
-
-    /// The paths may be kept as stale: RFC 4724 §4.2, and with `notifications` RFC 8538 §4.
-    pub(crate) fn is_graceful(&self, notifications: bool) -> bool {
-        use crate::wire::iana::cease::HARD_RESET;
-        match &self.cause {
-            Cause::Lost => true,
-            Cause::HoldTimer => notifications,
-            Cause::Sent(notification) | Cause::Received(notification) => {
-                notifications
-                    && (notification.code, notification.subcode) != (error_code::CEASE, HARD_RESET)
-            }
-        }
-    }
-}
-
 const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-/// RFC 4271 §4.1: after the marker and the length.
-const MESSAGE_TYPE_OFFSET: usize = 18;
 /// RFC 4271 §8.2.2: a large value, four minutes.
 const OPEN_SENT_HOLD_TIME: Duration = Duration::from_secs(4 * 60);
 

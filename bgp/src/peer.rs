@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use crate::collision::Initiator;
 use crate::config::{PathsSent, PeerConfig, SpeakerConfig};
 use crate::connection::{Connection, End, State, Traffic};
 use crate::disseminate::{LongLivedStale, Terms};
@@ -371,6 +372,16 @@ impl Peer {
             State::Established => PeerState::Established,
             State::OpenConfirm => PeerState::OpenConfirm,
             State::OpenSent => PeerState::OpenSent,
+            // RFC 4271 §8.2.2: a DelayOpenTimer runs in Connect where we have connected, else in Active.
+            State::DelayOpen
+                if self
+                    .connections
+                    .iter()
+                    .any(|c| c.initiator == Initiator::Local) =>
+            {
+                PeerState::Connect
+            }
+            State::DelayOpen => PeerState::Active,
             State::Closed => match self.phase {
                 Phase::Idle { .. } | Phase::Stopped => PeerState::Idle,
                 Phase::Connect { .. } => PeerState::Connect,

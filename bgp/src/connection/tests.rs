@@ -18,43 +18,48 @@ enum Cell {
     Deliver,
     /// Goes there, and sends nothing.
     Go(State),
+    /// Sends OPEN, and waits for the peer's.
+    Begin,
+    /// The same, and has the peer's already.
+    Open,
     /// Closed with this NOTIFICATION (code, subcode).
     Send(u8, u8),
     /// Closed without a word.
     Close,
 }
 
-use Cell::{Close, Deliver, Go, Keepalive, Send, Stay};
-use State::{Closed, Established, OpenConfirm, OpenSent};
+use Cell::{Begin, Close, Deliver, Go, Keepalive, Open as OpenBoth, Send, Stay};
+use State::{Closed, DelayOpen, Established, OpenConfirm, OpenSent};
 
 #[test]
 fn every_state_answers_every_input_as_the_table_says() {
     let stop = || Input::Stop(Some(Notification::new(6, 2, &[])), "enough".to_owned());
     let malformed = || Input::Malformed(Notification::new(1, 3, &[9]));
     #[rustfmt::skip]
-    let table: [(Input, [Cell; 3]); 17] = [
-        // input                               OpenSent         OpenConfirm    Established
+    let table: [(Input, [Cell; 4]); 18] = [
+        // input                               DelayOpen        OpenSent         OpenConfirm    Established
         // The same once more is what some speakers do; another one is not.
-        (Input::Open(open(64512)),            [Go(OpenConfirm), Stay,          Send(5, 3)]),
-        (Input::Open(open(64999)),            [Send(2, 2),      Send(5, 2),    Send(5, 3)]),
-        (Input::Keepalive,                    [Send(5, 1),      Go(Established), Stay]),
-        (Input::Update(Box::default()),       [Send(5, 1),      Send(5, 2),    Deliver]),
-        (refresh(Some(Family::Ipv4Unicast)),  [Send(5, 1),      Send(5, 2),    Deliver]),
-        (refresh(None),                       [Send(5, 1),      Send(5, 2),    Deliver]),
-        (notification(6, 2),                  [Close,           Close,         Close]),
-        (notification(2, 1),                  [Close,           Close,         Close]),
-        (notification(77, 77),                [Close,           Close,         Close]),
-        (malformed(),                         [Send(1, 3),      Send(1, 3),    Send(1, 3)]),
-        (Input::HoldTimerExpires,             [Send(4, 0),      Send(4, 0),    Send(4, 0)]),
-        (Input::KeepaliveTimerExpires,        [Stay,            Keepalive,     Keepalive]),
-        (Input::Lost("reset".to_owned()),     [Close,           Close,         Close]),
-        (Input::Proceed,                      [Stay,            Stay,          Stay]),
-        (stop(),                              [Send(6, 2),      Send(6, 2),    Send(6, 2)]),
-        (Input::Stop(None, "moved".into()),   [Close,           Close,         Close]),
-        (Input::Open(no_common_family()),     [Send(2, 7),      Send(5, 2),    Send(5, 3)]),
+        (Input::Open(open(64512)),            [OpenBoth,        Go(OpenConfirm), Stay,          Send(5, 3)]),
+        (Input::Open(open(64999)),            [Send(2, 2),      Send(2, 2),      Send(5, 2),    Send(5, 3)]),
+        (Input::Keepalive,                    [Send(5, 0),      Send(5, 1),      Go(Established), Stay]),
+        (Input::Update(Box::default()),       [Send(5, 0),      Send(5, 1),      Send(5, 2),    Deliver]),
+        (refresh(Some(Family::Ipv4Unicast)),  [Send(5, 0),      Send(5, 1),      Send(5, 2),    Deliver]),
+        (refresh(None),                       [Send(5, 0),      Send(5, 1),      Send(5, 2),    Deliver]),
+        (notification(6, 2),                  [Close,           Close,           Close,         Close]),
+        (notification(2, 1),                  [Close,           Close,           Close,         Close]),
+        (notification(77, 77),                [Close,           Close,           Close,         Close]),
+        (malformed(),                         [Send(1, 3),      Send(1, 3),      Send(1, 3),    Send(1, 3)]),
+        (Input::DelayOpenTimerExpires,        [Begin,           Stay,            Stay,          Stay]),
+        (Input::HoldTimerExpires,             [Send(4, 0),      Send(4, 0),      Send(4, 0),    Send(4, 0)]),
+        (Input::KeepaliveTimerExpires,        [Stay,            Stay,            Keepalive,     Keepalive]),
+        (Input::Lost("reset".to_owned()),     [Close,           Close,           Close,         Close]),
+        (Input::Proceed,                      [Stay,            Stay,            Stay,          Stay]),
+        (stop(),                              [Send(6, 2),      Send(6, 2),      Send(6, 2),    Send(6, 2)]),
+        (Input::Stop(None, "moved".into()),   [Close,           Close,           Close,         Close]),
+        (Input::Open(no_common_family()),     [Send(2, 7),      Send(2, 7),      Send(5, 2),    Send(5, 3)]),
     ];
     for (input, cells) in table {
-        for (state, cell) in [OpenSent, OpenConfirm, Established].into_iter().zip(cells) {
+        for (state, cell) in STATES.into_iter().zip(cells) {
             let mut connection = in_state(state);
             let outcome = connection.step(NOW, input.clone());
             let is = cell_of(state, &connection, &outcome);
@@ -64,6 +69,27 @@ fn every_state_answers_every_input_as_the_table_says() {
         assert_eq!(closed.step(NOW, input), Outcome::Nothing);
         assert_eq!((closed.state(), closed.transmit.len()), (Closed, 0));
     }
+}
+
+#[test]
+fn with_delay_open_the_peer_may_speak_first_and_after_a_while_we_do() {
+    let mut waiting = in_state(DelayOpen);
+    let deadline = NOW + Duration::from_secs(10);
+    assert_eq!(waiting.next_deadline(), Some(deadline));
+    assert_eq!(waiting.due(deadline), Some(Input::DelayOpenTimerExpires));
+    waiting.step(deadline, Input::DelayOpenTimerExpires);
+    assert_eq!(waiting.state(), OpenSent);
+    let hold = deadline + OPEN_SENT_HOLD_TIME;
+    assert_eq!(waiting.next_deadline(), Some(hold), "and no longer waits");
+
+    let mut spoken_to = in_state(DelayOpen);
+    let both = [Message::Open(open(64512)), Message::Keepalive];
+    feed(&mut spoken_to, &from_remote(&both));
+    assert_eq!(spoken_to.state(), Established);
+    let said = messages(&spoken_to.transmit);
+    assert_eq!(said, [Message::Open(offer().open()), Message::Keepalive]);
+    let theirs = from_remote(&both[..1]);
+    assert_eq!(spoken_to.received_open.as_ref(), theirs.as_slice());
 }
 
 #[test]
@@ -234,7 +260,7 @@ fn garbage_is_answered_with_the_notification_that_fits() {
         (header(19, 9), header_error::BAD_MESSAGE_TYPE),
     ];
     for (bytes, subcode) in cases {
-        for state in [OpenSent, OpenConfirm, Established] {
+        for state in STATES {
             let mut connection = in_state(state);
             feed(&mut connection, &bytes);
             assert_eq!(sent(&connection), [(1, subcode)], "{state:?} {bytes:?}");
@@ -305,6 +331,8 @@ fn only_an_end_that_was_not_meant_keeps_paths() {
     }
 }
 
+const STATES: [State; 4] = [DelayOpen, OpenSent, OpenConfirm, Established];
+
 const NOW: Time = Time::from_micros(1_000_000);
 
 fn offer() -> Offer {
@@ -360,8 +388,10 @@ fn notification(code: u8, subcode: u8) -> Input {
 fn in_state(state: State) -> Connection {
     let local = SocketAddr::from(([10, 0, 0, 1], 179));
     let id = ConnectionId(7);
-    let mut connection = Connection::new(NOW, id, Initiator::Local, local, offer(), Rng::new(1));
-    if state != OpenSent {
+    let delay_open = (state == DelayOpen).then_some(Duration::from_secs(10));
+    let terms = (offer(), delay_open);
+    let mut connection = Connection::new(NOW, id, Initiator::Local, local, terms, Rng::new(1));
+    if state != OpenSent && state != DelayOpen {
         connection.step(NOW, Input::Open(open(64512)));
         connection.step(NOW, Input::Proceed);
     }
@@ -423,6 +453,8 @@ fn cell_of(before: State, connection: &Connection, outcome: &Outcome) -> Cell {
         (state, Outcome::Nothing, []) if state == before => Stay,
         (state, Outcome::Nothing, [Message::Keepalive]) if state == before => Keepalive,
         (state, Outcome::Update(_) | Outcome::Refresh(_), []) if state == before => Deliver,
+        (OpenSent, Outcome::Nothing, [Message::Open(_)]) => Begin,
+        (OpenConfirm, Outcome::Opened, [Message::Open(_)]) => OpenBoth,
         (OpenConfirm, Outcome::Opened, []) => Go(OpenConfirm),
         (Established, Outcome::Up, []) => Go(Established),
         other => panic!("{other:?}"),

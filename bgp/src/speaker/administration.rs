@@ -259,6 +259,7 @@ fn keeps_session(old: &PeerConfig, new: &PeerConfig) -> bool {
         damp_oscillations: new.damp_oscillations,
         idle_hold_max: new.idle_hold_max,
         connect_retry: new.connect_retry,
+        delay_open: new.delay_open,
         stale_path_time: new.stale_path_time,
         long_lived_partial: new.long_lived_partial,
         next_hop: new.next_hop,

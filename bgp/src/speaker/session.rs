@@ -317,9 +317,9 @@ impl Speaker {
         // A listener for both families sees IPv4 in IPv6's clothes.
         let local = SocketAddr::new(local.ip().to_canonical(), local.port());
         if let Some(peer) = self.peers.get_mut(&id) {
-            let offer = peer.offer(&self.config);
+            let terms = (peer.offer(&self.config), peer.config.delay_open);
             peer.connections.push(Box::new(Connection::new(
-                now, connection, by, local, offer, rng,
+                now, connection, by, local, terms, rng,
             )));
         }
     }

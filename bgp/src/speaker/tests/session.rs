@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::{PeerConfig, Policy, SpeakerConfig};
 use crate::event::Event;
+use std::time::Duration;
 
 #[test]
 fn two_speakers_tell_each_other_their_prefixes() {
@@ -292,4 +293,52 @@ fn the_driver_is_told_of_a_prefix_once_however_often_it_changed() {
         (speaker.poll_route_change(), speaker.has_route_changes()),
         (None, false)
     );
+}
+
+#[test]
+fn with_delay_open_a_session_comes_when_the_first_of_both_has_waited_long_enough() {
+    let config = |node, seconds| PeerConfig {
+        delay_open: Some(Duration::from_secs(seconds)),
+        ..peer_config(node)
+    };
+    let mut net = Net::new(2);
+    net.peer(1, config(0, 30));
+    net.nodes[1].cut_off = true;
+    net.run_for(1);
+    net.nodes[1].cut_off = false;
+    net.peer(0, config(1, 8));
+    net.run_for(6);
+    // Who has connected is in Connect, who has accepted in Active.
+    assert_eq!(net.view(0, 1).state, "Connect");
+    assert!(["Active", "Connect"].contains(&net.view(1, 0).state.as_str()));
+    assert_eq!(net.view(0, 1).messages_sent, 0);
+    net.run_for(12);
+    for (node, other) in [(0, 1), (1, 0)] {
+        let view = net.view(node, other);
+        assert_eq!(view.state, "Established", "{view:?}");
+        assert_eq!(view.flaps, 0);
+    }
+    net.originate(0, "10.233.0.0/26");
+    net.settle();
+    assert!(net.has(1, "10.233.0.0/26"));
+    // A change of it is for the next connection.
+    net.peer(1, peer_config(0));
+    net.run_for(20);
+    assert_eq!(net.view(0, 1).flaps, 0);
+}
+
+#[test]
+fn with_delay_open_a_peer_that_speaks_first_does_not_wait() {
+    let mut net = Net::new(2);
+    net.peer(1, peer_config(0));
+    net.peer(
+        0,
+        PeerConfig {
+            delay_open: Some(Duration::from_secs(100)),
+            ..peer_config(1)
+        },
+    );
+    net.run_for(8);
+    let view = net.view(0, 1);
+    assert_eq!(view.state, "Established", "{view:?}");
 }
