@@ -42,6 +42,8 @@ pub(crate) struct Terms {
     pub(crate) next_hop: NextHopMode,
     pub(crate) self_v4: Option<Ipv4Addr>,
     pub(crate) self_v6: Option<Ipv6Addr>,
+    /// Our end of a session on a link, which goes beside `self_v6` (RFC 2545 §3).
+    pub(crate) self_link_local: Option<Ipv6Addr>,
     pub(crate) long_lived_stale: LongLivedStale,
     pub(crate) policy: Program,
     /// The session is about to be shut down (RFC 8326 §4.2).
@@ -158,10 +160,13 @@ impl Terms {
     fn outgoing(&self, family: Family, draft: Draft<'_>, sender: Sender<'_>) -> Option<Attributes> {
         let next_hop = self.outgoing_next_hop(family, &draft, sender)?;
         let med_is_set = draft.med_is_set;
+        let is_self = self.self_v6.is_some_and(|own| IpAddr::V6(own) == next_hop);
         let mut out = Attributes {
             next_hop: Some(next_hop),
-            // RFC 2545 §3: of use on its own link only.
-            next_hop_link_local: None,
+            // RFC 2545 §3: of use on its own link only, which is that of the session when it is ours.
+            next_hop_link_local: self
+                .self_link_local
+                .filter(|&own| is_self && IpAddr::V6(own) != next_hop),
             ..draft.attributes.into_owned()
         };
         if self.graceful_shutdown {

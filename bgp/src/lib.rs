@@ -59,6 +59,7 @@ mod import;
 mod judgements;
 mod negotiated;
 mod peer;
+mod peer_key;
 mod peers;
 pub mod policy;
 pub mod record;
@@ -77,6 +78,7 @@ pub use config::{
     BfdConfig, LimitAction, LocalAs, LocalPath, NextHopMode, PeerConfig, PrefixLimit, SpeakerConfig,
 };
 pub use event::{Action, BfdState, ConnectionId, Event, PeerId};
+pub use peer_key::PeerKey;
 pub use policy::Policy;
 pub use speaker::{BfdWish, Reset, Speaker};
 pub use time::Time;

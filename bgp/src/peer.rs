@@ -13,7 +13,7 @@
 //! A passive peer stays in Active. Connections that the peer opens are welcome in every phase but Idle: there
 //! we have just been told nonsense, and wait longer each time (RFC 4271 §8.1.1, DampPeerOscillations).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -291,6 +291,7 @@ impl Peer {
             next_hop: self.config.next_hop,
             self_v4: self.config.next_hop_self_v4.or(session_v4),
             self_v6: self.config.next_hop_self_v6.or(session_v6),
+            self_link_local: session_v6.filter(Ipv6Addr::is_unicast_link_local),
             policy: self.config.export.program(&self.session_peer()),
             graceful_shutdown: self.config.graceful_shutdown || speaker.graceful_shutdown,
             // Who gets only the best shall be in one group, whatever was offered.

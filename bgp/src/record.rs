@@ -18,7 +18,7 @@
 
 use crate::wire::Family;
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{LocalPath, PeerConfig, SpeakerConfig};
 use crate::event::{BfdState, ConnectionId};
+use crate::peer_key::PeerKey;
 use crate::speaker::{Reset, Speaker};
 use crate::time::Time;
 
@@ -59,15 +60,15 @@ pub enum Step {
         config: Box<PeerConfig>,
     },
     RemovePeer {
-        remote: IpAddr,
+        remote: PeerKey,
     },
     ResetPeer {
-        remote: IpAddr,
+        remote: PeerKey,
         reset: Reset,
         words: String,
     },
     RefreshPeer {
-        remote: IpAddr,
+        remote: PeerKey,
         family: Option<Family>,
     },
     Originate {
@@ -81,6 +82,9 @@ pub enum Step {
     Incoming {
         local: SocketAddr,
         remote: SocketAddr,
+        /// Over which network device, if the driver said so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        interface: Option<String>,
         /// What it was given; `None`: refused.
         connection: Option<ConnectionId>,
     },
@@ -101,7 +105,7 @@ pub enum Step {
         reason: String,
     },
     Bfd {
-        remote: IpAddr,
+        remote: PeerKey,
         state: BfdState,
     },
     Timeout,
@@ -257,22 +261,27 @@ fn perform(speaker: &mut Speaker, now: Time, step: &Step) {
         Step::SetPeer { config } => {
             speaker.set_peer(now, (**config).clone());
         }
-        Step::RemovePeer { remote } => speaker.remove_peer(now, *remote),
+        Step::RemovePeer { remote } => speaker.remove_peer(now, remote),
         Step::ResetPeer {
             remote,
             reset,
             words,
         } => {
-            let _ = speaker.reset_peer(now, *remote, *reset, words);
+            let _ = speaker.reset_peer(now, remote, *reset, words);
         }
         Step::RefreshPeer { remote, family } => {
-            let _ = speaker.refresh_peer(now, *remote, *family);
+            let _ = speaker.refresh_peer(now, remote, *family);
         }
         Step::Originate { prefix, path } => speaker.originate(now, *prefix, path.clone()),
         Step::Withdraw { prefix } => speaker.withdraw(now, *prefix),
         Step::FinishRestart => speaker.finish_restart(now),
-        Step::Incoming { local, remote, .. } => {
-            let _ = speaker.handle_incoming(now, *local, *remote);
+        Step::Incoming {
+            local,
+            remote,
+            interface,
+            ..
+        } => {
+            let _ = speaker.handle_incoming_over(now, *local, *remote, interface.as_deref());
         }
         Step::Connected { connection, local } => {
             speaker.handle_connected(now, *connection, *local);
@@ -282,7 +291,7 @@ fn perform(speaker: &mut Speaker, now: Time, step: &Step) {
         }
         Step::Bytes { connection, octets } => speaker.handle_bytes(now, *connection, &octets.0),
         Step::Closed { connection, reason } => speaker.handle_closed(now, *connection, reason),
-        Step::Bfd { remote, state } => speaker.handle_bfd(now, *remote, *state),
+        Step::Bfd { remote, state } => speaker.handle_bfd(now, remote, *state),
         Step::Timeout => speaker.handle_timeout(now),
         Step::ShutDown {
             keep_forwarding,

@@ -20,7 +20,7 @@ mod show;
 mod update;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -36,6 +36,7 @@ use crate::decision::Options;
 use crate::event::{Action, ConnectionId, Event, PeerId};
 use crate::import::Verdict;
 use crate::peer::{Peer, Phase};
+use crate::peer_key::{PeerKey, is_link_local};
 use crate::peers::Peers;
 use crate::record::{Octets, Step, Tape, digest};
 use crate::rib::{Rib, Source};
@@ -52,7 +53,7 @@ use crate::wire::{Attributes, Nlri};
 pub struct Speaker {
     pub(crate) config: SpeakerConfig,
     pub(crate) peers: Peers,
-    pub(crate) by_address: BTreeMap<IpAddr, PeerId>,
+    pub(crate) by_address: BTreeMap<PeerKey, PeerId>,
     /// All that the driver may report on: connections, and those that it shall make.
     connections: HashMap<ConnectionId, PeerId, FixedState>,
     /// Last words of connections that are closed.
@@ -104,8 +105,8 @@ impl Speaker {
         self.record(now, || Step::SetPeer {
             config: Box::new(config.clone()),
         });
-        let id = match self.by_address.get(&config.remote_address) {
-            Some(&id) => {
+        let id = match self.by_address.get(&PeerKey::of(&config)).copied() {
+            Some(id) => {
                 self.change_peer(now, id, config);
                 id
             }
@@ -116,11 +117,15 @@ impl Speaker {
     }
 
     /// Ends the session (Cease, Peer De-configured) and forgets the peer and its paths.
-    pub fn remove_peer(&mut self, now: Time, remote: IpAddr) {
-        self.record(now, || Step::RemovePeer { remote });
-        let Some(id) = self.by_address.remove(&remote) else {
+    pub fn remove_peer(&mut self, now: Time, remote: impl Into<PeerKey>) {
+        let remote = remote.into();
+        self.record(now, || Step::RemovePeer {
+            remote: remote.clone(),
+        });
+        let Some(id) = self.find(&remote) else {
             return;
         };
+        self.by_address.retain(|_, peer| *peer != id);
         self.stop_peer(now, id, Some((cease::PEER_DE_CONFIGURED, "peer removed")));
         self.end_deferral(id);
         self.rib.forget(id);
@@ -186,9 +191,23 @@ impl Speaker {
         local: SocketAddr,
         remote: SocketAddr,
     ) -> Result<ConnectionId, String> {
+        self.handle_incoming_over(now, local, remote, None)
+    }
+
+    /// The same, where it is known over which network device. A peer that is bound to one is taken from there only.
+    pub fn handle_incoming_over(
+        &mut self,
+        now: Time,
+        local: SocketAddr,
+        remote: SocketAddr,
+        interface: Option<&str>,
+    ) -> Result<ConnectionId, String> {
         let address = remote.ip().to_canonical();
-        let peer = self.by_address.get(&address).copied();
-        let taken = self.accept(now, peer, local, address);
+        let peer = self.find(&PeerKey::on(address, interface));
+        let taken = match self.judge_link(peer, address, interface) {
+            Ok(()) => self.accept(now, peer, local, address),
+            Err(reason) => Err(reason),
+        };
         match &taken {
             Ok(connection) => self.set_remote(*connection, remote),
             Err(reason) => {
@@ -207,6 +226,7 @@ impl Speaker {
         self.record(now, || Step::Incoming {
             local,
             remote,
+            interface: interface.map(str::to_owned),
             connection,
         });
         taken
@@ -470,21 +490,24 @@ impl Speaker {
     /// The same with the network device of each, where the next hop's address needs one: a link-local one is on
     /// the device of the peer that it came from.
     pub fn next_hops_on_devices(&self, prefix: &IpNet) -> Vec<(IpAddr, Option<String>)> {
-        let device = |(next_hop, peer): (IpAddr, PeerId)| {
-            let peer = self.peers.get(&peer).filter(|_| is_link_local(&next_hop));
-            (
-                next_hop,
-                peer.and_then(|peer| peer.config.interface.clone()),
-            )
+        let device = |(next_hop, link_local, peer): (IpAddr, Option<Ipv6Addr>, PeerId)| {
+            let peer = self.peers.get(&peer);
+            let device = peer.and_then(|peer| peer.config.interface.clone());
+            match link_local {
+                // RFC 2545 §3: on the link that we share, the link-local one is for forwarding.
+                Some(address) if device.is_some() => (address.into(), device),
+                _ => (next_hop, device.filter(|_| is_link_local(&next_hop))),
+            }
         };
         let learned = self.rib.learned_next_hops(prefix);
         learned.into_iter().map(device).collect()
     }
 
-    /// The network device of the peer with this address, if it has one; `None`: no such peer.
-    pub fn peer_interface(&self, remote: IpAddr) -> Option<Option<&str>> {
-        let peer = self.peers.get(self.by_address.get(&remote)?)?;
-        Some(peer.config.interface.as_deref())
+    /// A peer at this address is bound to a network device, so that it matters over which one it comes.
+    pub fn is_bound(&self, remote: IpAddr) -> bool {
+        let id = self.by_address.get(&PeerKey::from(remote));
+        let peer = id.and_then(|id| self.peers.get(id));
+        peer.is_some_and(|peer| peer.config.interface.is_some())
     }
 
     /// The whole Loc-RIB in order of prefix.
@@ -494,11 +517,48 @@ impl Speaker {
 
     /// What was sent to this peer and stands (its Adj-RIB-Out), in order of prefix and of the Path Identifier
     /// that we gave it (RFC 7911), which is 0 where ADD-PATH was not agreed on.
-    pub fn advertised(&self, remote: IpAddr) -> Vec<Nlri> {
-        self.by_address
-            .get(&remote)
-            .map(|&peer| self.rib.advertised(peer))
+    pub fn advertised(&self, remote: impl Into<PeerKey>) -> Vec<Nlri> {
+        self.find(&remote.into())
+            .map(|peer| self.rib.advertised(peer))
             .unwrap_or_default()
+    }
+
+    /// The peer that is meant. A link-local address without its link is enough if there is one peer with it.
+    pub(crate) fn find(&self, key: &PeerKey) -> Option<PeerId> {
+        let exact = self.by_address.get(key).copied();
+        if exact.is_some() || !key.is_vague() {
+            return exact;
+        }
+        // Keys with a device follow the one without it.
+        let from = self.by_address.range::<PeerKey, _>(key..);
+        let mut same = from.take_while(|(other, _)| other.address() == key.address());
+        let first = same.next().map(|(_, &id)| id);
+        first.filter(|_| same.next().is_none())
+    }
+
+    /// Whether who has come over this device may be the peer.
+    fn judge_link(
+        &self,
+        peer: Option<PeerId>,
+        remote: IpAddr,
+        interface: Option<&str>,
+    ) -> Result<(), String> {
+        let peer = peer.and_then(|id| self.peers.get(&id));
+        match peer.and_then(|peer| peer.config.interface.as_deref()) {
+            Some(bound) if interface != Some(bound) => {
+                Err(format!("peer {remote}: not over {bound}"))
+            }
+            None if peer.is_none() && interface.is_some() => {
+                let key = PeerKey::on(remote, interface);
+                match self.by_address.contains_key(&PeerKey::from(remote)) {
+                    true => Err(format!(
+                        "peer {remote}: a link-local address needs an interface"
+                    )),
+                    false => Err(format!("{key} is not a configured peer")),
+                }
+            }
+            _ => Ok(()),
+        }
     }
 
     fn add_peer(&mut self, now: Time, config: PeerConfig) -> PeerId {
@@ -511,7 +571,7 @@ impl Speaker {
         if self.config.restarting {
             peer.deferral_until = Some(now + self.config.selection_deferral);
         }
-        self.by_address.insert(peer.config.remote_address, id);
+        self.by_address.insert(PeerKey::of(&peer.config), id);
         self.peers.insert(peer);
         id
     }
@@ -593,8 +653,3 @@ impl Speaker {
 
 #[cfg(test)]
 mod tests;
-
-/// An address that means something on one link only (RFC 4291 §2.5.6).
-fn is_link_local(address: &IpAddr) -> bool {
-    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
-}

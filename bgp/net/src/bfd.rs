@@ -12,19 +12,21 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use caracal_bfd_net::caracal_bfd::{DownReason, Event, Kind, SessionConfig, SessionId, State};
 use caracal_bfd_net::{Bfd, BfdError, BfdView, is_on_link, source_towards};
-use caracal_bgp::{BfdState, BfdWish, Speaker, Time};
+use caracal_bgp::{BfdState, BfdWish, PeerKey, Speaker, Time};
+use socket2::{Domain, Socket, Type};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
 
 use crate::shell::{Shell, Stopped};
+use crate::socket;
 
 /// BFD beside a speaker. Clones are the same; it ends with the speaker, with [`PathWatch::stop`], or with the last
 /// clone.
@@ -36,7 +38,7 @@ pub struct PathWatch {
 }
 
 /// Why a peer that wishes BFD has no session, by peer.
-type Unwatched = Arc<Mutex<BTreeMap<IpAddr, String>>>;
+type Unwatched = Arc<Mutex<BTreeMap<PeerKey, String>>>;
 
 #[derive(Debug)]
 struct Task(JoinHandle<()>);
@@ -100,7 +102,7 @@ impl PathWatch {
 struct Watcher {
     shell: Shell,
     bfd: Bfd,
-    watched: BTreeMap<IpAddr, Watched>,
+    watched: BTreeMap<PeerKey, Watched>,
     unwatched: Unwatched,
 }
 
@@ -155,11 +157,11 @@ impl Watcher {
                 }
             }
         }
-        let gone = |(remote, watched): (&IpAddr, &Watched)| {
+        let gone = |(remote, watched): (&PeerKey, &Watched)| {
             let stays = desired.get(remote);
-            (!stays.is_some_and(|new| is_same(new, &watched.config))).then_some(*remote)
+            (!stays.is_some_and(|new| is_same(new, &watched.config))).then(|| remote.clone())
         };
-        let gone: Vec<IpAddr> = self.watched.iter().filter_map(gone).collect();
+        let gone: Vec<PeerKey> = self.watched.iter().filter_map(gone).collect();
         for remote in gone {
             if let Some(watched) = self.watched.remove(&remote) {
                 self.bfd.remove(watched.session).await.map_err(stopped)?;
@@ -226,11 +228,12 @@ impl Watcher {
 
     async fn tell(&mut self, session: SessionId, state: BfdState) -> Result<(), Stopped> {
         let mut watched = self.watched.iter_mut();
-        let Some((&remote, watched)) = watched.find(|(_, w)| w.session == session) else {
+        let Some((remote, watched)) = watched.find(|(_, w)| w.session == session) else {
             // Nobody wishes it any more.
             return Ok(());
         };
         watched.up = state == BfdState::Up;
+        let remote = remote.clone();
         let tell = move |speaker: &mut Speaker, now: Time| speaker.handle_bfd(now, remote, state);
         self.shell.with(tell).await
     }
@@ -252,9 +255,14 @@ fn state_after(reason: DownReason) -> BfdState {
 
 /// What the kernel makes of a wish.
 fn session_of(wish: &BfdWish) -> Result<SessionConfig, String> {
+    let remote = wish.remote.address();
+    let interface = match wish.remote.interface() {
+        Some(name) => index_of(name).map_err(|error| socket::in_words(&error))?,
+        None => 0,
+    };
     let multihop = match wish.config.multihop {
         Some(multihop) => multihop,
-        None => !is_on_link(wish.remote).map_err(|why| format!("cannot list interfaces: {why}"))?,
+        None => !is_on_link(remote).map_err(|why| format!("cannot list interfaces: {why}"))?,
     };
     let kind = if multihop {
         Kind::MultiHop
@@ -263,14 +271,14 @@ fn session_of(wish: &BfdWish) -> Result<SessionConfig, String> {
     };
     let local = match wish.local {
         Some(local) => local,
-        None => source_towards(SocketAddr::new(wish.remote, kind.port()))
+        None => source_towards(with_scope(remote, kind.port(), interface))
             .map_err(|why| format!("no way to it: {why}"))?,
     };
     let interval = Duration::from_millis(wish.config.min_interval_milliseconds.into());
     Ok(SessionConfig {
-        remote: wish.remote,
+        remote,
         local,
-        interface: 0,
+        interface,
         kind,
         min_tx: interval,
         min_rx: interval,
@@ -279,11 +287,24 @@ fn session_of(wish: &BfdWish) -> Result<SessionConfig, String> {
     })
 }
 
+fn index_of(name: &str) -> io::Result<u32> {
+    // Any socket will do.
+    let socket = Socket::new(Domain::IPV6, Type::DGRAM, None)?;
+    socket::device_index(&socket, name)
+}
+
+fn with_scope(address: IpAddr, port: u16, interface: u32) -> SocketAddr {
+    match address {
+        IpAddr::V4(_) => SocketAddr::new(address, port),
+        IpAddr::V6(address) => SocketAddrV6::new(address, port, 0, interface).into(),
+    }
+}
+
 fn stopped(_: caracal_bfd_net::Stopped) -> Stopped {
     Stopped
 }
 
-fn lock(unwatched: &Unwatched) -> MutexGuard<'_, BTreeMap<IpAddr, String>> {
+fn lock(unwatched: &Unwatched) -> MutexGuard<'_, BTreeMap<PeerKey, String>> {
     // A map is whole after every step.
     unwatched.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -357,9 +357,13 @@ impl Driver {
         // Before the speaker, which might give up another connection for this one.
         let options = self.options.of(remote.ip());
         let fit = options.map_or(Ok(()), |options| options.admit(&stream, remote.ip()));
-        let fit = fit.and_then(|()| self.judge_link(&stream, remote));
+        let fit = fit.and_then(|()| self.interface_of(&stream, remote));
         let taken = match fit {
-            Ok(()) => self.speaker.handle_incoming(now, local, remote),
+            Ok(interface) => {
+                let interface = interface.as_deref();
+                self.speaker
+                    .handle_incoming_over(now, local, remote, interface)
+            }
             Err(reason) => {
                 self.tell(Event::ConnectionFailed {
                     peer: None,

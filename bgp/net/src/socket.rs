@@ -4,7 +4,8 @@
 //! connects, so a listener is made in two steps, and an attempt is told its options.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -87,15 +88,15 @@ pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a connection from a link-local address has come over this network device.
-pub(crate) fn has_come_over(
-    stream: &TcpStream,
-    remote: &SocketAddrV6,
-    name: &str,
-) -> io::Result<bool> {
-    let index = rustix::net::netdevice::name_to_index(stream, name);
-    let index = index.map_err(|error| about_device(name, error.into()))?;
-    Ok(index == remote.scope_id())
+/// The name of a network device, as any socket of its namespace can tell.
+pub(crate) fn device_name(socket: &impl AsFd, index: u32) -> io::Result<String> {
+    Ok(rustix::net::netdevice::index_to_name(socket, index)?)
+}
+
+/// The index of a network device.
+pub(crate) fn device_index(socket: &impl AsFd, name: &str) -> io::Result<u32> {
+    let index = rustix::net::netdevice::name_to_index(socket, name);
+    index.map_err(|error| about_device(name, error.into()))
 }
 
 fn about_device(name: &str, error: io::Error) -> io::Error {

@@ -75,13 +75,45 @@ pub(crate) fn handshake_ttl(socket: &impl AsFd, ipv6: bool) -> io::Result<Option
             libc::IP_TTL,
         )
     };
+    let messages = handshake(socket, level, ask, options)?;
+    Ok(control_message(&messages, level, wanted, 0).and_then(|ttl| u8::try_from(ttl).ok()))
+}
+
+/// The index of the network device over which the other end completed the handshake of an accepted connection.
+/// `None`: the kernel does not say.
+pub(crate) fn handshake_device(socket: &impl AsFd, ipv6: bool) -> io::Result<Option<u32>> {
+    // `struct in6_pktinfo` begins with an address, `struct in_pktinfo` with the index.
+    let (level, ask, options, wanted, at) = if ipv6 {
+        (
+            libc::IPPROTO_IPV6,
+            libc::IPV6_RECVPKTINFO,
+            libc::IPV6_2292PKTOPTIONS,
+            libc::IPV6_PKTINFO,
+            16,
+        )
+    } else {
+        (
+            libc::IPPROTO_IP,
+            libc::IP_PKTINFO,
+            libc::IP_PKTOPTIONS,
+            libc::IP_PKTINFO,
+            0,
+        )
+    };
+    let messages = handshake(socket, level, ask, options)?;
+    let index = control_message(&messages, level, wanted, at);
+    Ok(index.and_then(|index| u32::try_from(index).ok().filter(|index| *index != 0)))
+}
+
+/// What the kernel has kept of the handshake, where it is asked to.
+fn handshake(socket: &impl AsFd, level: c_int, ask: c_int, options: c_int) -> io::Result<Vec<u8>> {
     set(socket, level, ask, &ON.to_ne_bytes())?;
-    let mut messages = [0; CONTROL_OCTETS_MAX];
+    let mut messages = vec![0; CONTROL_OCTETS_MAX];
     let length = read(socket, level, options, &mut messages);
     // Left on, the kernel would keep a copy of every segment.
     set(socket, level, ask, &OFF.to_ne_bytes())?;
-    let messages = messages.get(..length?).unwrap_or_default();
-    Ok(control_message(messages, level, wanted).and_then(|ttl| u8::try_from(ttl).ok()))
+    messages.truncate(length?);
+    Ok(messages)
 }
 
 /// `struct tcp_md5sig` of linux/tcp.h and the option that takes it:
@@ -130,9 +162,9 @@ fn family(family: c_int) -> io::Result<[u8; 2]> {
         .map_err(|_| io::ErrorKind::InvalidInput.into())
 }
 
-/// The number in the control message of that level and type (cmsg(3)): length, level, type, data, each message
-/// aligned.
-fn control_message(mut messages: &[u8], level: c_int, kind: c_int) -> Option<c_int> {
+/// The number in the control message of that level and type (cmsg(3)), so many octets behind the beginning of its
+/// data: length, level, type, data, each message aligned.
+fn control_message(mut messages: &[u8], level: c_int, kind: c_int, at: usize) -> Option<c_int> {
     const WORD: usize = size_of::<usize>();
     const DATA: usize = (WORD + 8).next_multiple_of(WORD);
     let number = |octets: &[u8], at: usize| {
@@ -142,7 +174,7 @@ fn control_message(mut messages: &[u8], level: c_int, kind: c_int) -> Option<c_i
     loop {
         let length = usize::from_ne_bytes(messages.get(..WORD)?.try_into().ok()?);
         if number(messages, WORD)? == level && number(messages, WORD + 4)? == kind {
-            return number(messages.get(..length)?, DATA);
+            return number(messages.get(..length)?, DATA + at);
         }
         // A length of nothing would have us here for ever.
         messages = messages.get(length.max(DATA).checked_next_multiple_of(WORD)?..)?;
@@ -217,14 +249,14 @@ mod tests {
             message(libc::IPPROTO_IP, libc::IP_TTL, 64),
         ]
         .concat();
-        assert_eq!(control_message(&both, 0, libc::IP_TTL), Some(64));
-        assert_eq!(control_message(&both, 1, 2), Some(3));
-        assert_eq!(control_message(&both, 1, 4), None);
+        assert_eq!(control_message(&both, 0, libc::IP_TTL, 0), Some(64));
+        assert_eq!(control_message(&both, 1, 2, 0), Some(3));
+        assert_eq!(control_message(&both, 1, 4, 0), None);
         for length in 0..message(1, 2, 3).len() - 4 {
-            assert_eq!(control_message(&both[..length], 1, 2), None);
+            assert_eq!(control_message(&both[..length], 1, 2, 0), None);
         }
-        assert_eq!(control_message(&[0; 64], 1, 2), None);
-        assert_eq!(control_message(&[0xff; 64], 1, 2), None);
+        assert_eq!(control_message(&[0; 64], 1, 2, 0), None);
+        assert_eq!(control_message(&[0xff; 64], 1, 2, 0), None);
     }
 
     #[test]

@@ -188,8 +188,8 @@ async fn who_has_the_address_of_a_peer_on_another_link_is_refused() {
     cable();
     let (one, other) = (start(1, "left"), start(2, "right"));
     for (device, wanted) in [
-        (Some("stub"), "peer fe80::1: not over stub"),
-        (Some("gone"), "peer fe80::1: no network device gone"),
+        (Some("stub"), "fe80::1%right is not a configured peer"),
+        (Some("gone"), "fe80::1%right is not a configured peer"),
         (
             None,
             "peer fe80::1: a link-local address needs an interface",
@@ -210,4 +210,52 @@ async fn who_has_the_address_of_a_peer_on_another_link_is_refused() {
         }
     });
     assert!(said.await.unwrap().contains("no network device gone"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_is_bound_to_a_device_is_taken_from_there_only() {
+    if is_outside("a_peer_that_is_bound_to_a_device_is_taken_from_there_only") {
+        return;
+    }
+    // Whoever speaks with an address of the same machine comes over the loopback device.
+    ip("link set lo up");
+    for address in ["192.0.2.1/32", "2001:db8::1/128"] {
+        ip(&format!("addr add {address} dev lo"));
+        let own = address.parse::<IpNet>().unwrap().addr();
+        let speaker = |last: u8| {
+            let config = SpeakerConfig::new(65000 + u32::from(last), [10, 0, 0, last].into());
+            let listen = std::net::SocketAddr::new(own, 0);
+            Shell::start(Speaker::new(config, Time::ZERO), &[listen]).unwrap()
+        };
+        let (one, other) = (speaker(1), speaker(2));
+        let remote = other.listening()[0];
+        for (device, taken) in [("stub", false), ("lo", true)] {
+            let accepts = PeerConfig {
+                interface: Some(device.to_owned()),
+                passive: true,
+                ..PeerConfig::new(remote.ip(), 65001, 65002)
+            };
+            let connects = PeerConfig {
+                remote_port: remote.port(),
+                connect_retry: Duration::from_millis(200),
+                ..PeerConfig::new(remote.ip(), 65002, 65001)
+            };
+            let heard = other.clone();
+            let refused = tokio::spawn(async move { refusal(&heard).await });
+            other
+                .with(move |speaker, now| speaker.set_peer(now, accepts))
+                .await
+                .unwrap();
+            one.with(move |speaker, now| speaker.set_peer(now, connects))
+                .await
+                .unwrap();
+            if taken {
+                until_established(&one).await;
+                refused.abort();
+            } else {
+                let wanted = format!("peer {}: not over {device}", remote.ip());
+                assert_eq!(refused.await.unwrap(), wanted);
+            }
+        }
+    }
 }

@@ -218,6 +218,7 @@ fn terms(kind: SessionKind) -> Terms {
         next_hop: NextHopMode::Auto,
         self_v4: Some(OWN),
         self_v6: None,
+        self_link_local: None,
         policy: Policy::accept_all().in_no_session(),
         graceful_shutdown: false,
         paths_sent: PathsSent::Best,

@@ -1,6 +1,6 @@
 //! The RIBs for people and programs.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 
@@ -29,18 +29,24 @@ impl Rib {
     /// Next hops of the chosen paths; none for a local path.
     pub(crate) fn next_hops(&self, prefix: &IpNet) -> Vec<IpAddr> {
         let learned = self.learned_next_hops(prefix).into_iter();
-        learned.map(|(next_hop, _)| next_hop).collect()
+        learned.map(|(next_hop, ..)| next_hop).collect()
     }
 
-    /// The same with the peer that each came from.
-    pub(crate) fn learned_next_hops(&self, prefix: &IpNet) -> Vec<(IpAddr, PeerId)> {
+    /// The same with the link-local one beside it, if any, and the peer that each came from.
+    pub(crate) fn learned_next_hops(
+        &self,
+        prefix: &IpNet,
+    ) -> Vec<(IpAddr, Option<Ipv6Addr>, PeerId)> {
         let Some(id) = self.table.find(prefix) else {
             return Vec::new();
         };
         let chosen = self.table.entry(id).chosen().iter();
         let learned = chosen.filter_map(|path| match path.source {
             Source::Local => None,
-            Source::Peer(peer, _) => Some((path.attributes.next_hop?, peer)),
+            Source::Peer(peer, _) => {
+                let attributes = &path.attributes;
+                Some((attributes.next_hop?, attributes.next_hop_link_local, peer))
+            }
         });
         learned.collect()
     }

@@ -438,6 +438,7 @@ fn terms(kind: SessionKind) -> Terms {
         next_hop: NextHopMode::Auto,
         self_v4: Some(Ipv4Addr::new(10, 0, 0, 254)),
         self_v6: None,
+        self_link_local: None,
         policy: Policy::accept_all().in_no_session(),
         graceful_shutdown: false,
         paths_sent: PathsSent::Best,

@@ -1,8 +1,6 @@
 //! What the operator decides while sessions are there: to shut a peer down (RFC 4486 §4, RFC 9003), to reset it, to
 //! configure it otherwise.
 
-use std::net::IpAddr;
-
 use serde::{Deserialize, Serialize};
 
 use super::Speaker;
@@ -10,6 +8,7 @@ use crate::config::PeerConfig;
 use crate::connection::Connection;
 use crate::event::{ConnectionId, PeerId};
 use crate::peer::{AFTER_SESSION, Phase};
+use crate::peer_key::PeerKey;
 use crate::record::Step;
 use crate::time::Time;
 use crate::wire::Notification;
@@ -38,16 +37,17 @@ impl Speaker {
     pub fn reset_peer(
         &mut self,
         now: Time,
-        remote: IpAddr,
+        remote: impl Into<PeerKey>,
         reset: Reset,
         words: &str,
     ) -> Result<(), String> {
+        let remote = remote.into();
         self.record(now, || Step::ResetPeer {
-            remote,
+            remote: remote.clone(),
             reset,
             words: words.to_owned(),
         });
-        let id = self.by_address.get(&remote).copied();
+        let id = self.find(&remote);
         let id = id.ok_or_else(|| format!("{remote} is not a configured peer"))?;
         if self.stopped
             || self

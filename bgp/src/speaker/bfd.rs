@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use super::Speaker;
 use crate::config::BfdConfig;
 use crate::event::BfdState;
+use crate::peer_key::PeerKey;
 use crate::record::Step;
 use crate::time::Time;
 use crate::wire::iana::cease;
@@ -20,7 +21,7 @@ use crate::wire::iana::cease;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BfdWish {
     /// The peer.
-    pub remote: IpAddr,
+    pub remote: PeerKey,
     /// Our end of its connection, or the address that it is bound to. `None`: as the kernel will choose.
     pub local: Option<IpAddr>,
     /// How.
@@ -29,9 +30,13 @@ pub struct BfdWish {
 
 impl Speaker {
     /// The BFD session with a peer has entered this state. Nothing happens if the peer is not configured for BFD.
-    pub fn handle_bfd(&mut self, now: Time, remote: IpAddr, state: BfdState) {
-        self.record(now, || Step::Bfd { remote, state });
-        let Some(&id) = self.by_address.get(&remote) else {
+    pub fn handle_bfd(&mut self, now: Time, remote: impl Into<PeerKey>, state: BfdState) {
+        let remote = remote.into();
+        self.record(now, || Step::Bfd {
+            remote: remote.clone(),
+            state,
+        });
+        let Some(id) = self.find(&remote) else {
             return;
         };
         let Some(peer) = self.peers.get_mut(&id) else {
@@ -62,7 +67,7 @@ impl Speaker {
             }
             let bound = || peer.config.local_address;
             Some(BfdWish {
-                remote: *remote,
+                remote: remote.clone(),
                 local: peer.established().map(|up| up.local.ip()).or_else(bound),
                 config: peer.config.bfd?,
             })

@@ -1,12 +1,11 @@
 //! Dry runs: what would be taken from a peer or sent to it, and why. Nothing changes.
 
-use std::net::IpAddr;
-
 use ipnet::IpNet;
 
 use super::Speaker;
 use crate::connection::Connection;
 use crate::peer::Peer;
+use crate::peer_key::PeerKey;
 use crate::policy::Policy;
 use crate::view::{ExportView, ImportView};
 
@@ -17,10 +16,11 @@ impl Speaker {
     /// It is no peer of ours, or has no session.
     pub fn explain_export(
         &self,
-        remote: IpAddr,
+        remote: impl Into<PeerKey>,
         prefix: Option<&IpNet>,
     ) -> Result<Vec<ExportView>, String> {
-        let (peer, _) = self.in_session(remote)?;
+        let remote = remote.into();
+        let (peer, _) = self.in_session(&remote)?;
         self.explain_export_with(remote, prefix, &peer.config.export)
     }
 
@@ -30,11 +30,12 @@ impl Speaker {
     /// As [`Speaker::explain_export`].
     pub fn explain_export_with(
         &self,
-        remote: IpAddr,
+        remote: impl Into<PeerKey>,
         prefix: Option<&IpNet>,
         policy: &Policy,
     ) -> Result<Vec<ExportView>, String> {
-        let (peer, session) = self.in_session(remote)?;
+        let remote = remote.into();
+        let (peer, session) = self.in_session(&remote)?;
         let terms = peer.terms(&self.config, session);
         let mut terms = terms.ok_or_else(|| format!("peer {remote}: not Established"))?;
         terms.policy = policy.program(&peer.session_peer());
@@ -47,10 +48,11 @@ impl Speaker {
     /// It is no peer of ours, or has no session.
     pub fn explain_import(
         &self,
-        remote: IpAddr,
+        remote: impl Into<PeerKey>,
         prefix: Option<&IpNet>,
     ) -> Result<Vec<ImportView>, String> {
-        let (peer, _) = self.in_session(remote)?;
+        let remote = remote.into();
+        let (peer, _) = self.in_session(&remote)?;
         self.explain_import_with(remote, prefix, &peer.config.import)
     }
 
@@ -60,19 +62,24 @@ impl Speaker {
     /// As [`Speaker::explain_import`].
     pub fn explain_import_with(
         &self,
-        remote: IpAddr,
+        remote: impl Into<PeerKey>,
         prefix: Option<&IpNet>,
         policy: &Policy,
     ) -> Result<Vec<ImportView>, String> {
-        let (peer, session) = self.in_session(remote)?;
+        let remote = remote.into();
+        let (peer, session) = self.in_session(&remote)?;
         let mut importer = peer.importer(&self.config, session);
         importer.policy = policy.program(&peer.session_peer());
         Ok(self.rib.explain_import(peer.id, &importer, prefix))
     }
 
-    pub(super) fn in_session(&self, remote: IpAddr) -> Result<(&Peer, &Connection), String> {
-        let id = self.by_address.get(&remote);
-        let peer = id.and_then(|id| self.peers.get(id));
+    pub(super) fn in_session(
+        &self,
+        remote: impl Into<PeerKey>,
+    ) -> Result<(&Peer, &Connection), String> {
+        let remote = remote.into();
+        let id = self.find(&remote);
+        let peer = id.and_then(|id| self.peers.get(&id));
         let peer = peer.ok_or_else(|| format!("{remote} is not a configured peer"))?;
         let session = peer.established();
         let session = session.ok_or_else(|| {

@@ -6,11 +6,10 @@
 //! *Told:* BoRR makes all paths of the family stale, what is said again is fresh, and EoRR drops the rest. A peer that
 //! never says EoRR is waited for as long as for End-of-RIB after a restart.
 
-use std::net::IpAddr;
-
 use super::Speaker;
 use crate::event::{Event, PeerId};
 use crate::peer::Peer;
+use crate::peer_key::PeerKey;
 use crate::record::Step;
 use crate::stale::{Kept, Stage};
 use crate::time::Time;
@@ -24,11 +23,15 @@ impl Speaker {
     pub fn refresh_peer(
         &mut self,
         now: Time,
-        remote: IpAddr,
+        remote: impl Into<PeerKey>,
         family: Option<Family>,
     ) -> Result<(), String> {
-        self.record(now, || Step::RefreshPeer { remote, family });
-        let id = self.by_address.get(&remote).copied();
+        let remote = remote.into();
+        self.record(now, || Step::RefreshPeer {
+            remote: remote.clone(),
+            family,
+        });
+        let id = self.find(&remote);
         let id = id.ok_or_else(|| format!("{remote} is not a configured peer"))?;
         let peer = self.peers.get_mut(&id);
         let session = peer.and_then(Peer::established_mut);

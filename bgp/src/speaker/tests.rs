@@ -9,6 +9,7 @@ mod collision;
 mod grace;
 mod hostile;
 mod limits;
+mod links;
 mod local_as;
 mod long_lived;
 mod malformed;

@@ -9,7 +9,7 @@ use tokio::task::AbortHandle;
 
 use super::{Driver, Input};
 use crate::options::{self, Md5Key, OptionsError, SessionOptions};
-use crate::socket;
+use crate::{socket, sockopt};
 
 /// A connection that we are opening.
 pub(super) struct Attempt {
@@ -76,26 +76,31 @@ impl Driver {
         })
     }
 
-    /// Whether who has connected from there may be the peer of that address: a link-local one is on any link.
-    pub(super) fn judge_link(&self, stream: &TcpStream, remote: SocketAddr) -> Result<(), String> {
-        let SocketAddr::V6(remote) = remote else {
-            return Ok(());
+    /// Over which network device somebody has come, where that matters: a link-local address is on any link, and a
+    /// peer may be bound to one.
+    pub(super) fn interface_of(
+        &self,
+        stream: &TcpStream,
+        remote: SocketAddr,
+    ) -> Result<Option<String>, String> {
+        let address = remote.ip().to_canonical();
+        let index = match remote {
+            SocketAddr::V6(remote) if remote.ip().is_unicast_link_local() => {
+                Ok(Some(remote.scope_id()))
+            }
+            _ if self.speaker.is_bound(address) => {
+                sockopt::handshake_device(stream, remote.is_ipv6())
+            }
+            _ => return Ok(None),
         };
-        let address = *remote.ip();
-        let peer = self.speaker.peer_interface(address.into());
-        let (true, Some(interface)) = (address.is_unicast_link_local(), peer) else {
-            return Ok(());
-        };
-        let Some(name) = interface else {
-            return Err(format!(
-                "peer {address}: a link-local address needs an interface"
-            ));
-        };
-        match socket::has_come_over(stream, &remote, name) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(format!("peer {address}: not over {name}")),
-            Err(error) => Err(format!("peer {address}: {}", socket::in_words(&error))),
-        }
+        let name = index.and_then(|index| match index {
+            Some(index) => socket::device_name(stream, index).map(Some),
+            None => Ok(None),
+        });
+        name.map_err(|error| {
+            let error = socket::in_words(&error);
+            format!("peer {address}: cannot learn over which network device it came: {error}")
+        })
     }
 
     /// Opens a connection and reports on it.

@@ -108,7 +108,7 @@ fn a_peer_that_is_not_watched_does_not_listen_to_bfd() {
     assert_eq!(shown(&played), None);
     assert_eq!(played.prefixes(), [BLOCK]);
     let speaker = &mut played.net.nodes[0].speaker;
-    let stranger = "192.0.2.1".parse().unwrap();
+    let stranger: std::net::IpAddr = "192.0.2.1".parse().unwrap();
     speaker.handle_bfd(played.net.now, stranger, BfdState::Down);
     assert_eq!(played.prefixes(), [BLOCK]);
 }
@@ -125,8 +125,8 @@ fn watching_is_switched_on_and_off_under_a_session() {
     played.net.peer(0, passive(watched()));
     let wish = &wishes(&played)[0];
     assert_eq!(
-        (wish.remote, wish.local),
-        (address(PLAYED), Some(address(0)))
+        (wish.remote.clone(), wish.local),
+        (address(PLAYED).into(), Some(address(0)))
     );
     assert_eq!(wish.config, BfdConfig::default());
     played.net.peer(0, passive(peer_config(PLAYED)));

@@ -286,7 +286,7 @@ fn a_dry_run_says_what_would_be_sent_and_why_and_changes_nothing() {
         (views.len(), views[0].accepted, views[0].reason.as_str()),
         (1, true, "import policy, default")
     );
-    let refused = speaker.explain_export("192.0.2.1".parse().unwrap(), None);
+    let refused = speaker.explain_export(std::net::IpAddr::from([192, 0, 2, 1]), None);
     assert_eq!(refused.unwrap_err(), "192.0.2.1 is not a configured peer");
 }
 

@@ -151,7 +151,7 @@ fn removing_a_peer_tells_it_why_and_forgets_its_paths() {
     net.settle();
     net.events(1);
     let now = net.now;
-    let id = net.nodes[0].speaker.by_address[&address(1)];
+    let id = net.nodes[0].speaker.by_address[&address(1).into()];
     net.nodes[0].speaker.remove_peer(now, address(1));
     assert_eq!(
         net.nodes[0].speaker.peer_identity(id),
