@@ -5,15 +5,16 @@
 //!   TCP ──────────────────►│ Peer (one a neighbour)                                        │
 //!    ▲   handle_connected  │  ├ Connection (0 to 2): wire::Codec, OpenSent → Established   │
 //!    │   handle_closed     │  │        collision: RFC 4271 §6.8                            │
-//!    │                     │  └ retry, graceful-restart and deferral timers                │
+//!    │                     │  └ retry, restart and deferral timers; stale paths, limits    │
 //!    │   poll_action       │      │ Update                            ▲ bytes              │
 //!    │◄────────────────────│      ▼                                   │                    │
 //!    │   poll_transmit     │   import ──► Rib: Table ──► decision ──► disseminate ──► Log  │
 //!    │◄────────────────────│   Phase 1     (1x)          Phase 2      Phase 3     (1x group)
+//!    │                     │   Policy                                 Policy               │
 //!    │                     └────────────────┬──────────────────────────────────────────────┘
 //!  time: handle_timeout, poll_timeout       │ poll_route_change
 //!  local prefixes: originate, withdraw      ▼
-//!                                          FIB
+//!  the path to a peer: handle_bfd          FIB
 //!  for monitors: poll_tap (`tap`); for replays: poll_record (`record`)
 //! ```
 //!
@@ -42,11 +43,15 @@
 //! | 6286 | identifiers unique within an AS | `negotiated`, `collision` |
 //! | 6608 | subcodes of FSM errors | `connection` |
 //! | 6793 | AS numbers of four octets | `wire` |
+//! | 7606 | gentle treatment of bad UPDATEs | `wire::Update` |
+//! | 7311 | AIGP, carried | `wire` |
+//! | 7705 | other AS numbers of ours | `negotiated`, `import`, `disseminate` |
+//! | 7911 | several paths of a prefix | `wire`, `negotiated`, `rib` |
 //! | 8326 | graceful shutdown | `import`, `disseminate` |
 //! | 8654, 8950 | extended messages, IPv6 next hops for IPv4 | `negotiated`, `disseminate` |
-//! | 9494 | long-lived graceful restart | `stale`, `speaker::restart`, `disseminate` |
-//! | 7606 | gentle treatment of bad UPDATEs | `wire::Update` |
 //! | 9234 | roles, Only to Customer | `roles`, in `negotiated`, `import`, `disseminate` |
+//! | 9384 | the end of a session by BFD | `speaker::bfd` |
+//! | 9494 | long-lived graceful restart | `stale`, `speaker::restart`, `disseminate` |
 
 mod collision;
 pub mod config;

@@ -21,11 +21,11 @@
 //!
 //! | conditions about | depend on | evaluated |
 //! |---|---|---|
-//! | `peers`, `interfaces` | the session | once, when it comes up: [`Program`] has only the rules that may match there |
-//! | `prefixes`, `notPrefixes` | the prefix | for each prefix: [`Program::signature`] |
-//! | all else | the attributes, the family and where the path is from | once for all prefixes of equal [`Signature`] |
+//! | `peers`, `interfaces` | the session | once, when it comes up: `Program` has only the rules that may match there |
+//! | `prefixes`, `notPrefixes` | the prefix | for each prefix: `Program::signature` |
+//! | all else | the attributes, the family and where the path is from | once for all prefixes of equal `Signature` |
 //!
-//! *Invariant:* peers whose sessions leave the same rules of a policy have equal [`Program`]s, and so share one
+//! *Invariant:* peers whose sessions leave the same rules of a policy have equal `Program`s, and so share one
 //! Adj-RIB-Out; those for which other rules are left have unequal ones and do not. Equality is structural, names and
 //! places of rules included, since people are told them.
 
