@@ -7,7 +7,7 @@
 //! | step | | kept |
 //! |---|---|---|
 //! | | import (Phase 1) | what may be used at all |
-//! | RFC 9494 §4.3 | long-lived stale | those that are not, where there is one; LLGR_STALE says it too |
+//! | RFC 9494 §4.3 | long-lived stale | those that are not, where there is one: we keep it, or its sender says so |
 //! | | | a path of our own, before any that we learned |
 //! | §9.1.1 | degree of preference | highest LOCAL_PREF; 100 where there is none |
 //! | §9.1.2.2 a | AS_PATH | shortest |
@@ -46,7 +46,7 @@ pub(crate) struct Candidate<'a> {
     pub(crate) attributes: &'a Attributes,
     pub(crate) verdict: Verdict,
     pub(crate) provenance: Provenance,
-    /// Kept beyond its peer's Restart Time (RFC 9494 §4.2).
+    /// Kept beyond its peer's Restart Time (RFC 9494 §4.2), by us or by somebody before us (§4.3).
     pub(crate) long_lived_stale: bool,
 }
 
@@ -154,8 +154,6 @@ pub(crate) fn local_pref(attributes: &Attributes) -> u32 {
 
 /// The degree of preference of a path that came without one, and what goes to internal peers then.
 pub(crate) const LOCAL_PREF_DEFAULT: u32 = 100;
-/// RFC 9494 §6: a community of paths that some speaker keeps beyond their time.
-pub(crate) const LLGR_STALE: u32 = 0xffff_0006;
 
 /// The paths that reached step f, in the order of the steps from there on, so that the first is the best.
 fn multipath(
@@ -208,7 +206,7 @@ impl Left<'_> {
         });
 
         // RFC 9494 §4.3: before any tie-break.
-        self.keep_lowest(|c| c.is_long_lived_stale(), |_, _| Reason::LongLivedStale);
+        self.keep_lowest(|c| c.long_lived_stale, |_, _| Reason::LongLivedStale);
 
         // Ours before theirs, whatever they send.
         self.keep_lowest(|c| c.is_learned(), |_, _| Reason::Learned);
@@ -299,12 +297,6 @@ impl Left<'_> {
 impl Candidate<'_> {
     fn is_learned(&self) -> bool {
         self.provenance != Provenance::Local
-    }
-
-    /// Of our own paths we know better.
-    fn is_long_lived_stale(&self) -> bool {
-        let says = || self.attributes.communities.contains(&LLGR_STALE);
-        self.is_learned() && (self.long_lived_stale || says())
     }
 
     fn is_internal(&self) -> bool {

@@ -26,6 +26,7 @@ use crate::policy::{
 };
 use crate::rib::{PeerFacts, SessionKind};
 use crate::roles;
+use crate::stale::{LLGR_STALE, says_long_lived_stale};
 use crate::wire::{Attributes, Codec, Family, Role};
 
 /// Everything that decides what a peer gets and how it is encoded. Peers with equal terms are a group and
@@ -126,7 +127,7 @@ impl Terms {
         {
             return Err(Withheld::Community(community));
         }
-        let is_long_lived_stale = is_long_lived_stale(attributes, sender);
+        let is_long_lived_stale = says_long_lived_stale(attributes, sender);
         if is_long_lived_stale && self.long_lived_stale == LongLivedStale::Withheld {
             return Err(Withheld::LongLivedStale);
         }
@@ -303,13 +304,6 @@ impl fmt::Display for Withheld<'_> {
     }
 }
 
-/// The community says so, and came from somebody to whom we have promised to heed it (RFC 9494 §4.3).
-fn is_long_lived_stale(attributes: &Attributes, sender: Sender<'_>) -> bool {
-    sender.is_some_and(|sender| sender.long_lived) && attributes.communities.contains(&LLGR_STALE)
-}
-
-/// RFC 9494 §3.2.
-const LLGR_STALE: u32 = 0xffff_0006;
 const NO_EXPORT: u32 = 0xffff_ff01;
 const NO_ADVERTISE: u32 = 0xffff_ff02;
 const NO_EXPORT_SUBCONFED: u32 = 0xffff_ff03;

@@ -29,6 +29,7 @@ mod pen;
 mod per_family;
 mod received;
 mod show;
+mod stale;
 mod table;
 mod walk;
 mod watch;
@@ -242,64 +243,6 @@ impl Rib {
         }
     }
 
-    /// Keeps the peer's paths of these families as stale (RFC 4724 §4.2), and drops the others. Paths that were
-    /// stale already have not been refreshed in a whole session, and go too, unless the family is one of `twice`
-    /// (RFC 9494 §4.2).
-    pub(crate) fn mark_stale(&mut self, peer: PeerId, families: &[Family], twice: &[Family]) {
-        for (id, source) in self.paths_of(self.adj_ins.received(peer), peer) {
-            let family = Family::of(&self.table.entry(id).prefix);
-            match self.staleness(id, source) {
-                Some(Staleness::Fresh) if families.contains(&family) => {
-                    self.set_staleness(id, source, Staleness::Stale);
-                }
-                Some(_) if families.contains(&family) && twice.contains(&family) => {}
-                _ => self.remove_path_of(source, id),
-            }
-        }
-    }
-
-    /// The peer's Restart Time is over: what is still stale of the family becomes the least preferred, and
-    /// what shall not be kept so long (NO_LLGR) goes (RFC 9494 §4.2).
-    pub(crate) fn mark_long_lived_stale(&mut self, peer: PeerId, family: Family) {
-        for (id, source) in self.stale_paths(peer, family) {
-            let entry = self.table.entry(id);
-            let path = entry.find(source).and_then(|index| entry.paths.get(index));
-            let received = self.received.of(id, source);
-            match received.or(path.map(|path| &path.attributes)) {
-                Some(received) if !received.communities.contains(&NO_LLGR) => {
-                    self.set_staleness(id, source, Staleness::LongLived);
-                }
-                _ => self.remove_path_of(source, id),
-            }
-        }
-    }
-
-    /// None of the peer's paths of the family is stale.
-    pub(crate) fn unmark_stale(&mut self, peer: PeerId, family: Family) {
-        for (id, source) in self.stale_paths(peer, family) {
-            self.set_staleness(id, source, Staleness::Fresh);
-        }
-    }
-
-    /// The peer is about to say all its paths of the family again (RFC 7313 §4).
-    pub(crate) fn mark_refreshing(&mut self, peer: PeerId, family: Family) {
-        for (id, source) in self.paths_of(self.adj_ins.received(peer), peer) {
-            let is_of = Family::of(&self.table.entry(id).prefix) == family;
-            if is_of && self.staleness(id, source) == Some(Staleness::Fresh) {
-                self.set_staleness(id, source, Staleness::Stale);
-            }
-        }
-    }
-
-    /// Drops the peer's paths of the family that are still stale, and says how many.
-    pub(crate) fn sweep_stale(&mut self, peer: PeerId, family: Family) -> usize {
-        let stale = self.stale_paths(peer, family);
-        for &(id, source) in &stale {
-            self.remove_path_of(source, id);
-        }
-        stale.len()
-    }
-
     /// Drops all that the peer sent.
     pub(crate) fn drop_paths(&mut self, peer: PeerId) {
         for (id, source) in self.paths_of(self.adj_ins.received(peer), peer) {
@@ -400,29 +343,6 @@ impl Rib {
         self.release(id);
     }
 
-    fn set_staleness(&mut self, id: PrefixId, source: Source, staleness: Staleness) {
-        let entry = self.table.entry(id);
-        let Some(index) = entry.find(source) else {
-            return;
-        };
-        let old = entry.paths[index].condition();
-        if old.1 == staleness {
-            return;
-        }
-        let before = self.chosen(id);
-        self.table.entry_mut(id).paths[index].staleness = staleness;
-        self.account(source, id, Some(old), Some((old.0, staleness)));
-        // Stale is as good as fresh (RFC 4724 §4.2), long-lived stale is not.
-        if [old.1, staleness].contains(&Staleness::LongLived) {
-            self.reselect(id, &before);
-        }
-    }
-
-    fn staleness(&self, id: PrefixId, source: Source) -> Option<Staleness> {
-        let entry = self.table.entry(id);
-        entry.find(source).map(|index| entry.paths[index].staleness)
-    }
-
     /// The peer's paths of these prefixes.
     fn paths_of(&self, ids: Vec<PrefixId>, peer: PeerId) -> Vec<(PrefixId, Source)> {
         let sources = |id| self.table.entry(id).sources_of(peer).into_iter();
@@ -430,15 +350,6 @@ impl Rib {
         pairs
             .flat_map(|id| sources(id).map(move |source| (id, source)))
             .collect()
-    }
-
-    fn stale_paths(&self, peer: PeerId, family: Family) -> Vec<(PrefixId, Source)> {
-        let mut paths = self.paths_of(self.adj_ins.stale(peer), peer);
-        paths.retain(|&(id, source)| {
-            Family::of(&self.table.entry(id).prefix) == family
-                && self.staleness(id, source) != Some(Staleness::Fresh)
-        });
-        paths
     }
 
     /// Keeps the books of the peer: a path has come, gone, or changed.
@@ -463,9 +374,12 @@ impl Rib {
 
     /// Phase 2 for one prefix, and what follows when the choice is not what it was before.
     fn reselect(&mut self, id: PrefixId, before: &Chosen) {
-        let chosen = {
-            let candidates = self.adj_ins.candidates(&self.table.entry(id).paths);
-            decision::select(&candidates, &self.options).chosen
+        let chosen = match self.table.entry(id).paths.as_slice() {
+            // Most prefixes have one path, or none: there is nothing to compare.
+            [] => SmallVec::new(),
+            [path] if path.verdict == Verdict::Eligible => SmallVec::from_slice(&[0]),
+            [_] => SmallVec::new(),
+            paths => decision::select(&self.adj_ins.candidates(paths), &self.options).chosen,
         };
         self.table.entry_mut(id).choose(&chosen);
         let after = self.chosen(id);
@@ -526,9 +440,6 @@ impl Rib {
 
 /// Enough of the chosen paths to see whether they are others: the last says long-lived stale.
 type Chosen = SmallVec<[(Source, Interned, bool); 2]>;
-
-/// RFC 9494 §6: a community of paths that shall not be kept beyond their peer's Restart Time.
-const NO_LLGR: u32 = 0xffff_0007;
 
 #[cfg(test)]
 mod tests;

@@ -16,8 +16,9 @@
 
 use std::time::Duration;
 
+use crate::rib::PeerFacts;
 use crate::time::Time;
-use crate::wire::Family;
+use crate::wire::{Attributes, Family};
 
 /// The stale paths of one family of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,6 +141,18 @@ impl Kept {
         }
     }
 }
+
+/// What its sender says of a path (`None`: it is our own): some speaker keeps it beyond its peer's Restart Time. It counts
+/// from those to whom we have offered long-lived graceful restart, and is a community like others from anybody else
+/// (RFC 9494 §4.3): they were not to send such paths, save as §4.6 makes them the last choice by LOCAL_PREF.
+pub(crate) fn says_long_lived_stale(attributes: &Attributes, sender: Option<&PeerFacts>) -> bool {
+    sender.is_some_and(|sender| sender.long_lived) && attributes.communities.contains(&LLGR_STALE)
+}
+
+/// RFC 9494 §6: a community of paths that some speaker keeps beyond their time.
+pub(crate) const LLGR_STALE: u32 = 0xffff_0006;
+/// RFC 9494 §6: a community of paths that shall not be kept so long.
+pub(crate) const NO_LLGR: u32 = 0xffff_0007;
 
 #[cfg(test)]
 mod tests;

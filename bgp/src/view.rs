@@ -171,6 +171,9 @@ pub struct ExportView {
     pub prefix: IpNet,
     /// The peer it came from; `None`: local.
     pub from: Option<IpAddr>,
+    /// The Path Identifier that it goes out under (RFC 7911); `None`: the peer gets the best path only.
+    #[serde(default)]
+    pub path_id: Option<u32>,
     /// The peer would get it.
     pub sent: bool,
     /// Why, in words: `export policy, rule 2 "learned in pools"`, `not best: longer AS_PATH (2 against 1)`.
@@ -187,6 +190,9 @@ pub struct ExportView {
 pub struct ImportView {
     /// Of which prefix.
     pub prefix: IpNet,
+    /// The Path Identifier that the peer gave it (RFC 7911); `None`: ADD-PATH was not agreed on.
+    #[serde(default)]
+    pub path_id: Option<u32>,
     /// The decision would consider it.
     pub accepted: bool,
     /// Why, in words: `import policy, default`, `loop: our AS is in AS_PATH`.

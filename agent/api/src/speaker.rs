@@ -50,6 +50,7 @@ impl From<ExportView> for Explained {
         Explained {
             prefix: view.prefix,
             from: view.from,
+            path_id: view.path_id,
             accepted: view.sent,
             reason: view.reason,
             before: view.before.into(),
@@ -63,6 +64,7 @@ impl Explained {
         Explained {
             prefix: view.prefix,
             from: Some(from),
+            path_id: view.path_id,
             accepted: view.accepted,
             reason: view.reason,
             before: view.before.into(),

@@ -300,6 +300,9 @@ pub struct Explained {
     pub prefix: IpNet,
     /// The peer it came from; `None`: local.
     pub from: Option<IpAddr>,
+    /// Its Path Identifier between the peer and us (RFC 7911); `None`: there is none.
+    #[serde(default)]
+    pub path_id: Option<u32>,
     /// It would be taken, or sent.
     pub accepted: bool,
     /// Why.

@@ -368,15 +368,7 @@ fn c_med_of_different_neighbours_is_compared_where_the_operator_wants_it() {
 
 #[test]
 fn a_long_lived_stale_path_is_worse_than_all_others_and_better_than_none() {
-    let stale = with(|a| (a.local_pref, a.communities) = (Some(900), vec![LLGR_STALE]));
-    let reason = Some("long-lived stale");
-    check(
-        &[internal(2, path("1 2 3")), internal(1, stale.clone())],
-        &[None, reason],
-        1,
-    );
-    check(&[internal(1, stale)], &[None], 1);
-    let attributes = Attributes::default();
+    let attributes = with(|a| a.local_pref = Some(900));
     let (_, verdict, provenance) = internal(1, path(""));
     let mut kept = Candidate {
         attributes: &attributes,
@@ -394,6 +386,12 @@ fn a_long_lived_stale_path_is_worse_than_all_others_and_better_than_none() {
     let selection = select(&[kept, fresh], &EIGHT);
     assert_eq!(selection.chosen.as_slice(), [1]);
     assert_eq!(selection.lost[0], Some(Reason::LongLivedStale));
+    assert_eq!(
+        Reason::LongLivedStale.to_string(),
+        "long-lived stale",
+        "for people"
+    );
+    assert_eq!(select(&[kept], &EIGHT).chosen.as_slice(), [0]);
     kept.long_lived_stale = false;
     assert_eq!(select(&[kept, fresh], &EIGHT).chosen.as_slice(), [0]);
 }

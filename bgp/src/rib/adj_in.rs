@@ -15,6 +15,7 @@ use super::table::{Path, Source, Staleness};
 use crate::decision::{Candidate, Provenance};
 use crate::event::PeerId;
 use crate::import::Verdict;
+use crate::stale::says_long_lived_stale;
 use crate::wire::Family;
 
 /// What a peer is to us.
@@ -88,24 +89,26 @@ impl AdjIns {
 
     /// The paths as the decision wants them.
     pub(crate) fn candidates<'a>(&self, paths: &'a [Path]) -> SmallVec<[Candidate<'a>; 4]> {
-        let provenance = |source| match source {
-            Source::Local => Provenance::Local,
-            Source::Peer(peer, path_id) => match self.facts(peer) {
-                Some(facts) => Provenance::Peer {
+        let candidate = |path: &'a Path| {
+            let sender = path.source.peer().and_then(|peer| self.facts(peer));
+            let provenance = match (path.source, sender) {
+                (Source::Local, _) => Provenance::Local,
+                (Source::Peer(_, path_id), Some(facts)) => Provenance::Peer {
                     external: !facts.kind.is_internal(),
                     router_id: facts.router_id,
                     address: facts.address,
                     path_id,
                 },
                 // Only a peer with facts has paths.
-                None => UNKNOWN,
-            },
-        };
-        let candidate = |path: &'a Path| Candidate {
-            attributes: &path.attributes,
-            verdict: path.verdict,
-            provenance: provenance(path.source),
-            long_lived_stale: path.staleness == Staleness::LongLived,
+                (Source::Peer(..), None) => UNKNOWN,
+            };
+            Candidate {
+                attributes: &path.attributes,
+                verdict: path.verdict,
+                provenance,
+                long_lived_stale: path.staleness == Staleness::LongLived
+                    || says_long_lived_stale(&path.attributes, sender),
+            }
         };
         paths.iter().map(candidate).collect()
     }

@@ -194,6 +194,21 @@ impl AdjOuts {
         (member.standing_count(family), held)
     }
 
+    /// The limit because of which the announcement does not stand at the peer; path id zero: the prefix.
+    pub(super) fn held_by(
+        &self,
+        peer: PeerId,
+        prefix: PrefixId,
+        path_id: u32,
+        family: Family,
+    ) -> Option<usize> {
+        let id = match path_id {
+            0 => prefix.into(),
+            _ => self.paths.find(prefix, path_id)?.into(),
+        };
+        self.members.get(&peer)?.held_by(id, family)
+    }
+
     /// Moves the peer's cursor until about `octets_max` octets are in `out`. End-of-RIB is held back
     /// unless `may_end`.
     pub(super) fn transmit(

@@ -15,11 +15,12 @@ use super::paths::Paths;
 use super::pen::{Pen, octets};
 use super::table::{Entry, Path, Source, Staleness};
 use crate::config::PathsSent;
-use crate::decision::{self, LLGR_STALE};
+use crate::decision;
 use crate::disseminate::Terms;
 use crate::event::PeerId;
 use crate::import::Verdict;
 use crate::policy::Signature;
+use crate::stale::LLGR_STALE;
 use crate::wire::{Attributes, Family, Nlri};
 
 /// Peers with equal terms.

@@ -155,6 +155,11 @@ impl Member {
         self.held = NlriSet::default();
     }
 
+    /// The limit that holds it.
+    pub(super) fn held_by(&self, id: NlriId, family: Family) -> Option<usize> {
+        self.own.limits[family].filter(|_| self.held.contains(id))
+    }
+
     pub(super) fn held(&self) -> impl Iterator<Item = NlriId> {
         self.held.iter()
     }

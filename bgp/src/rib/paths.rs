@@ -52,6 +52,11 @@ impl Paths {
         range.map(|(_, &slot)| slot)
     }
 
+    pub(super) fn find(&self, prefix: PrefixId, path_id: u32) -> Option<PathSlot> {
+        let path_id = u16::try_from(path_id).ok()?;
+        self.index.get(&(prefix, path_id)).copied()
+    }
+
     pub(super) fn find_or_insert(&mut self, prefix: PrefixId, path_id: u16) -> PathSlot {
         if let Some(&known) = self.index.get(&(prefix, path_id)) {
             return known;

@@ -2,6 +2,7 @@
 
 use crate::testing::*;
 
+mod add_path;
 mod administration;
 mod bfd;
 mod capabilities;

@@ -272,3 +272,38 @@ fn a_restarting_speaker_asks_for_both_and_finds_its_paths_as_they_were() {
     assert_eq!(communities(&net, 0, BLOCK), NONE);
     assert_eq!(net.view(0, 1).prefixes_stale, 0);
 }
+
+#[test]
+fn the_community_of_somebody_else_counts_from_those_to_whom_we_have_promised_it() {
+    let mut net = Net::new(4);
+    let from = |upstream: usize, long_lived: bool| PeerConfig {
+        reflector_client: true,
+        long_lived: long_lived.then_some(Duration::from_secs(1000)),
+        ..peer_config(upstream)
+    };
+    for upstream in [1, 2] {
+        net.peer(0, from(upstream, true));
+        net.peer(upstream, config(0));
+    }
+    // It does not know long-lived graceful restart.
+    net.peer(0, from(3, false));
+    net.peer(3, peer_config(0));
+    let path = crate::config::LocalPath {
+        communities: vec![0xffff_0006],
+        ..Default::default()
+    };
+    let now = net.now;
+    net.nodes[1].speaker.originate(now, prefix(BLOCK), path);
+    net.run_for(20);
+    assert_eq!(communities(&net, 0, BLOCK), [STALE], "the only one");
+    assert!(!net.has(3, BLOCK), "RFC 9494 §4.3");
+    net.originate(2, BLOCK);
+    net.settle();
+    let best = |net: &Net| net.nodes[0].speaker.route(&prefix(BLOCK)).unwrap().paths[0].peer;
+    assert_eq!(best(&net), Some(address(2)), "the other one is worse");
+    // Where we have offered nothing it is a community like others, for the decision and for those beyond.
+    net.peer(0, from(1, false));
+    net.run_for(20);
+    assert_eq!(best(&net), Some(address(1)), "the lower BGP Identifier");
+    assert_eq!(communities(&net, 3, BLOCK), [STALE]);
+}
