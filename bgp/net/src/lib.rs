@@ -34,6 +34,8 @@
 //! **Signatures and distance.** TCP MD5 (RFC 2385) and GTSM (RFC 5082) are matters of sockets, so the speaker
 //! does not know of them: [`SessionOptions`] are kept here, by address or prefix, and every socket gets those
 //! of its other end (`options.rs`).
+//!
+//! **Links.** [`Unnumbered`] makes a peer of each router that it hears on a network device.
 
 mod bfd;
 mod connection;
@@ -47,6 +49,7 @@ pub mod recorder;
 mod shell;
 mod socket;
 mod sockopt;
+mod unnumbered;
 
 pub use bfd::PathWatch;
 pub use caracal_bfd_net as bfd_net;
@@ -54,6 +57,7 @@ pub use listener::NetError;
 pub use options::{BadKey, Md5Key, OptionsError, SessionOptions};
 pub use recorder::Recording;
 pub use shell::{Admission, Shell, Stopped};
+pub use unnumbered::{Unnumbered, UnnumberedConfig, UnnumberedView};
 
 #[cfg(test)]
 mod tests;

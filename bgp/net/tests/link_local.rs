@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use caracal_bgp::view::PeerView;
 use caracal_bgp::{Event, LocalPath, PeerConfig, Speaker, SpeakerConfig, Time};
-use caracal_bgp_net::Shell;
+use caracal_bgp_net::{Shell, Unnumbered, UnnumberedConfig, UnnumberedView};
 use ipnet::IpNet;
 use tokio::time::{sleep, timeout};
 
@@ -258,4 +258,92 @@ async fn a_peer_that_is_bound_to_a_device_is_taken_from_there_only() {
             }
         }
     }
+}
+
+/// A discovery with a template for one end of the cable, where the other end listens on this port.
+fn discover(shell: &Shell, own: u8, remote: u8, port: u16, device: &str) -> Unnumbered {
+    let (own, asn) = (65000 + u32::from(own), 65000 + u32::from(remote));
+    let mut config = UnnumberedConfig::new(device, asn, own);
+    config.template.remote_port = port;
+    config.template.connect_retry = Duration::from_millis(200);
+    config.interval = Duration::from_millis(100);
+    config.lifetime = Duration::from_secs(1);
+    Unnumbered::start(shell, config)
+}
+
+async fn until_seen(discovery: &Unnumbered, what: &str, test: impl Fn(&UnnumberedView) -> bool) {
+    let waited = timeout(DEADLINE, async {
+        while !test(&discovery.view()) {
+            sleep(Duration::from_millis(20)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "{what}: {:?}", discovery.view());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn neighbours_find_each_other_and_who_falls_silent_is_no_peer() {
+    if is_outside("neighbours_find_each_other_and_who_falls_silent_is_no_peer") {
+        return;
+    }
+    cable();
+    let (one, other) = (start(1, "left"), start(2, "right"));
+    let ports = (one.listening()[0].port(), other.listening()[0].port());
+    let left = discover(&one, 1, 2, ports.1, "left");
+    let right = discover(&other, 2, 1, ports.0, "right");
+    until_seen(&left, "right", |view| view.routers == [address(2)]).await;
+    until_seen(&right, "left", |view| view.routers == [address(1)]).await;
+    until_established(&one).await;
+    until_established(&other).await;
+    let peer = view(&one).await;
+    assert_eq!(
+        (peer.name.as_str(), peer.interface.as_deref()),
+        ("fe80::2%left", Some("left"))
+    );
+
+    // IPv4 over a link without IPv4 addresses (RFC 8950).
+    let prefix: IpNet = "192.0.2.0/24".parse().unwrap();
+    one.with(move |speaker, now| speaker.originate(now, prefix, LocalPath::default()))
+        .await
+        .unwrap();
+    let there = timeout(DEADLINE, async {
+        loop {
+            let ask = move |speaker: &mut Speaker, _| speaker.next_hops_on_devices(&prefix);
+            let next_hops = other.with(ask).await.unwrap();
+            if !next_hops.is_empty() {
+                return next_hops;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let wanted = (IpAddr::from(address(1)), Some("right".to_owned()));
+    assert_eq!(there.await.unwrap(), [wanted]);
+
+    // One end goes without a word: its session is lost first, and when its time is over it is no peer.
+    left.stop().await.unwrap();
+    until_seen(&right, "nobody", |view| view.routers.is_empty()).await;
+    let peers = |shell: &Shell| {
+        let shell = shell.clone();
+        async move { shell.with(|speaker, now| speaker.peers(now)).await.unwrap() }
+    };
+    assert_eq!(peers(&one).await, []);
+    assert_eq!(peers(&other).await, []);
+
+    // A device that is made anew is followed, and one that is gone is named.
+    ip("link del left");
+    until_seen(&right, "the device is gone", |view| {
+        let wanted = "no peers are discovered on right: no network device right";
+        view.problem.as_deref() == Some(wanted)
+    })
+    .await;
+    ip("link add left type veth peer name right");
+    for (device, own) in [("left", "fe80::1"), ("right", "fe80::2")] {
+        ip(&format!("link set {device} addrgenmode none"));
+        ip(&format!("link set {device} up"));
+        ip(&format!("addr add {own}/64 dev {device} nodad"));
+    }
+    let _left = discover(&one, 1, 2, ports.1, "left");
+    until_seen(&right, "left again", |view| {
+        view.routers == [address(1)] && view.problem.is_none()
+    })
+    .await;
 }
