@@ -12,6 +12,7 @@ use caracal_lab::topology::{ASN, Site};
 use caracal_lab::{Lab, Netns, manifests, wait};
 
 use crate::duel::Duel;
+use crate::router::Learned;
 
 /// A BIRD that peers with every node of a lab and announces one prefix a family.
 #[derive(Debug)]
@@ -41,8 +42,26 @@ pub struct BirdRoute {
     pub as_path: String,
     /// BGP.med.
     pub med: String,
-    /// BGP.community and BGP.large_community, each as `aa:bb` or `aa:bb:cc`.
+    /// BGP.community, BGP.large_community and BGP.ext_community: `aa:bb`, `aa:bb:cc`, `rt:aa:bb`.
     pub communities: Vec<String>,
+}
+
+impl BirdRoute {
+    /// In the words of all routers.
+    pub(crate) fn learned(self, from: IpAddr, stale: bool) -> Learned {
+        Learned {
+            prefix: self.prefix,
+            from: from.to_string(),
+            next_hop: self.next_hop,
+            local_pref: self.local_pref.parse().ok(),
+            med: self.med.parse().ok(),
+            origin: self.origin.to_lowercase(),
+            as_path: self.as_path,
+            communities: self.communities,
+            stale,
+            ..Learned::default()
+        }
+    }
 }
 
 impl Bird {
@@ -51,15 +70,21 @@ impl Bird {
         let netns = lab.connect(site)?;
         let folder = lab.folder.join(&site.name);
         std::fs::create_dir_all(&folder).with_context(|| format!("{}", folder.display()))?;
-        Bird::launch(netns, &folder, &configuration(lab, site, asn, announced))
+        let text = configuration(lab, site, asn, announced);
+        Bird::launch(netns, &folder, &text, &[])
     }
 
     /// Starts it with a configuration of the test's own.
     pub fn alone(duel: &Duel, configuration: &str) -> Result<Bird> {
-        Bird::launch(duel.theirs.clone(), &duel.folder, configuration)
+        Bird::launch(duel.theirs.clone(), &duel.folder, configuration, &[])
     }
 
-    fn launch(netns: Netns, folder: &Path, configuration: &str) -> Result<Bird> {
+    pub(crate) fn launch(
+        netns: Netns,
+        folder: &Path,
+        configuration: &str,
+        more: &[&str],
+    ) -> Result<Bird> {
         let (bird, birdc) = (program("bird", "bird2")?, program("birdc", "bird2")?);
         manifests::write(folder, "bird.conf", configuration)?;
         let (file, socket) = (folder.join("bird.conf"), folder.join("bird.ctl"));
@@ -70,6 +95,7 @@ impl Bird {
             "-s",
             &socket.display().to_string(),
         ];
+        let args = [&args[..], more].concat();
         let mut daemon = Daemon::new(&netns, &bird, &args, &folder.join("agent.log"));
         daemon.start()?;
         Ok(Bird {
@@ -159,8 +185,13 @@ pub(crate) fn routes_of(text: &str) -> Vec<BirdRoute> {
             route.as_path = value;
         } else if let Some(value) = field("BGP.med:") {
             route.med = value;
-        } else if let Some(value) =
-            field("BGP.community:").or_else(|| field("BGP.large_community:"))
+        } else if let Some(value) = [
+            "BGP.community:",
+            "BGP.large_community:",
+            "BGP.ext_community:",
+        ]
+        .into_iter()
+        .find_map(field)
         {
             let one = value.split(['(', ')']).map(str::trim);
             let one = one.filter(|one| !one.is_empty());

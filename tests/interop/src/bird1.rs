@@ -10,10 +10,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use caracal_lab::daemon::Daemon;
-use caracal_lab::topology::{self, ASN};
+use caracal_lab::topology;
 use caracal_lab::{manifests, private};
 
 use crate::bird::routes_of;
+use crate::bird2::{attributes, channel_words, restarting, session_words};
 use crate::router::{Announced, Learned, Place, Router};
 
 /// Where the package was unpacked.
@@ -22,8 +23,9 @@ const FOLDER_VARIABLE: &str = "CARACAL_BIRD1";
 /// BIRD 1.6, with no kernel protocol.
 #[derive(Debug)]
 pub struct Bird1 {
-    asn: u32,
+    place: Place,
     daemons: Vec<Family>,
+    announced: Vec<Announced>,
 }
 
 /// One of its two programs.
@@ -31,24 +33,26 @@ pub struct Bird1 {
 struct Family {
     ipv6: bool,
     daemon: Daemon,
+    bird: PathBuf,
     birdc: PathBuf,
     folder: PathBuf,
-    /// All but the announced prefix.
+    /// All but the announced prefixes.
     configuration: String,
     neighbours: Vec<IpAddr>,
 }
 
 impl Router for Bird1 {
-    fn start(place: &Place) -> Result<Bird1> {
+    fn start(place: Place) -> Result<Bird1> {
         let families: &[bool] = if place.ipv6() {
             &[false, true]
         } else {
             &[false]
         };
-        let daemons = families.iter().map(|&ipv6| Family::start(place, ipv6));
+        let daemons = families.iter().map(|&ipv6| Family::start(&place, ipv6));
         Ok(Bird1 {
-            asn: place.asn,
             daemons: daemons.collect::<Result<_>>()?,
+            place,
+            announced: Vec::new(),
         })
     }
 
@@ -70,63 +74,116 @@ impl Router for Bird1 {
             for route in routes_of(&family.ask("show route all")?) {
                 let from = family.neighbour(&route.protocol);
                 let from = from.with_context(|| format!("{route:?} is of no neighbour"))?;
-                learned.push(Learned {
-                    prefix: route.prefix,
-                    from: from.to_string(),
-                    next_hop: route.next_hop,
-                    local_pref: route.local_pref.parse().ok(),
-                    med: route.med.parse().ok(),
-                    origin: route.origin.to_lowercase(),
-                    as_path: route.as_path,
-                    communities: route.communities,
-                    // It does not say so of single routes.
-                    stale: restarting.contains(&from),
-                });
+                // It does not say so of single routes.
+                learned.push(route.learned(from, restarting.contains(&from)));
             }
         }
         Ok(learned)
     }
 
     fn announce(&mut self, announced: &Announced) -> Result<()> {
-        let prefix = announced.prefix;
-        self.configure(
-            announced,
-            &format!("protocol static announced {{ route {prefix} blackhole; }}\n"),
-        )
+        self.announced
+            .retain(|other| other.prefix != announced.prefix);
+        self.announced.push(announced.clone());
+        self.configure()
     }
 
     fn withdraw(&mut self, announced: &Announced) -> Result<()> {
-        self.configure(announced, "")
+        self.announced
+            .retain(|other| other.prefix != announced.prefix);
+        self.configure()
+    }
+
+    fn says(&mut self) -> Result<String> {
+        let mut said = String::new();
+        for family in &self.daemons {
+            said += &family.ask("show protocols all")?;
+        }
+        Ok(said
+            + &self
+                .daemons
+                .first()
+                .map_or(String::new(), |one| one.daemon.log()))
+    }
+
+    /// It prints the first of many only, so it has to count.
+    fn has_communities(&mut self, prefix: &str, count: usize) -> Result<bool> {
+        let words = format!("show route {prefix} where bgp_community.len = {count}");
+        let mut has = false;
+        for family in &self.daemons {
+            has |= family.ipv6 == prefix.contains(':') && family.ask(&words)?.contains(prefix);
+        }
+        Ok(has)
+    }
+
+    fn ask_for_refresh(&mut self, neighbour: IpAddr) -> Result<()> {
+        let (family, name) = self.protocol(neighbour)?;
+        family.ask(&format!("reload in {name}")).map(|_| ())
+    }
+
+    fn shut_down(&mut self, neighbour: IpAddr, words: &str) -> Result<()> {
+        let (family, name) = self.protocol(neighbour)?;
+        let words = format!("disable {name} \"{words}\"");
+        family.ask(&words).map(|_| ())
+    }
+
+    fn kill(&mut self) -> Result<()> {
+        let mut daemons = self.daemons.iter_mut();
+        daemons.try_for_each(|family| family.daemon.kill())
+    }
+
+    fn start_again(&mut self) -> Result<()> {
+        self.announced.clear();
+        for family in &mut self.daemons {
+            family.write(&filter(&self.place, &[]), "")?;
+            family.launch(&self.place, &["-R"])?;
+        }
+        Ok(())
     }
 }
 
 impl Bird1 {
-    fn configure(&self, announced: &Announced, more: &str) -> Result<()> {
-        let ipv6 = announced.prefix.contains(':');
-        let family = self.daemons.iter().find(|family| family.ipv6 == ipv6);
-        let family = family.context("BIRD does not speak this family here")?;
-        let (high, low) = announced.community.split_once(':').unwrap_or_default();
-        // It puts its own AS in front before it asks the filter.
-        let path = match self.asn {
-            ASN => String::new(),
-            asn => format!("bgp_path.prepend({asn}); "),
-        };
-        let filter = format!(
-            "filter export_all {{ if proto != \"announced\" then reject; bgp_origin = ORIGIN_IGP; \
-             bgp_local_pref = {}; bgp_med = {}; bgp_path.empty; bgp_path.prepend({}); {path}bgp_community.add(({high},{low})); \
-             bgp_large_community.add(({})); accept; }}\n",
-            announced.local_pref,
-            announced.med,
-            announced.prepend,
-            announced.large_community.replace(':', ","),
-        );
-        family.write(&filter, more)?;
-        let answer = family.ask("configure")?;
-        if !answer.contains("Reconfigur") {
-            bail!("BIRD did not take its configuration: {answer}");
+    fn configure(&self) -> Result<()> {
+        for family in &self.daemons {
+            let announced = self.announced.iter();
+            let announced = announced.filter(|one| one.prefix.contains(':') == family.ipv6);
+            let announced: Vec<_> = announced.cloned().collect();
+            let mut statics = String::new();
+            for (number, one) in announced.iter().enumerate() {
+                let prefix = one.prefix;
+                let line =
+                    format!("protocol static announced{number} {{ route {prefix} blackhole; }}");
+                let _ = writeln!(statics, "{line}");
+            }
+            family.write(&filter(&self.place, &announced), &statics)?;
+            let answer = family.ask("configure")?;
+            if !answer.contains("Reconfigur") {
+                bail!("BIRD did not take its configuration: {answer}");
+            }
         }
         Ok(())
     }
+
+    fn protocol(&self, neighbour: IpAddr) -> Result<(&Family, String)> {
+        let found = self.daemons.iter().find_map(|family| {
+            let number = family.neighbours.iter().position(|one| *one == neighbour)?;
+            Some((family, format!("peer{number}")))
+        });
+        found.with_context(|| format!("{neighbour} is no neighbour"))
+    }
+}
+
+fn filter(place: &Place, announced: &[Announced]) -> String {
+    let internal = place.neighbours.iter().all(|one| place.is_internal(one));
+    let mut text = "filter export_all {\n".to_owned();
+    for one in announced {
+        let set = attributes(one, (!internal).then_some(place.asn));
+        let _ = writeln!(text, "if net = {} then {{ {set} }}", one.prefix);
+    }
+    if place.wish.add_path {
+        text += "if source = RTS_BGP then accept;\n";
+    }
+    text + "reject; }\n"
 }
 
 impl Family {
@@ -135,21 +192,28 @@ impl Family {
         let bird = program(&format!("bird{suffix}"))?;
         let folder = place.folder.join(if ipv6 { "ipv6" } else { "ipv4" });
         std::fs::create_dir_all(&folder).with_context(|| format!("{}", folder.display()))?;
-        let file = |name: &str| folder.join(name).display().to_string();
-        let (configuration, socket) = (file("bird.conf"), file("bird.ctl"));
-        let args = ["-f", "-c", &configuration, "-s", &socket];
         let neighbours = place.neighbours.iter().copied();
         let mut family = Family {
             ipv6,
-            daemon: Daemon::new(&place.netns, &bird, &args, &place.log()),
+            daemon: Daemon::new(&place.netns, &bird, &[], &place.log()),
+            bird,
             birdc: program(&format!("birdc{suffix}"))?,
             folder: folder.clone(),
             configuration: text(place, ipv6),
             neighbours: neighbours.filter(|one| one.is_ipv6() == ipv6).collect(),
         };
-        family.write("filter export_all { reject; }\n", "")?;
-        family.daemon.start()?;
+        family.write(&filter(place, &[]), "")?;
+        family.launch(place, &[])?;
         Ok(family)
+    }
+
+    fn launch(&mut self, place: &Place, more: &[&str]) -> Result<()> {
+        let file = |name: &str| self.folder.join(name).display().to_string();
+        let (configuration, socket) = (file("bird.conf"), file("bird.ctl"));
+        let args = ["-f", "-c", &configuration, "-s", &socket];
+        let args = [&args[..], more].concat();
+        self.daemon = Daemon::new(&place.netns, &self.bird, &args, &place.log());
+        self.daemon.start()
     }
 
     fn write(&self, filter: &str, more: &str) -> Result<()> {
@@ -165,18 +229,8 @@ impl Family {
 
     /// The neighbours whose routes it keeps over a restart.
     fn restarting(&self) -> Result<Vec<IpAddr>> {
-        let (mut restarting, mut current) = (Vec::new(), None);
-        for line in self.ask("show protocols all")?.lines() {
-            if !line.starts_with(' ') {
-                current = line
-                    .split_whitespace()
-                    .next()
-                    .and_then(|name| self.neighbour(name));
-            } else if line.contains("Neighbor graceful restart active") {
-                restarting.extend(current);
-            }
-        }
-        Ok(restarting)
+        let text = self.ask("show protocols all")?;
+        Ok(restarting(&text, |name| self.neighbour(name)))
     }
 
     /// Asks its command line.
@@ -227,18 +281,8 @@ protocol static way_out {{ route {all} via {gateway}; }}
     );
     let neighbours = place.neighbours.iter().filter(|one| one.is_ipv6() == ipv6);
     for (number, neighbour) in neighbours.enumerate() {
-        let (own, asn) = (place.own(neighbour), place.asn);
-        let multihop = if place.is_internal() {
-            ""
-        } else {
-            "multihop; "
-        };
-        let _ = writeln!(
-            text,
-            "protocol bgp peer{number} {{ local {own} as {asn}; neighbor {neighbour} as {ASN}; {multihop}next hop self; \
-             connect retry time 1; error wait time 1, 2; connect delay time 1; graceful restart on; import all; \
-             export filter export_all; }}"
-        );
+        let (session, channel) = (session_words(place, neighbour), channel_words(place));
+        let _ = writeln!(text, "protocol bgp peer{number} {{ {session}{channel}}}");
     }
     text
 }

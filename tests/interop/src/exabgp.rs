@@ -11,7 +11,6 @@ use anyhow::{Context, Result};
 use caracal_lab::daemon::Daemon;
 use caracal_lab::manifests;
 use caracal_lab::private::program;
-use caracal_lab::topology::ASN;
 use serde_json::Value;
 
 use crate::json::{items, number, text};
@@ -23,12 +22,11 @@ pub struct ExaBgp {
     daemon: Daemon,
     heard: PathBuf,
     commands: PathBuf,
-    neighbours: Vec<IpAddr>,
-    asn: u32,
+    place: Place,
 }
 
 impl Router for ExaBgp {
-    fn start(place: &Place) -> Result<ExaBgp> {
+    fn start(place: Place) -> Result<ExaBgp> {
         let exabgp = program("exabgp", "exabgp")?.display().to_string();
         let file = |name: &str| place.folder.join(name);
         let (heard, commands) = (file("heard.json"), file("commands"));
@@ -39,7 +37,7 @@ impl Router for ExaBgp {
         let (from, to) = (commands.display(), heard.display());
         let script = format!("tail -n +1 -f {from} &\nexec cat >> {to}\n");
         manifests::write(&place.folder, "between.sh", &script)?;
-        manifests::write(&place.folder, "exabgp.conf", &configuration(place))?;
+        manifests::write(&place.folder, "exabgp.conf", &configuration(&place))?;
         let configuration = file("exabgp.conf").display().to_string();
         let args = [
             "exabgp.daemon.user=root",
@@ -55,8 +53,7 @@ impl Router for ExaBgp {
             daemon,
             heard,
             commands,
-            neighbours: place.neighbours.clone(),
-            asn: place.asn,
+            place,
         })
     }
 
@@ -86,15 +83,14 @@ impl Router for ExaBgp {
             let update = &said["neighbor"]["message"]["update"];
             for (_, prefixes) in update["withdraw"].as_object().into_iter().flatten() {
                 for one in items(prefixes) {
-                    learned.retain(|path| path.from != peer || one["nlri"] != *path.prefix);
+                    learned.retain(|path| path.from != peer || !is_of(one, path));
                 }
             }
             for (_, next_hops) in update["announce"].as_object().into_iter().flatten() {
                 for (next_hop, prefixes) in next_hops.as_object().into_iter().flatten() {
                     for one in items(prefixes) {
-                        learned.retain(|path| path.from != peer || one["nlri"] != *path.prefix);
-                        let attributes = &update["attribute"];
-                        learned.push(path(&peer, &text(&one["nlri"]), next_hop, attributes));
+                        learned.retain(|path| path.from != peer || !is_of(one, path));
+                        learned.push(path(&peer, one, next_hop, &update["attribute"]));
                     }
                 }
             }
@@ -104,23 +100,54 @@ impl Router for ExaBgp {
 
     fn announce(&mut self, announced: &Announced) -> Result<()> {
         // It sends the path that it is given, whoever it speaks to.
-        let own = match self.asn {
-            ASN => String::new(),
-            asn => format!("{asn} "),
+        let mut neighbours = self.place.neighbours.iter();
+        let internal = neighbours.all(|one| self.place.is_internal(one));
+        let own = match internal {
+            true => String::new(),
+            false => format!("{} ", self.place.asn),
         };
         let attributes = format!(
-            "origin igp local-preference {} med {} as-path [ {own}{} ] community [ {} ] large-community [ {} ]",
+            "origin igp local-preference {} med {} as-path [ {own}{} ] community [ {} ] large-community [ {} ] \
+             extended-community [ target:{} ]",
             announced.local_pref,
             announced.med,
             announced.prepend,
             announced.community,
-            announced.large_community
+            announced.large_community,
+            announced.route_target
         );
         self.say("announce", announced, &attributes)
     }
 
     fn withdraw(&mut self, announced: &Announced) -> Result<()> {
         self.say("withdraw", announced, "")
+    }
+
+    fn says(&mut self) -> Result<String> {
+        let heard = fs::read_to_string(&self.heard).context("what ExaBGP has heard")?;
+        Ok(heard + &self.daemon.log())
+    }
+
+    fn ask_for_refresh(&mut self, neighbour: IpAddr) -> Result<()> {
+        for family in self.place.families(&neighbour) {
+            self.command(
+                neighbour,
+                &format!("announce route-refresh {family} unicast"),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn kill(&mut self) -> Result<()> {
+        self.daemon.kill()
+    }
+
+    fn start_again(&mut self) -> Result<()> {
+        // Its process between would say all again.
+        for file in [&self.heard, &self.commands] {
+            fs::write(file, "").with_context(|| format!("{}", file.display()))?;
+        }
+        self.daemon.start()
     }
 }
 
@@ -139,16 +166,24 @@ impl ExaBgp {
     }
 
     fn say(&self, verb: &str, announced: &Announced, attributes: &str) -> Result<()> {
-        let ipv6 = announced.prefix.contains(':');
-        let mut commands = OpenOptions::new().append(true).open(&self.commands)?;
-        for neighbour in self.neighbours.iter().filter(|one| one.is_ipv6() == ipv6) {
+        let family = match announced.prefix.contains(':') {
+            true => "ipv6",
+            false => "ipv4",
+        };
+        let neighbours = self.place.neighbours.iter();
+        for neighbour in neighbours.filter(|one| self.place.families(one).contains(&family)) {
             let prefix = announced.prefix;
-            writeln!(
-                commands,
-                "neighbor {neighbour} {verb} route {prefix} next-hop self {attributes}"
-            )?;
+            let own = self.place.own(neighbour);
+            let words = format!("{verb} route {prefix} next-hop {own} {attributes}");
+            self.command(*neighbour, &words)?;
         }
         Ok(())
+    }
+
+    /// Has it do something with a neighbour, in the words of its API.
+    pub fn command(&self, neighbour: IpAddr, words: &str) -> Result<()> {
+        let mut commands = OpenOptions::new().append(true).open(&self.commands)?;
+        writeln!(commands, "neighbor {neighbour} {words}").context("a command for ExaBGP")
     }
 }
 
@@ -156,22 +191,36 @@ fn peer(said: &Value) -> Option<IpAddr> {
     said["neighbor"]["address"]["peer"].as_str()?.parse().ok()
 }
 
-fn path(peer: &str, prefix: &str, next_hop: &str, attributes: &Value) -> Learned {
+/// With the same Path Identifier, if there is one (RFC 7911).
+fn is_of(announced: &Value, path: &Learned) -> bool {
+    announced["nlri"] == *path.prefix && text(&announced["path-information"]) == path.path_id
+}
+
+fn path(peer: &str, announced: &Value, next_hop: &str, attributes: &Value) -> Learned {
     let join = |list: &Value, between: &str| {
         let numbers: Vec<_> = items(list).iter().map(Value::to_string).collect();
         numbers.join(between)
     };
+    let sequence = join(&attributes["as-path"], " ");
+    let set = match join(&attributes["as-set"], " ").as_str() {
+        "" => String::new(),
+        set => format!(" {{{set}}}"),
+    };
+    let targets = items(&attributes["extended-community"]).iter();
+    let targets = targets.map(|one| text(&one["string"]).replace("target:", "rt:"));
     Learned {
-        prefix: prefix.to_owned(),
+        prefix: text(&announced["nlri"]),
+        path_id: text(&announced["path-information"]),
         from: peer.to_owned(),
         next_hop: next_hop.to_owned(),
         local_pref: number(&attributes["local-preference"]),
         med: number(&attributes["med"]),
         origin: text(&attributes["origin"]),
-        as_path: join(&attributes["as-path"], " "),
+        as_path: format!("{sequence}{set}"),
         communities: [&attributes["community"], &attributes["large-community"]]
             .into_iter()
             .flat_map(|list| items(list).iter().map(|one| join(one, ":")))
+            .chain(targets)
             .collect(),
         stale: false,
     }
@@ -185,21 +234,58 @@ fn configuration(place: &Place) -> String {
         script.display()
     );
     for neighbour in &place.neighbours {
-        let (own, family) = match neighbour {
-            IpAddr::V4(_) => (place.site.ipv4.addr(), "ipv4"),
-            IpAddr::V6(_) => (place.site.ipv6.addr(), "ipv6"),
-        };
+        let (own, peer_asn) = (place.own(neighbour), place.asn_of(neighbour));
         let _ = writeln!(
             text,
             "neighbor {neighbour} {{
   router-id {id};
   local-address {own};
   local-as {asn};
-  peer-as {ASN};
-  family {{ {family} unicast; }}
+  peer-as {peer_asn};
+  {}
   api {{ processes [ between ]; neighbor-changes; receive {{ parsed; update; }} }}
-}}"
+}}",
+            session_words(place, neighbour)
         );
+    }
+    text
+}
+
+/// What it is told of a neighbour.
+fn session_words(place: &Place, neighbour: &IpAddr) -> String {
+    let wish = &place.wish;
+    let mut text = String::new();
+    if let Some(key) = wish.key {
+        let _ = write!(text, "md5-password \"{key}\"; md5-base64 false; ");
+    }
+    if wish.ttl_security {
+        text += "outgoing-ttl 255; incoming-ttl 255; ";
+    }
+    if wish.passive {
+        text += "passive true; listen 179; ";
+    }
+    let families = place.families(neighbour).iter();
+    let families: Vec<_> = families
+        .map(|family| format!("{family} unicast;"))
+        .collect();
+    let _ = write!(text, "family {{ {} }} ", families.join(" "));
+    let restart = wish.restart_seconds;
+    let _ = write!(
+        text,
+        "capability {{ route-refresh enable; graceful-restart {restart}; extended-message enable; "
+    );
+    if wish.two_octets {
+        text += "asn4 disable; ";
+    }
+    if wish.add_path {
+        text += "add-path send/receive; ";
+    }
+    if wish.extended_next_hop {
+        text += "nexthop enable; ";
+    }
+    text += "} ";
+    if wish.extended_next_hop {
+        text += "nexthop { ipv4 unicast ipv6; } ";
     }
     text
 }

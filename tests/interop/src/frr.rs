@@ -9,7 +9,6 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use caracal_lab::daemon::Daemon;
 use caracal_lab::private::program;
-use caracal_lab::topology::ASN;
 use caracal_lab::{Netns, manifests, wait};
 use serde_json::Value;
 
@@ -32,7 +31,7 @@ pub struct Frr {
 }
 
 impl Router for Frr {
-    fn start(place: &Place) -> Result<Frr> {
+    fn start(place: Place) -> Result<Frr> {
         // Nodes of the other rack are behind the default route, which FRR does not trust for next hops unless told.
         let resolve = "ip nht resolve-via-default\nipv6 nht resolve-via-default\n";
         Frr::launch(
@@ -40,7 +39,7 @@ impl Router for Frr {
             &place.folder,
             place.asn,
             resolve,
-            &configuration(place),
+            &configuration(&place),
         )
     }
 
@@ -89,6 +88,34 @@ impl Router for Frr {
 
     fn withdraw(&mut self, announced: &Announced) -> Result<()> {
         self.network("no ", announced)
+    }
+
+    fn says(&mut self) -> Result<String> {
+        let said = self.ask(&["show bgp neighbors json", "show bgp neighbors"])?;
+        Ok(said + &self.bgpd.log())
+    }
+
+    fn ask_for_refresh(&mut self, neighbour: IpAddr) -> Result<()> {
+        let family = if neighbour.is_ipv6() { "ipv6" } else { "ipv4" };
+        let words = format!("clear bgp {family} {neighbour} soft in");
+        self.ask(&[&words]).map(|_| ())
+    }
+
+    fn shut_down(&mut self, neighbour: IpAddr, words: &str) -> Result<()> {
+        self.ask(&[
+            "configure terminal",
+            &format!("router bgp {}", self.asn),
+            &format!("neighbor {neighbour} shutdown message {words}"),
+        ])
+        .map(|_| ())
+    }
+
+    fn kill(&mut self) -> Result<()> {
+        self.bgpd.kill()
+    }
+
+    fn start_again(&mut self) -> Result<()> {
+        self.bgpd.start()
     }
 }
 
@@ -141,6 +168,7 @@ impl Frr {
             &format!("set metric {}", announced.med),
             &format!("set community {}", announced.community),
             &format!("set large-community {}", announced.large_community),
+            &format!("set extcommunity rt {}", announced.route_target),
             &format!("set as-path prepend {}", announced.prepend),
             "exit",
             &format!("router bgp {}", self.asn),
@@ -242,13 +270,22 @@ fn one(prefix: &str, path: &Value) -> Learned {
         communities: [&path["community"], &path["largeCommunity"]]
             .into_iter()
             .flat_map(|list| items(&list["list"]).iter().map(text))
+            .chain(route_targets(&path["extendedCommunity"]["string"]))
             .collect(),
         stale: path["stale"] == true,
+        ..Learned::default()
     }
 }
 
+/// `RT:64512:1 SoO:…`.
+fn route_targets(list: &Value) -> Vec<String> {
+    let words = text(list);
+    let words = words.split_whitespace();
+    words.map(|word| word.replace("RT:", "rt:")).collect()
+}
+
 fn configuration(place: &Place) -> String {
-    let (asn, id) = (place.asn, place.site.ipv4.addr());
+    let (asn, id, wish) = (place.asn, place.site.ipv4.addr(), &place.wish);
     let mut lines = format!(
         "log stdout
 router bgp {asn}
@@ -256,26 +293,60 @@ router bgp {asn}
  no bgp default ipv4-unicast
  no bgp ebgp-requires-policy
  no bgp network import-check
-"
+ bgp graceful-restart
+ bgp graceful-restart preserve-fw-state
+ bgp graceful-restart restart-time {}
+",
+        wish.restart_seconds
     );
-    for neighbour in &place.neighbours {
+    if let Some(seconds) = wish.long_lived_seconds {
         let _ = writeln!(
             lines,
-            " neighbor {neighbour} remote-as {ASN}
- neighbor {neighbour} timers connect 1
- neighbor {neighbour} advertisement-interval 0"
+            " bgp long-lived-graceful-restart stale-time {seconds}"
         );
-        if !place.is_internal() {
-            let _ = writeln!(lines, " neighbor {neighbour} ebgp-multihop");
+    }
+    for neighbour in &place.neighbours {
+        for words in session_words(place, neighbour) {
+            let _ = writeln!(lines, " neighbor {neighbour} {words}");
         }
     }
-    for ipv6 in [false, true] {
-        let family = if ipv6 { "ipv6" } else { "ipv4" };
+    for family in ["ipv4", "ipv6"] {
         let _ = writeln!(lines, " address-family {family} unicast");
-        for neighbour in place.neighbours.iter().filter(|one| one.is_ipv6() == ipv6) {
+        let neighbours = place.neighbours.iter();
+        for neighbour in neighbours.filter(|one| place.families(one).contains(&family)) {
             let _ = writeln!(lines, "  neighbor {neighbour} activate");
+            if wish.add_path {
+                let _ = writeln!(lines, "  neighbor {neighbour} addpath-tx-all-paths");
+            }
+            if let Some(limit) = wish.prefix_limit {
+                let _ = writeln!(lines, "  neighbor {neighbour} maximum-prefix {limit}");
+            }
         }
         lines.push_str(" exit-address-family\n");
     }
     lines
+}
+
+/// What it is told of a neighbour.
+fn session_words(place: &Place, neighbour: &IpAddr) -> Vec<String> {
+    let wish = &place.wish;
+    let mut words = vec![
+        format!("remote-as {}", place.asn_of(neighbour)),
+        "timers connect 1".to_owned(),
+        "advertisement-interval 0".to_owned(),
+    ];
+    if place.may_be_far(neighbour) {
+        words.push("ebgp-multihop".to_owned());
+    }
+    words.extend(wish.key.map(|key| format!("password {key}")));
+    words.extend(wish.role.map(|role| format!("local-role {role}")));
+    let flags = [
+        (wish.ttl_security, "ttl-security hops 1"),
+        (wish.extended_next_hop, "capability extended-nexthop"),
+        (wish.two_octets, "dont-capability-negotiate"),
+        (wish.passive, "passive"),
+    ];
+    let flags = flags.into_iter().filter(|(is_wanted, _)| *is_wanted);
+    words.extend(flags.map(|(_, flag)| flag.to_owned()));
+    words
 }

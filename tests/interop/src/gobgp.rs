@@ -9,7 +9,6 @@ use anyhow::{Context, Result, bail};
 use caracal_lab::daemon::Daemon;
 use caracal_lab::manifests;
 use caracal_lab::private::program;
-use caracal_lab::topology::ASN;
 use serde_json::Value;
 
 use crate::json::{items, number, text};
@@ -18,29 +17,20 @@ use crate::router::{Announced, Learned, Place, Router};
 /// GoBGP.
 #[derive(Debug)]
 pub struct GoBgp {
+    place: Place,
     daemon: Daemon,
     socket: String,
     gobgp: PathBuf,
 }
 
 impl Router for GoBgp {
-    fn start(place: &Place) -> Result<GoBgp> {
-        let gobgp = program("gobgp", "gobgpd")?;
-        manifests::write(&place.folder, "gobgpd.toml", &configuration(place))?;
-        let file = place.folder.join("gobgpd.toml").display().to_string();
-        let socket = format!("unix://{}", place.folder.join("gobgpd.sock").display());
-        let args = ["-f", &file, "--api-hosts", &socket, "--pprof-disable", "-p"];
-        let mut daemon = Daemon::new(
-            &place.netns,
-            &program("gobgpd", "gobgpd")?,
-            &args,
-            &place.log(),
-        );
-        daemon.start()?;
+    fn start(place: Place) -> Result<GoBgp> {
+        manifests::write(&place.folder, "gobgpd.toml", &configuration(&place))?;
         Ok(GoBgp {
-            daemon,
-            socket,
-            gobgp,
+            daemon: daemon(&place, &[])?,
+            socket: format!("unix://{}", place.folder.join(SOCKET).display()),
+            gobgp: program("gobgp", "gobgpd")?,
+            place,
         })
     }
 
@@ -85,6 +75,8 @@ impl Router for GoBgp {
             announced.community,
             "large-community",
             announced.large_community,
+            "rt",
+            announced.route_target,
             "aspath",
             &prepend,
         ];
@@ -93,6 +85,37 @@ impl Router for GoBgp {
 
     fn withdraw(&mut self, announced: &Announced) -> Result<()> {
         self.change("del", announced, &[])
+    }
+
+    fn says(&mut self) -> Result<String> {
+        let mut said = self.ask(&["neighbor", "-j"])?;
+        for neighbour in &self.place.neighbours {
+            said += &self.ask(&["neighbor", &neighbour.to_string()])?;
+        }
+        Ok(said + &self.daemon.log())
+    }
+
+    fn ask_for_refresh(&mut self, neighbour: IpAddr) -> Result<()> {
+        let neighbour = neighbour.to_string();
+        self.ask(&["neighbor", &neighbour, "softresetin"])
+            .map(|_| ())
+    }
+
+    fn shut_down(&mut self, neighbour: IpAddr, words: &str) -> Result<()> {
+        let neighbour = neighbour.to_string();
+        self.ask(&["neighbor", &neighbour, "shutdown", "--reason", words])
+            .map(|_| ())
+    }
+
+    fn kill(&mut self) -> Result<()> {
+        self.daemon.kill()
+    }
+
+    fn start_again(&mut self) -> Result<()> {
+        std::fs::remove_file(self.place.folder.join(SOCKET)).context("its socket")?;
+        // "graceful-restart": it says so in its OPEN.
+        self.daemon = daemon(&self.place, &["-r"])?;
+        Ok(())
     }
 }
 
@@ -156,6 +179,12 @@ fn one(prefix: &str, path: &Value) -> Learned {
                 let short = numbers.map(|number| format!("{}:{}", number >> 16, number & 0xffff));
                 learned.communities.extend(short);
             }
+            Some(16) => {
+                let targets = items(&attribute["value"]).iter();
+                let targets = targets.filter(|one| one["subtype"] == ROUTE_TARGET);
+                let targets = targets.map(|one| format!("rt:{}", text(&one["value"])));
+                learned.communities.extend(targets);
+            }
             Some(32) => {
                 let large = items(&attribute["value"]).iter().map(|large| {
                     let part = |name: &str| large[name].as_u64().unwrap_or_default();
@@ -170,43 +199,90 @@ fn one(prefix: &str, path: &Value) -> Learned {
     learned
 }
 
+fn daemon(place: &Place, more: &[&str]) -> Result<Daemon> {
+    let file = place.folder.join("gobgpd.toml").display().to_string();
+    let socket = format!("unix://{}", place.folder.join(SOCKET).display());
+    let args = ["-f", &file, "--api-hosts", &socket, "--pprof-disable", "-p"];
+    let args = [&args[..], more].concat();
+    let gobgpd = program("gobgpd", "gobgpd")?;
+    let mut daemon = Daemon::new(&place.netns, &gobgpd, &args, &place.log());
+    daemon.start()?;
+    Ok(daemon)
+}
+
 fn configuration(place: &Place) -> String {
     let (asn, id) = (place.asn, place.site.ipv4.addr());
-    let mut text = format!(
-        "[global.config]
-as = {asn}
-router-id = \"{id}\"
-"
-    );
+    let mut text = format!("[global.config]\nas = {asn}\nrouter-id = \"{id}\"\n");
     for neighbour in &place.neighbours {
-        let family = if neighbour.is_ipv6() { "ipv6" } else { "ipv4" };
-        let own = place.own(neighbour);
-        let _ = write!(
-            text,
-            "[[neighbors]]
+        text += &neighbour_words(place, neighbour);
+    }
+    text
+}
+
+fn neighbour_words(place: &Place, neighbour: &IpAddr) -> String {
+    let (wish, own) = (&place.wish, place.own(neighbour));
+    let mut text = format!(
+        "[[neighbors]]
 [neighbors.config]
 neighbor-address = \"{neighbour}\"
-peer-as = {ASN}
-[neighbors.timers.config]
+peer-as = {}
+",
+        place.asn_of(neighbour)
+    );
+    if let Some(key) = wish.key {
+        let _ = writeln!(text, "auth-password = \"{key}\"");
+    }
+    let _ = write!(
+        text,
+        "[neighbors.timers.config]
 connect-retry = 1
 idle-hold-time-after-reset = 1
 [neighbors.transport.config]
 local-address = \"{own}\"
+passive-mode = {}
 [neighbors.graceful-restart.config]
 enabled = true
-restart-time = 120
-[[neighbors.afi-safis]]
+restart-time = {}
+long-lived-enabled = {}
+[neighbors.ttl-security.config]
+enabled = {}
+ttl-min = 255
+",
+        wish.passive,
+        wish.restart_seconds,
+        wish.long_lived_seconds.is_some(),
+        wish.ttl_security
+    );
+    if place.may_be_far(neighbour) {
+        text.push_str("[neighbors.ebgp-multihop.config]\nenabled = true\nmultihop-ttl = 64\n");
+    }
+    for family in place.families(neighbour) {
+        let _ = write!(
+            text,
+            "[[neighbors.afi-safis]]
 [neighbors.afi-safis.config]
 afi-safi-name = \"{family}-unicast\"
 [neighbors.afi-safis.mp-graceful-restart.config]
 enabled = true
 "
         );
-        if !place.is_internal() {
-            text.push_str("[neighbors.ebgp-multihop.config]\nenabled = true\nmultihop-ttl = 64\n");
+        if let Some(seconds) = wish.long_lived_seconds {
+            let part = "[neighbors.afi-safis.long-lived-graceful-restart.config]";
+            let _ = writeln!(text, "{part}\nenabled = true\nrestart-time = {seconds}");
+        }
+        if wish.add_path {
+            let part = "[neighbors.afi-safis.add-paths.config]";
+            let _ = writeln!(text, "{part}\nreceive = true\nsend-max = 8");
+        }
+        if let Some(limit) = wish.prefix_limit {
+            let part = "[neighbors.afi-safis.prefix-limit.config]";
+            let _ = writeln!(text, "{part}\nmax-prefixes = {limit}");
         }
     }
     text
 }
 
+const SOCKET: &str = "gobgpd.sock";
 const ESTABLISHED: u64 = 6;
+/// RFC 4360 §4.
+const ROUTE_TARGET: u64 = 2;

@@ -6,9 +6,11 @@
 
 mod bird;
 mod bird1;
+mod bird2;
 pub mod choices;
 pub mod duel;
 mod exabgp;
+pub mod features;
 mod feeder;
 mod frr;
 mod gobgp;
@@ -19,10 +21,11 @@ mod scene;
 
 pub use bird::{Bird, BirdRoute};
 pub use bird1::Bird1;
+pub use bird2::Bird2;
 pub use exabgp::ExaBgp;
 pub use feeder::Feeder;
 pub use frr::Frr;
 pub use gobgp::GoBgp;
 pub use openbgpd::OpenBgpd;
-pub use router::{Announced, Learned, Place, Router};
+pub use router::{Announced, Learned, Place, Router, Wish};
 pub use scene::Scene;

@@ -10,7 +10,6 @@ use anyhow::{Context, Result, bail};
 use caracal_lab::daemon::Daemon;
 use caracal_lab::manifests;
 use caracal_lab::private::program;
-use caracal_lab::topology::ASN;
 use serde_json::Value;
 
 use crate::json::{items, number, text};
@@ -27,10 +26,10 @@ impl Router for OpenBgpd {
     /// It puts nobody in front but itself.
     const PREPENDS: bool = false;
 
-    fn start(place: &Place) -> Result<OpenBgpd> {
+    fn start(place: Place) -> Result<OpenBgpd> {
         let (bgpd, bgpctl) = (program("bgpd", "openbgpd")?, program("bgpctl", "openbgpd")?);
-        become_somebody(place)?;
-        manifests::write(&place.folder, "bgpd.conf", &configuration(place))?;
+        become_somebody(&place)?;
+        manifests::write(&place.folder, "bgpd.conf", &configuration(&place))?;
         let file = place.folder.join("bgpd.conf");
         // It insists that nobody else reads its file, for passwords may be in it.
         fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
@@ -70,6 +69,9 @@ impl Router for OpenBgpd {
             announced.community,
             "large-community",
             announced.large_community,
+            "ext-community",
+            "rt",
+            announced.route_target,
             "localpref",
             &local_pref,
             "med",
@@ -81,6 +83,28 @@ impl Router for OpenBgpd {
     fn withdraw(&mut self, announced: &Announced) -> Result<()> {
         self.ask(&["network", "delete", announced.prefix])
             .map(|_| ())
+    }
+
+    fn says(&mut self) -> Result<String> {
+        Ok(self.ask(&["-j", "show", "neighbor"])? + &self.daemon.log())
+    }
+
+    fn ask_for_refresh(&mut self, neighbour: IpAddr) -> Result<()> {
+        self.ask(&["neighbor", &neighbour.to_string(), "refresh"])
+            .map(|_| ())
+    }
+
+    fn shut_down(&mut self, neighbour: IpAddr, words: &str) -> Result<()> {
+        self.ask(&["neighbor", &neighbour.to_string(), "down", words])
+            .map(|_| ())
+    }
+
+    fn kill(&mut self) -> Result<()> {
+        self.daemon.kill()
+    }
+
+    fn start_again(&mut self) -> Result<()> {
+        self.daemon.start()
     }
 }
 
@@ -139,9 +163,20 @@ fn one(path: &Value) -> Learned {
         communities: [&path["communities"], &path["large_communities"]]
             .into_iter()
             .flat_map(|list| items(list).iter().map(text))
+            .chain(
+                items(&path["extended_communities"])
+                    .iter()
+                    .map(route_target),
+            )
             .collect(),
         stale: path["stale"] == true,
+        ..Learned::default()
     }
+}
+
+/// `rt 64512:1`.
+fn route_target(one: &Value) -> String {
+    text(one).replace("rt ", "rt:")
 }
 
 fn configuration(place: &Place) -> String {
@@ -158,26 +193,41 @@ listen on {id}
         let _ = writeln!(text, "listen on {}", place.site.ipv6.addr());
     }
     for neighbour in &place.neighbours {
-        let own = place.own(neighbour);
-        let (yes, no) = match neighbour {
-            IpAddr::V4(_) => ("IPv4", "IPv6"),
-            IpAddr::V6(_) => ("IPv6", "IPv4"),
-        };
-        let multihop = if place.is_internal() {
-            ""
-        } else {
-            "multihop 64\n"
-        };
-        let _ = writeln!(
-            text,
-            "neighbor {neighbour} {{
-remote-as {ASN}
-local-address {own}
-announce {yes} unicast
-announce {no} none
-{multihop}}}"
-        );
+        let words = session_words(place, neighbour);
+        let _ = writeln!(text, "neighbor {neighbour} {{\n{}\n}}", words.join("\n"));
     }
     text.push_str("allow from any\nallow to any\n");
     text
+}
+
+/// What it is told of a neighbour.
+fn session_words(place: &Place, neighbour: &IpAddr) -> Vec<String> {
+    let wish = &place.wish;
+    let (yes, no) = match neighbour {
+        IpAddr::V4(_) => ("IPv4", "IPv6"),
+        IpAddr::V6(_) => ("IPv6", "IPv4"),
+    };
+    let mut words = vec![
+        format!("remote-as {}", place.asn_of(neighbour)),
+        format!("local-address {}", place.own(neighbour)),
+        format!("announce {yes} unicast"),
+        format!("announce {no} none"),
+        "announce enhanced refresh yes".to_owned(),
+    ];
+    if place.may_be_far(neighbour) {
+        words.push("multihop 64".to_owned());
+    }
+    words.extend(wish.key.map(|key| format!("tcp md5sig password {key}")));
+    words.extend(wish.prefix_limit.map(|limit| format!("max-prefix {limit}")));
+    words.extend(wish.role.map(|role| format!("announce policy {role}")));
+    let flags = [
+        (wish.ttl_security, "ttl-security yes"),
+        (wish.two_octets, "announce as-4byte no"),
+        (wish.passive, "passive"),
+        (wish.add_path, "announce add-path recv yes"),
+        (wish.add_path, "announce add-path send all"),
+    ];
+    let flags = flags.into_iter().filter(|(is_wanted, _)| *is_wanted);
+    words.extend(flags.map(|(_, flag)| flag.to_owned()));
+    words
 }

@@ -20,6 +20,7 @@ const fn announced(prefix: &'static str) -> Announced {
         med: 50,
         community: "64999:7",
         large_community: "64999:1:2",
+        route_target: "64999:9",
         prepend: 64998,
     }
 }
@@ -56,7 +57,7 @@ impl<R: Router> Scene<R> {
         lab.start()?;
         let site = topology::site("other", 1, 100);
         let place = Place::new(&lab, site.clone(), asn)?;
-        let router = R::start(&place)?;
+        let router = R::start(place)?;
         for (name, address) in [("other", &site.ipv4), ("other-ipv6", &site.ipv6)] {
             if address.addr().is_ipv4() || ipv6 {
                 let peer = manifests::global_peer(name, address.addr(), asn);

@@ -160,7 +160,7 @@ fn bird_shows_all_up(lab: &Lab, bird: &Bird) -> Result<()> {
 }
 
 fn frr_with_bfd(lab: &Lab, place: &Place) -> Result<(Frr, Daemon)> {
-    let frr = Frr::start(place)?;
+    let frr = Frr::start(place.clone())?;
     let mut lines = "bfd\n".to_owned();
     for node in &lab.nodes {
         for (own, other) in addresses(&place.site)
