@@ -14,6 +14,7 @@ mod links;
 mod local_as;
 mod long_lived;
 mod malformed;
+mod notifications;
 mod played;
 mod policy;
 mod refresh;

@@ -17,12 +17,12 @@ const GOOD: [u8; 4] = [24, 203, 0, 113];
 const LATE: [u8; 4] = [24, 192, 88, 99];
 
 /// A good UPDATE that announces this.
-fn good(announced: &[u8]) -> Vec<u8> {
+pub(super) fn good(announced: &[u8]) -> Vec<u8> {
     update(&[], &mandatory().concat(), announced)
 }
 
 /// A session with peer 8, which has announced two prefixes.
-fn session(net: &mut Net) -> ConnectionId {
+pub(super) fn session(net: &mut Net) -> ConnectionId {
     let connection = net.dial(8, 0).unwrap();
     let mut bytes = Vec::new();
     Codec::initial().encode(&Message::Open(good_open()), &mut bytes);
@@ -36,13 +36,13 @@ fn session(net: &mut Net) -> ConnectionId {
     connection
 }
 
-fn say(net: &mut Net, connection: ConnectionId, bytes: &[u8]) {
+pub(super) fn say(net: &mut Net, connection: ConnectionId, bytes: &[u8]) {
     let now = net.now;
     net.nodes[0].speaker.handle_bytes(now, connection, bytes);
 }
 
 /// What the speaker said last on this connection, if that was a NOTIFICATION.
-fn last_words(net: &mut Net, connection: ConnectionId) -> Option<Notification> {
+pub(super) fn last_words(net: &mut Net, connection: ConnectionId) -> Option<Notification> {
     let sent = net.sent(0, connection);
     let mut rest = sent.as_slice();
     let mut last = None;
@@ -182,10 +182,10 @@ fn of_a_family_whose_prefixes_cannot_be_read_nothing_is_left_and_nothing_more_is
 }
 
 /// (section, what, octets, answer)
-type Reset = (&'static str, &'static str, Vec<u8>, Notification);
+pub(super) type Reset = (&'static str, &'static str, Vec<u8>, Notification);
 
 /// Everything that ends an established session.
-fn resets() -> Vec<Reset> {
+pub(super) fn resets() -> Vec<Reset> {
     let n = Notification::new;
     let update_with = |attribute: Vec<u8>, announced: &[u8]| {
         let mut attributes = mandatory();
@@ -326,7 +326,7 @@ fn each_error_that_ends_a_session_is_answered_by_its_number_and_data() {
 }
 
 /// OPENs, and messages before their time, on a new connection (RFC 4271 §6.2, RFC 6608).
-fn refusals() -> Vec<Reset> {
+pub(super) fn refusals() -> Vec<Reset> {
     let n = Notification::new;
     let open = |change: &dyn Fn(&mut Vec<u8>)| {
         let mut octets = Vec::new();
