@@ -6,6 +6,7 @@
 pub mod bfd;
 mod limit;
 mod local_as;
+mod remote_as;
 pub(crate) mod seconds;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use bfd::BfdConfig;
 pub use limit::{LimitAction, PrefixLimit};
 pub use local_as::LocalAs;
+pub use remote_as::RemoteAs;
 
 pub use crate::policy::Policy;
 use crate::wire::{Family, Role};
@@ -104,8 +106,8 @@ pub struct PeerConfig {
     pub remote_address: IpAddr,
     /// Where it listens.
     pub remote_port: u16,
-    /// Its AS number. Equal to `local_asn`: internal (iBGP), else external (eBGP).
-    pub remote_asn: u32,
+    /// Its AS number, or what kind of number it must be. Equal to `local_asn`: internal (iBGP), else external (eBGP).
+    pub remote_asn: RemoteAs,
     /// Our AS number towards it.
     pub local_asn: u32,
     /// Bind our end to this address; `None`: the kernel chooses.
@@ -214,7 +216,7 @@ impl PeerConfig {
             name: remote_address.to_string(),
             remote_address,
             remote_port: 179,
-            remote_asn,
+            remote_asn: remote_asn.into(),
             local_asn,
             local_address: None,
             interface: None,

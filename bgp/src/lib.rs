@@ -80,7 +80,8 @@ pub mod view;
 pub mod wire;
 
 pub use config::{
-    BfdConfig, LimitAction, LocalAs, LocalPath, NextHopMode, PeerConfig, PrefixLimit, SpeakerConfig,
+    BfdConfig, LimitAction, LocalAs, LocalPath, NextHopMode, PeerConfig, PrefixLimit, RemoteAs,
+    SpeakerConfig,
 };
 pub use event::{Action, BfdState, ConnectionId, Event, PeerId};
 pub use peer_key::PeerKey;

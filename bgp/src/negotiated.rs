@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::config::AddPath;
+use crate::config::{AddPath, RemoteAs};
 use crate::roles;
 use crate::wire::iana::{capability_code, error_code, open_error};
 use crate::wire::{
@@ -14,7 +14,7 @@ use crate::wire::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Offer {
     pub(crate) local_asn: u32,
-    pub(crate) remote_asn: u32,
+    pub(crate) remote_asn: RemoteAs,
     pub(crate) router_id: Ipv4Addr,
     pub(crate) hold_time: Duration,
     pub(crate) families: Vec<Family>,
@@ -42,6 +42,7 @@ pub(crate) struct Offer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Negotiated {
     pub(crate) remote_router_id: Ipv4Addr,
+    pub(crate) remote_asn: u32,
     /// The smaller of both; zero: neither KEEPALIVEs nor a hold timer (RFC 4271 §4.2).
     pub(crate) hold_time: Duration,
     /// How we write to the peer.
@@ -84,7 +85,7 @@ pub(crate) struct Refusal {
 
 impl Offer {
     pub(crate) fn is_external(&self) -> bool {
-        self.local_asn != self.remote_asn
+        self.remote_asn.is_external(self.local_asn)
     }
 
     /// Roles are between external peers.
@@ -146,7 +147,7 @@ impl Offer {
     /// What follows from the peer's OPEN (RFC 4271 §6.2). The decoder has checked all that can be checked
     /// without an offer.
     pub(crate) fn negotiate(&self, open: &Open) -> Result<Negotiated, Refusal> {
-        if open.asn != self.remote_asn {
+        if !self.remote_asn.admits(open.asn, self.local_asn) {
             return Err(refuse(open_error::BAD_PEER_AS, &[], || {
                 format!(
                     "the peer's AS is {}, configured is {}",
@@ -200,6 +201,7 @@ impl Offer {
         let extended_next_hop = |capability: &Capability| matches!(capability, Capability::ExtendedNextHop(pairs) if pairs.contains(&IPV4_OVER_IPV6));
         Ok(Negotiated {
             remote_router_id: open.router_id,
+            remote_asn: open.asn,
             hold_time,
             receive_octets_max: message_octets_max(self.extended_messages),
             graceful_restart: self

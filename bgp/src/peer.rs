@@ -142,8 +142,16 @@ impl Peer {
         SocketAddr::new(self.config.remote_address, self.config.remote_port)
     }
 
+    /// Its AS number: as its last OPEN says, or as configured; `None`: any external one, and it has not said.
+    pub(crate) fn remote_asn(&self) -> Option<u32> {
+        let mut connections = self.connections.iter();
+        let agreed = connections.find_map(|connection| connection.negotiated());
+        let configured = self.config.remote_asn.number(self.config.local_asn);
+        configured.or(agreed.map(|agreed| agreed.remote_asn))
+    }
+
     pub(crate) fn kind(&self) -> SessionKind {
-        if self.config.remote_asn != self.config.local_asn {
+        if self.config.remote_asn.is_external(self.config.local_asn) {
             SessionKind::External
         } else if self.config.reflector_client {
             SessionKind::Client
@@ -222,7 +230,10 @@ impl Peer {
     pub(crate) fn importer(&self, speaker: &SpeakerConfig, connection: &Connection) -> Importer {
         let external = self.kind() == SessionKind::External;
         Importer {
-            external_asn: external.then_some(self.config.remote_asn),
+            external_asn: connection
+                .negotiated()
+                .map(|agreed| agreed.remote_asn)
+                .filter(|_| external),
             own_asns: [speaker.asn, self.config.local_asn],
             allow_own_as: self.config.allow_own_as,
             prepend: external

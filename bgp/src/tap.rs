@@ -352,7 +352,7 @@ impl Speaker {
                 remote: connection
                     .map_or(SocketAddr::new(peer.config.remote_address, 0), |c| c.remote),
                 local: connection.map_or(SocketAddr::new(unspecified, 0), |c| c.local),
-                remote_asn: peer.config.remote_asn,
+                remote_asn: peer.remote_asn().unwrap_or(0),
                 local_asn: peer.config.local_asn,
                 old: old.number(),
                 new: peer.state().number(),
@@ -371,7 +371,7 @@ impl Peer {
             at: connection.established_at?,
             remote: connection.remote,
             local: connection.local,
-            remote_asn: self.config.remote_asn,
+            remote_asn: agreed.remote_asn,
             local_asn: self.config.local_asn,
             router_id: agreed.remote_router_id,
             sent_open: connection.sent_open(),

@@ -19,7 +19,7 @@ pub struct PeerView {
     /// The network device of a peer that is bound to one.
     #[serde(default)]
     pub interface: Option<String>,
-    /// As configured.
+    /// Its AS number; 0, which nobody has (RFC 7607), while only its kind is configured and it has not said.
     pub remote_asn: u32,
     /// Our AS number towards it.
     pub local_asn: u32,

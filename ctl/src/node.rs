@@ -101,7 +101,7 @@ fn sessions(peers: &[&Peer], wide: bool) -> String {
             info(peer),
         ];
         if wide {
-            cells.splice(1..1, [peer.name.clone(), peer.remote_asn.to_string()]);
+            cells.splice(1..1, [peer.name.clone(), asn(peer)]);
         }
         table.row(cells);
     }
@@ -150,7 +150,7 @@ pub(crate) fn peers(peers: &Vec<Peer>, wide: bool) -> String {
         let mut cells = vec![
             peer.name.clone(),
             peer.address.to_string(),
-            peer.remote_asn.to_string(),
+            asn(peer),
             peer.state.clone(),
             duration(peer.state_seconds),
             or_dash(peer.bfd.clone()),
@@ -175,6 +175,11 @@ pub(crate) fn peers(peers: &Vec<Peer>, wide: bool) -> String {
         table.row(cells);
     }
     table.columns()
+}
+
+/// Unknown until a peer of which only the kind is configured has said it.
+fn asn(peer: &Peer) -> String {
+    or_dash((peer.remote_asn != 0).then_some(peer.remote_asn))
 }
 
 /// What has happened, and how often.

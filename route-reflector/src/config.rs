@@ -4,9 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU8;
 use std::path::{Path, PathBuf};
 
-use caracal_bgp::BfdConfig;
 use caracal_bgp::config::bfd;
 use caracal_bgp::wire::Family;
+use caracal_bgp::{BfdConfig, RemoteAs};
 use caracal_bgp_net::{Md5Key, SessionOptions};
 use ipnet::IpNet;
 use serde::de::Error as _;
@@ -96,7 +96,7 @@ pub(crate) struct FromDatastore {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct PeerEntry {
     pub(crate) address: IpAddr,
-    pub(crate) asn: u32,
+    pub(crate) asn: RemoteAs,
     #[serde(default = "bgp_port")]
     pub(crate) port: u16,
     #[serde(default)]
@@ -116,7 +116,7 @@ pub(crate) struct PeerEntry {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct DynamicEntry {
     pub(crate) prefix: IpNet,
-    pub(crate) asn: u32,
+    pub(crate) asn: RemoteAs,
     #[serde(default)]
     pub(crate) client: bool,
     #[serde(default, deserialize_with = "password")]
@@ -323,7 +323,7 @@ impl Raw {
         }
         for (index, peer) in self.peers.iter().enumerate() {
             let at = format!("peers[{index}]");
-            check_asn(&format!("{at}.asn"), peer.asn)?;
+            check_remote(&at, peer.asn)?;
             check_client(&at, peer.client, peer.asn, asn)?;
             if peer.port == 0 {
                 return Err(format!("{at}.port: 0 is not a port"));
@@ -342,7 +342,7 @@ impl Raw {
         }
         for (index, entry) in self.dynamic_peers.iter().enumerate() {
             let at = format!("dynamicPeers[{index}]");
-            check_asn(&format!("{at}.asn"), entry.asn)?;
+            check_remote(&at, entry.asn)?;
             check_client(&at, entry.client, entry.asn, asn)?;
             if entry.prefix != entry.prefix.trunc() {
                 return Err(format!("{at}.prefix: {} has host bits set", entry.prefix));
@@ -394,8 +394,15 @@ fn check_asn(field: &str, asn: u32) -> Result<u32, String> {
     }
 }
 
-fn check_client(field: &str, client: bool, asn: u32, own: u32) -> Result<(), String> {
-    if client && asn != own {
+fn check_remote(field: &str, asn: RemoteAs) -> Result<(), String> {
+    match asn {
+        RemoteAs::Number(asn) => check_asn(&format!("{field}.asn"), asn).map(|_| ()),
+        RemoteAs::External | RemoteAs::Internal => Ok(()),
+    }
+}
+
+fn check_client(field: &str, client: bool, asn: RemoteAs, own: u32) -> Result<(), String> {
+    if client && asn.is_external(own) {
         return Err(format!(
             "{field}.client: a client has our AS number {own}, and this peer has {asn}"
         ));

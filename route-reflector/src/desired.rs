@@ -6,7 +6,7 @@ use std::num::NonZeroU8;
 use std::time::Duration;
 
 use caracal_bgp::wire::Family;
-use caracal_bgp::{BfdConfig, PeerConfig};
+use caracal_bgp::{BfdConfig, PeerConfig, RemoteAs};
 use caracal_bgp_net::{Md5Key, SessionOptions};
 use caracal_peering::{Defaults, PlannedPeer, View, identity_of, password_of, peers_of};
 use ipnet::IpNet;
@@ -221,7 +221,7 @@ impl Standalone {
 /// What distinguishes one peer of a file from another.
 struct Session {
     address: IpAddr,
-    asn: u32,
+    asn: RemoteAs,
     port: u16,
     client: bool,
     passive: bool,
@@ -240,7 +240,8 @@ impl Session {
             reflector_client: self.client,
             graceful_restart: Some(RESTART_TIME),
             bfd: self.bfd,
-            ..PeerConfig::new(self.address, self.asn, own.asn)
+            remote_asn: self.asn,
+            ..PeerConfig::new(self.address, own.asn, own.asn)
         }
     }
 }

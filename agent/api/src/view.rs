@@ -90,7 +90,7 @@ pub struct Peer {
     pub peer_type: String,
     /// Its address.
     pub address: IpAddr,
-    /// Its AS number.
+    /// Its AS number; 0 while only its kind is configured and it has not said.
     pub remote_asn: u32,
     /// Ours towards it.
     pub local_asn: u32,

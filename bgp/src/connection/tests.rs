@@ -338,7 +338,7 @@ const NOW: Time = Time::from_micros(1_000_000);
 fn offer() -> Offer {
     Offer {
         local_asn: 64512,
-        remote_asn: 64512,
+        remote_asn: 64512.into(),
         router_id: Ipv4Addr::new(10, 0, 0, 1),
         hold_time: Duration::from_secs(90),
         families: vec![Family::Ipv4Unicast],

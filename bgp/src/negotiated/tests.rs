@@ -5,7 +5,7 @@ use super::*;
 fn offer(families: &[Family]) -> Offer {
     Offer {
         local_asn: 64512,
-        remote_asn: 64513,
+        remote_asn: 64513.into(),
         router_id: Ipv4Addr::new(10, 0, 0, 1),
         hold_time: Duration::from_secs(90),
         families: families.to_vec(),
@@ -27,7 +27,7 @@ fn mirror(families: &[Family]) -> Open {
     let router_id = Ipv4Addr::new(10, 0, 0, 2);
     Offer {
         local_asn: 64513,
-        remote_asn: 64512,
+        remote_asn: 64512.into(),
         router_id,
         ..offer(families)
     }
@@ -111,7 +111,7 @@ fn our_own_identifier_is_refused_within_our_as_only() {
         "RFC 6286"
     );
     let internal = Offer {
-        remote_asn: 64512,
+        remote_asn: 64512.into(),
         ..offer(&[V4])
     };
     let refusal = internal.negotiate(&ours(internal.open())).unwrap_err();
@@ -204,7 +204,7 @@ fn add_path_is_agreed_where_one_side_sends_and_the_other_receives() {
     };
     let agreed = |ours: &Offer, theirs: &[(Family, AddPathMode)]| {
         let mut open = offer(&both).open();
-        open.asn = ours.remote_asn;
+        open.asn = ours.remote_asn.number(ours.local_asn).unwrap();
         open.router_id = Ipv4Addr::new(10, 0, 0, 2);
         open.capabilities.push(Capability::AddPath(theirs.to_vec()));
         let codec = ours.negotiate(&open).unwrap().codec;

@@ -122,7 +122,7 @@ impl Speaker {
         let peer = self.peers.get(&id)?;
         let agreed = peer.connection(opened)?.negotiated()?;
         let local = (self.config.router_id, peer.config.local_asn);
-        let remote = (agreed.remote_router_id, peer.config.remote_asn);
+        let remote = (agreed.remote_router_id, agreed.remote_asn);
         Some(collision::winner(local, remote))
     }
 

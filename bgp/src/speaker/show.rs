@@ -31,7 +31,7 @@ impl Speaker {
             name: peer.config.name.clone(),
             address: peer.config.remote_address,
             interface: peer.config.interface.clone(),
-            remote_asn: peer.config.remote_asn,
+            remote_asn: peer.remote_asn().unwrap_or(0),
             local_asn: peer.config.local_asn,
             state: peer.state().name().to_owned(),
             state_seconds: now.since(peer.state_since()).as_secs(),

@@ -18,6 +18,7 @@ mod notifications;
 mod played;
 mod policy;
 mod refresh;
+mod remote_as;
 mod restart;
 mod roles;
 mod session;

@@ -105,6 +105,10 @@ fn each_fault_names_field_and_value() {
             "peers[0].asn: 0 is not an AS number",
         ),
         (
+            peers("{address: 10.0.0.1, asn: external, client: true}"),
+            "peers[0].client: a client has our AS number 64512, and this peer has external",
+        ),
+        (
             peers("{address: 10.0.0.1, asn: 65001, client: true}"),
             "peers[0].client: a client has our AS number 64512, and this peer has 65001",
         ),

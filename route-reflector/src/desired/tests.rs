@@ -41,7 +41,7 @@ fn a_peer_of_a_file_is_what_its_line_says() {
     assert_eq!(external.kind, "peer");
     assert_eq!(
         (external.config.remote_asn, external.config.local_asn),
-        (65001, 64512)
+        (65001.into(), 64512)
     );
     assert_eq!(external.config.remote_port, 1179);
     assert!(!external.config.reflector_client && !external.config.passive);
@@ -57,7 +57,7 @@ fn a_dynamic_peer_is_passive_and_the_longest_prefix_decides() {
     let external = peer("172.31.9.9").unwrap();
     assert_eq!(
         (external.remote_asn, external.reflector_client),
-        (65009, false)
+        (65009.into(), false)
     );
     assert_eq!(peer("192.0.2.1"), None);
     assert_eq!(peer("fd00::2"), None);

@@ -192,7 +192,7 @@ fn both_sides_of_every_session_agree() {
                 IpAddr::from(own),
                 config.remote_address,
                 config.local_asn,
-                config.remote_asn,
+                config.remote_asn.number(config.local_asn).unwrap(),
             ));
         }
     }

@@ -167,7 +167,7 @@ fn a_hard_reset_tries_a_peer_that_is_held() {
     net.peer(
         1,
         PeerConfig {
-            remote_asn: 64999,
+            remote_asn: 64999.into(),
             ..peer_config(0)
         },
     );
@@ -206,7 +206,7 @@ fn oscillations_are_damped_only_where_that_is_asked_for() {
         net.peer(
             1,
             PeerConfig {
-                remote_asn: 64999,
+                remote_asn: 64999.into(),
                 passive: true,
                 damp_oscillations: false,
                 ..peer_config(0)

@@ -14,8 +14,8 @@ fn net(local_as: LocalAs) -> Net {
         };
         net.replace(node, config);
     }
-    let peer = |other: usize, remote_asn, local_asn| PeerConfig {
-        remote_asn,
+    let peer = |other: usize, remote_asn: u32, local_asn| PeerConfig {
+        remote_asn: remote_asn.into(),
         local_asn,
         local_as,
         ..peer_config(other)
@@ -70,7 +70,7 @@ fn two_places_with_one_as_number_see_each_other_where_that_is_allowed() {
         net.replace(1, provider);
         for place in [0, 2] {
             let up = PeerConfig {
-                remote_asn: 65001,
+                remote_asn: 65001.into(),
                 allow_own_as,
                 ..peer_config(1)
             };

@@ -197,7 +197,7 @@ fn an_external_peers_graceful_shutdown_is_honoured_unless_told_not_to() {
     net.peer(
         0,
         PeerConfig {
-            remote_asn: 64999,
+            remote_asn: 64999.into(),
             ..peer_config(1)
         },
     );
@@ -216,7 +216,7 @@ fn an_external_peers_graceful_shutdown_is_honoured_unless_told_not_to() {
     net.peer(
         0,
         PeerConfig {
-            remote_asn: 64999,
+            remote_asn: 64999.into(),
             honour_graceful_shutdown: false,
             ..peer_config(1)
         },

@@ -27,7 +27,7 @@ fn net(roles: &[(usize, usize, Option<Role>)]) -> Net {
 
 fn join(net: &mut Net, node: usize, other: usize, role: Option<Role>, strict: bool) {
     let config = PeerConfig {
-        remote_asn: asn(other),
+        remote_asn: asn(other).into(),
         local_asn: asn(node),
         role,
         role_strict: strict,

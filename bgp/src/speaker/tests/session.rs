@@ -241,7 +241,7 @@ fn an_external_session_prepends_and_names_ourselves() {
         },
     );
     let external = |node| PeerConfig {
-        remote_asn: 65000,
+        remote_asn: 65000.into(),
         ..peer_config(node)
     };
     let internal = |node| PeerConfig {
