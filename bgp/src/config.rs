@@ -170,10 +170,18 @@ pub struct PeerConfig {
     /// BFD watches the path to it, and a path that fails ends the session. `None`: only the hold timer does.
     #[serde(default)]
     pub bfd: Option<BfdConfig>,
-    /// Long-lived Stale Time that we offer for all families (RFC 9494), when graceful restart is offered too;
-    /// `None`: capability not sent, and nothing of the peer is kept beyond its Restart Time.
+    /// Long-lived Stale Time that we offer (RFC 9494), when graceful restart is offered too, for the families that are
+    /// not in `long_lived_families`. Where there is none at all, the capability is not sent, and nothing of the peer is
+    /// kept beyond its Restart Time.
     #[serde(default, with = "seconds::optional")]
     pub long_lived: Option<Duration>,
+    /// The same for single families, in seconds.
+    #[serde(default)]
+    pub long_lived_families: BTreeMap<Family, u32>,
+    /// Its paths are kept no longer than this beyond its Restart Time, whatever Long-lived Stale Time it asks for
+    /// (RFC 9494); `None`: as long as it asks for.
+    #[serde(default, with = "seconds::optional")]
+    pub long_lived_max: Option<Duration>,
     /// An internal peer that does not know long-lived graceful restart gets long-lived stale paths all the same,
     /// with NO_EXPORT and LOCAL_PREF 0 (RFC 9494 §4.6).
     #[serde(default)]
@@ -202,6 +210,11 @@ pub struct PeerConfig {
     /// withdrawn. A path of ADD-PATH is an announcement of its own. A family that is not here has no limit.
     #[serde(default)]
     pub prefix_limits_out: BTreeMap<Family, usize>,
+    /// Everything that it sends is kept as it was before import policy, so that another policy can judge it anew. False
+    /// saves that memory, also for what the policy rejects, which then counts nowhere; after a change the peer is asked
+    /// for everything (RFC 2918), and where it cannot be asked all is kept all the same.
+    #[serde(default = "yes")]
+    pub keep_received: bool,
     /// What we take from it.
     pub import: Policy,
     /// What it gets.
@@ -243,6 +256,8 @@ impl PeerConfig {
             graceful_restart: Some(Duration::from_secs(120)),
             bfd: None,
             long_lived: None,
+            long_lived_families: BTreeMap::new(),
+            long_lived_max: None,
             long_lived_partial: false,
             extended_messages: true,
             extended_next_hop: remote_address.is_ipv6(),
@@ -251,9 +266,23 @@ impl PeerConfig {
             honour_graceful_shutdown: true,
             add_path: AddPath::default(),
             prefix_limits_out: BTreeMap::new(),
+            keep_received: true,
             import: Policy::accept_all(),
             export: Policy::accept_all(),
         }
+    }
+}
+
+impl PeerConfig {
+    /// Long-lived Stale Times by family, in the order of `families` (RFC 9494 §4.1).
+    pub(crate) fn long_lived_times(&self) -> Vec<(Family, Duration)> {
+        let families = self.families.iter();
+        let time_of = |family: &Family| {
+            let own = self.long_lived_families.get(family);
+            let own = own.map(|&seconds| Duration::from_secs(seconds.into()));
+            Some((*family, own.or(self.long_lived)?))
+        };
+        families.filter_map(time_of).collect()
     }
 }
 

@@ -150,7 +150,7 @@ pub enum Event {
         family: Family,
     },
     /// The peer has sent more paths of a prefix than `AddPath::receive_max` (RFC 7911). They are not kept:
-    /// when others go, only a route refresh brings them.
+    /// when others go, the peer is asked for them (RFC 2918), if it can be.
     PathsRefused {
         /// Who.
         peer: PeerId,

@@ -52,7 +52,7 @@ impl fmt::Display for Verdict {
 }
 
 /// What import needs to know of a session and of us.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Importer {
     /// The peer's AS number when it is external.
     pub(crate) external_asn: Option<u32>,

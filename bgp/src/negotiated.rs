@@ -26,8 +26,8 @@ pub(crate) struct Offer {
     pub(crate) graceful_restart: Option<Duration>,
     /// Restart State: we have just come back (RFC 4724 §3).
     pub(crate) restarting: bool,
-    /// Long-lived Stale Time, when graceful restart is offered too (RFC 9494 §4.1).
-    pub(crate) long_lived: Option<Duration>,
+    /// Long-lived Stale Times, when graceful restart is offered too (RFC 9494 §4.1).
+    pub(crate) long_lived: Vec<(Family, Duration)>,
     /// RFC 8654.
     pub(crate) extended_messages: bool,
     /// IPv4 prefixes may have an IPv6 next hop (RFC 8950).
@@ -122,15 +122,18 @@ impl Offer {
                 families: self.families.iter().map(|&family| (family, true)).collect(),
             });
             // RFC 9494 §4.5: never without the other.
-            capabilities.extend(self.long_lived.map(|time| {
-                let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
-                let family = |&family: &Family| LongLivedFamily {
-                    family,
-                    forwarding: true,
-                    stale_time_seconds: seconds.min(STALE_TIME_SECONDS_MAX),
+            if !self.long_lived.is_empty() {
+                let of_family = |&(family, time): &(Family, Duration)| {
+                    let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+                    LongLivedFamily {
+                        family,
+                        forwarding: true,
+                        stale_time_seconds: seconds.min(STALE_TIME_SECONDS_MAX),
+                    }
                 };
-                Capability::LongLivedGracefulRestart(self.families.iter().map(family).collect())
-            }));
+                let families = self.long_lived.iter().map(of_family);
+                capabilities.push(Capability::LongLivedGracefulRestart(families.collect()));
+            }
         }
         if let Some((host, domain)) = self.hostname.clone() {
             capabilities.push(Capability::Hostname { host, domain });
@@ -206,7 +209,7 @@ impl Offer {
             receive_octets_max: message_octets_max(self.extended_messages),
             graceful_restart: self
                 .graceful_restart
-                .and_then(|_| graceful_restart(open, &families, self.long_lived.is_some())),
+                .and_then(|_| graceful_restart(open, &families, !self.long_lived.is_empty())),
             understands_long_lived: theirs(capability_code::GRACEFUL_RESTART)
                 && theirs(capability_code::LONG_LIVED_GRACEFUL_RESTART),
             route_refresh: theirs(capability_code::ROUTE_REFRESH),

@@ -29,7 +29,7 @@ use crate::negotiated::{Negotiated, Offer};
 use crate::policy::{PathSource, SessionPeer};
 use crate::rib::{PerFamily, SessionKind};
 use crate::rng::Rng;
-use crate::speaker::down_because;
+use crate::speaker::{Again, down_because};
 use crate::stale::Kept;
 use crate::time::Time;
 use crate::wire::{Family, Role};
@@ -43,6 +43,8 @@ pub(crate) struct Peer {
     pub(crate) connections: SmallVec<[Box<Connection>; 2]>,
     /// Phase 1 of its session, when there is one.
     pub(crate) importer: Option<Importer>,
+    /// What we want of it once more.
+    pub(crate) again: Again,
     /// Families of which it has stale paths.
     pub(crate) stale: SmallVec<[Kept; 2]>,
     /// End-of-RIB that this session has brought.
@@ -118,6 +120,7 @@ impl Peer {
             config,
             connections: SmallVec::new(),
             importer: None,
+            again: Again::default(),
             stale: SmallVec::new(),
             ended_families: Vec::new(),
             deferral_until: None,
@@ -215,7 +218,7 @@ impl Peer {
             add_path: self.config.add_path,
             graceful_restart: self.config.graceful_restart,
             restarting: self.deferral_until.is_some(),
-            long_lived: self.config.long_lived,
+            long_lived: self.config.long_lived_times(),
             extended_messages: self.config.extended_messages,
             extended_next_hop: self.config.extended_next_hop,
             hostname: speaker
@@ -265,7 +268,7 @@ impl Peer {
         SessionPeer {
             address: self.config.remote_address,
             kind: self.kind(),
-            interface: None,
+            interface: self.config.interface.as_deref(),
         }
     }
 
@@ -375,6 +378,7 @@ impl Peer {
             .chain(self.phase.deadline())
             .chain(stale)
             .chain(self.deferral_until)
+            .chain(self.again.at)
             .min()
     }
 

@@ -149,17 +149,22 @@ impl Rib {
     /// Whether a path of this source and prefix may come, when a peer may have `paths_max` of a prefix at
     /// once. Those that are stale do not count, since a peer may have other identifiers after its restart.
     pub(crate) fn has_room(&self, source: Source, prefix: &IpNet, paths_max: usize) -> bool {
-        let Some(id) = self.table.find(prefix) else {
-            return paths_max > 0;
-        };
-        let paths = &self.table.entry(id).paths;
-        let of_peer = |path: &&Path| {
-            path.staleness == Staleness::Fresh && path.source.peer() == source.peer()
-        };
-        paths
-            .iter()
-            .any(|path| path.source == source && of_peer(&path))
-            || paths.iter().filter(of_peer).count() < paths_max
+        let is_known = self.table.find(prefix).is_some_and(|id| {
+            let entry = self.table.entry(id);
+            let path = entry.find(source).map(|index| &entry.paths[index]);
+            path.is_some_and(|path| path.staleness == Staleness::Fresh)
+        });
+        let peer = source.peer();
+        is_known || peer.is_none_or(|peer| self.fresh_paths(peer, prefix) < paths_max)
+    }
+
+    /// How many paths of the prefix are of the peer's present session.
+    pub(crate) fn fresh_paths(&self, peer: PeerId, prefix: &IpNet) -> usize {
+        let entry = self.table.find(prefix).map(|id| self.table.entry(id));
+        let paths = entry.into_iter().flat_map(|entry| &entry.paths);
+        let is_fresh =
+            |path: &&Path| path.staleness == Staleness::Fresh && path.source.peer() == Some(peer);
+        paths.filter(is_fresh).count()
     }
 
     /// A path is gone.

@@ -9,6 +9,7 @@
 //! (they come once more), `restart` (neither should, although a speaker restarts) and `show`.
 
 mod administration;
+mod again;
 mod bfd;
 mod contest;
 mod explain;
@@ -28,6 +29,7 @@ use ipnet::IpNet;
 
 pub use administration::Reset;
 pub(crate) use administration::down_because;
+pub(crate) use again::Again;
 pub use bfd::BfdWish;
 
 use crate::config::{LocalPath, PeerConfig, SpeakerConfig};
@@ -618,12 +620,16 @@ impl Speaker {
             return;
         };
         let is_due = |deadline: Option<Time>| deadline.is_some_and(|deadline| deadline <= now);
-        let (deferral, stale, phase) = (
+        let (again, deferral, stale, phase) = (
+            is_due(peer.again.at),
             is_due(peer.deferral_until),
             is_due(peer.stale.iter().map(|kept| kept.until).min()),
             is_due(peer.phase.deadline()),
         );
         let connections: Vec<ConnectionId> = peer.connections.iter().map(|c| c.id).collect();
+        if again {
+            self.ask_again(id);
+        }
         if deferral {
             self.end_deferral(id);
         }

@@ -347,7 +347,7 @@ fn offer() -> Offer {
         add_path: AddPath::default(),
         graceful_restart: None,
         restarting: false,
-        long_lived: None,
+        long_lived: Vec::new(),
         extended_messages: false,
         extended_next_hop: false,
         hostname: None,

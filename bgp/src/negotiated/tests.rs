@@ -14,7 +14,7 @@ fn offer(families: &[Family]) -> Offer {
         add_path: AddPath::default(),
         graceful_restart: Some(Duration::from_secs(120)),
         restarting: false,
-        long_lived: None,
+        long_lived: Vec::new(),
         extended_messages: true,
         extended_next_hop: false,
         hostname: None,

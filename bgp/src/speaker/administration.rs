@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Speaker;
+use super::again::keeps_received;
 use crate::config::PeerConfig;
 use crate::connection::Connection;
 use crate::event::{ConnectionId, PeerId};
@@ -72,6 +73,13 @@ impl Speaker {
             }
             Reset::Soft => {
                 self.apply_policies(id);
+                if self
+                    .peers
+                    .get(&id)
+                    .is_some_and(|peer| !keeps_received(peer))
+                {
+                    self.ask_for_everything(id);
+                }
                 let families = self.peers.get(&id).and_then(|peer| peer.negotiated());
                 let families = families.map(|agreed| agreed.families().to_vec());
                 for family in families.unwrap_or_default() {
@@ -138,6 +146,7 @@ impl Speaker {
             }
             self.apply_policies(id);
             self.check_limits(now, id);
+            self.note_more_room(now, id);
             return;
         }
         let word = (cease::OTHER_CONFIGURATION_CHANGE, "configuration changed");
@@ -262,6 +271,7 @@ fn keeps_session(old: &PeerConfig, new: &PeerConfig) -> bool {
         delay_open: new.delay_open,
         stale_path_time: new.stale_path_time,
         long_lived_partial: new.long_lived_partial,
+        long_lived_max: new.long_lived_max,
         next_hop: new.next_hop,
         next_hop_self_v4: new.next_hop_self_v4,
         next_hop_self_v6: new.next_hop_self_v6,

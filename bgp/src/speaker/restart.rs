@@ -35,6 +35,7 @@ impl Speaker {
         };
         peer.counters.flaps += 1;
         peer.importer = None;
+        peer.again = Default::default();
         peer.ended_families.clear();
         let before = std::mem::take(&mut peer.stale);
         let agreed = connection.negotiated();
@@ -45,6 +46,10 @@ impl Speaker {
             peer.stale = families
                 .filter_map(|&family| {
                     let (restart_time, stale_time) = agreed.times_of_grace(family)?;
+                    let stale_time = peer
+                        .config
+                        .long_lived_max
+                        .map_or(stale_time, |max| stale_time.min(max));
                     let before = before.iter().find(|kept| kept.family == family);
                     Kept::lost(now, family, restart_time, stale_time, before)
                 })

@@ -195,11 +195,8 @@ impl Speaker {
             address: peer.config.remote_address,
             router_id: agreed.remote_router_id,
             kind: peer.kind(),
-            long_lived: peer
-                .config
-                .graceful_restart
-                .and(peer.config.long_lived)
-                .is_some(),
+            long_lived: peer.config.graceful_restart.is_some()
+                && !peer.config.long_lived_times().is_empty(),
         };
         let own = MemberTerms {
             limits: peer.limits_out(),

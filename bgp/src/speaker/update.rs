@@ -1,8 +1,9 @@
 //! Paths come and go: what an UPDATE does to the RIBs, and what a change of policy does.
 
 use super::Speaker;
+use super::again::keeps_received;
 use crate::event::{Event, PeerId};
-use crate::import::Importer;
+use crate::import::{Importer, Verdict};
 use crate::judgements::Judgements;
 use crate::rib::{PerFamily, Rib, Source};
 use crate::time::Time;
@@ -34,7 +35,8 @@ impl Speaker {
             codec: &agreed.codec,
             paths_max: peer.config.add_path.receive_max,
             rib: &mut self.rib,
-            refused: None,
+            keeps_received: keeps_received(peer),
+            refused: Vec::new(),
         };
 
         phase1.withdraw(&update.withdrawn);
@@ -54,9 +56,8 @@ impl Speaker {
 
         let refused = phase1.refused;
         let ended = update.end_of_rib.filter(|family| families.contains(family));
-        if let Some((count, first)) = refused {
-            self.refuse_paths(id, count, first);
-        }
+        self.refuse_paths(id, &refused);
+        self.note_room(now, id, &update.withdrawn);
         if let Some(family) = update.disable_family {
             // RFC 4760 §7. Nothing more will come of it, so nobody need wait for its end.
             self.events
@@ -67,20 +68,6 @@ impl Speaker {
             self.end_of_rib(id, family);
         }
         self.check_limits(now, id);
-    }
-
-    /// The peer has sent more paths of a prefix than we keep.
-    fn refuse_paths(&mut self, id: PeerId, count: usize, first: Nlri) {
-        let Some(peer) = self.peers.get_mut(&id) else {
-            return;
-        };
-        peer.counters.paths_refused += count as u64;
-        self.events.push_back(Event::PathsRefused {
-            peer: id,
-            count,
-            first,
-            paths_max: peer.config.add_path.receive_max,
-        });
     }
 
     /// Families of which the peer has as much as it may have, and should have more.
@@ -113,15 +100,22 @@ impl Speaker {
             peer.importer(&self.config, session),
             peer.terms(&self.config, session),
         );
-        let mut judgements = Judgements::default();
-        self.rib.rejudge(id, |prefix, received, interner| {
-            judgements.judge(&importer, prefix, received, interner)
-        });
+        let keeps_received = keeps_received(peer);
+        let is_other = peer.importer.as_ref() != Some(&importer);
+        if keeps_received {
+            let mut judgements = Judgements::default();
+            self.rib.rejudge(id, |prefix, received, interner| {
+                judgements.judge(&importer, prefix, received, interner)
+            });
+        }
         peer.importer = Some(importer);
         let limits = peer.limits_out();
         self.rib.change_limits(id, limits);
         if let Some(terms) = terms {
             self.rib.change_terms(id, terms);
+        }
+        if !keeps_received && is_other {
+            self.ask_for_everything(id);
         }
     }
 }
@@ -134,8 +128,9 @@ struct Phase1<'a> {
     /// Most paths of a prefix that are kept where ADD-PATH was agreed on.
     paths_max: usize,
     rib: &'a mut Rib,
-    /// How many paths were too many, and the first of them.
-    refused: Option<(usize, Nlri)>,
+    keeps_received: bool,
+    /// Those that were too many.
+    refused: Vec<Nlri>,
 }
 
 impl Phase1<'_> {
@@ -163,13 +158,17 @@ impl Phase1<'_> {
             if self.codec.add_path_receive.contains(&family)
                 && !self.rib.has_room(source, &prefix, self.paths_max)
             {
-                let (count, first) = self.refused.unwrap_or((0, nlri));
-                self.refused = Some((count + 1, first));
+                self.refused.push(nlri);
                 continue;
             }
             let (verdict, attributes) =
                 judgements.judge(self.importer, &prefix, &received, self.rib.interner());
-            let different = (attributes != received).then_some(&received);
+            if !self.keeps_received && verdict == Verdict::Policy {
+                self.rib.remove_path(source, &prefix);
+                continue;
+            }
+            let is_other = self.keeps_received && attributes != received;
+            let different = is_other.then_some(&received);
             self.rib.set_path(source, prefix, &attributes, verdict);
             self.rib.keep_received(source, &prefix, different);
         }

@@ -297,3 +297,49 @@ fn what_is_beyond_a_limit_is_told_once_explained_and_sent_when_there_is_room() {
     assert_eq!(meds(&net, RECEIVER, OTHER), [1]);
     assert!(explained(&net).iter().all(|(_, is_sent, _)| *is_sent));
 }
+
+#[test]
+fn a_path_that_was_refused_is_asked_for_when_there_is_room() {
+    let mut net = star(PathsSent::All);
+    let with_room_for = |receive_max: usize| PeerConfig {
+        add_path: AddPath {
+            receive_max,
+            ..receives()
+        },
+        ..peer_config(0)
+    };
+    net.peer(RECEIVER, with_room_for(2));
+    net.events(RECEIVER);
+    all_announce(&mut net, P);
+    let refused = |net: &mut Net| {
+        let events = net.events(RECEIVER).into_iter();
+        let refused = events.filter_map(|event| match event {
+            Event::PathsRefused {
+                count,
+                first,
+                paths_max,
+                ..
+            } => Some((count, first.prefix, paths_max)),
+            _ => None,
+        });
+        refused.collect::<Vec<_>>()
+    };
+    assert_eq!(refused(&mut net), [(1, prefix(P), 2)]);
+    assert_eq!(net.view(RECEIVER, 0).paths_refused, 1);
+    assert_eq!(meds(&net, RECEIVER, P), [1, 2]);
+    // A change of what is there makes no room, and the withdrawal of what is not there neither.
+    announce(&mut net, 1, P, 1);
+    net.run_for(10);
+    assert_eq!(meds(&net, RECEIVER, P), [1, 2]);
+    net.withdraw(1, P);
+    net.run_for(10);
+    assert_eq!(meds(&net, RECEIVER, P), [2, 3]);
+    assert_eq!(refused(&mut net), []);
+    // A greater maximum is room as well.
+    announce(&mut net, 1, P, 1);
+    assert_eq!(refused(&mut net).len(), 1);
+    net.peer(RECEIVER, with_room_for(3));
+    net.run_for(10);
+    assert_eq!(meds(&net, RECEIVER, P), [1, 2, 3]);
+    assert_eq!(refused(&mut net), []);
+}

@@ -307,3 +307,36 @@ fn the_community_of_somebody_else_counts_from_those_to_whom_we_have_promised_it(
     assert_eq!(best(&net), Some(address(1)), "the lower BGP Identifier");
     assert_eq!(communities(&net, 3, BLOCK), [STALE]);
 }
+
+#[test]
+fn each_family_has_its_time_and_no_peer_makes_us_wait_longer_than_we_want() {
+    let offers = |families: &[(Family, u32)]| PeerConfig {
+        long_lived_families: families.iter().copied().collect(),
+        ..peer_config(0)
+    };
+    let mut net = Net::new(2);
+    let patience = |max: u64| PeerConfig {
+        long_lived_max: Some(Duration::from_secs(max)),
+        ..config(1)
+    };
+    net.peer(0, patience(1000));
+    net.peer(1, offers(&[(V4, 500), (V6, 50)]));
+    net.originate(1, BLOCK);
+    net.originate(1, SIX);
+    net.run_for(20);
+    // Under the session.
+    net.peer(0, patience(300));
+    net.settle();
+    assert_eq!(net.view(0, 1).flaps, 0);
+    net.nodes[1].cut_off = true;
+    net.kill(1);
+    // Restart Time is 120 s.
+    net.run_for(120 + 49);
+    assert!(net.has(0, BLOCK) && net.has(0, SIX));
+    net.run_for(2);
+    assert!(net.has(0, BLOCK) && !net.has(0, SIX), "50 s are over");
+    net.run_for(247);
+    assert!(net.has(0, BLOCK));
+    net.run_for(3);
+    assert!(!net.has(0, BLOCK), "300 s are over, not 500");
+}

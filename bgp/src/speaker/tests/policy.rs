@@ -324,3 +324,88 @@ fn a_policy_is_evaluated_once_for_equal_attributes_where_it_does_not_ask_for_the
         "for either rule, and for none"
     );
 }
+
+#[test]
+fn a_peer_of_which_nothing_is_kept_is_asked_once_more_after_a_change_of_import_policy() {
+    let mut net = Net::new(2);
+    let config = |import: Policy| PeerConfig {
+        keep_received: false,
+        import,
+        ..peer_config(1)
+    };
+    net.peer(0, config(Policy::accept_all()));
+    net.peer(1, peer_config(0));
+    net.originate(1, P);
+    net.run_for(20);
+    let sent = |net: &Net| net.view(0, 1).messages_sent;
+    let before = sent(&net);
+    net.peer(0, config(prefers(300)));
+    net.settle();
+    assert_eq!(path(&net, 0, P, 1).local_pref, 300);
+    assert_eq!(sent(&net) - before, 2, "a ROUTE-REFRESH for each family");
+    let plus = json!({"rules": [{"match": {"localPref": [100]}, "set": {"localPref": 7}, "action": "accept"}], "default": "reject"});
+    net.peer(0, config(policy(plus)));
+    net.settle();
+    assert_eq!(path(&net, 0, P, 1).local_pref, 7, "of what was received");
+    // What is rejected is not there at all.
+    net.peer(0, config(Policy::reject_all()));
+    net.settle();
+    assert_eq!(net.nodes[0].speaker.route(&prefix(P)), None);
+    assert_eq!(net.view(0, 1).prefixes_received, 0);
+    net.peer(0, config(Policy::accept_all()));
+    net.settle();
+    assert_eq!(path(&net, 0, P, 1).local_pref, 100);
+    assert_eq!(net.view(0, 1).flaps, 0);
+    // Nothing has changed, so nothing is asked.
+    let before = sent(&net);
+    let mut renamed = config(Policy::accept_all());
+    renamed.name = "another".to_owned();
+    net.peer(0, renamed);
+    net.settle();
+    assert_eq!(sent(&net), before);
+}
+
+#[test]
+fn of_a_peer_that_cannot_be_asked_everything_is_kept() {
+    let mut open = super::played::open_with(Vec::new());
+    open.capabilities
+        .retain(|capability| *capability != crate::wire::Capability::RouteRefresh);
+    let config = |import: Policy| PeerConfig {
+        keep_received: false,
+        passive: true,
+        import,
+        ..peer_config(super::played::PLAYED)
+    };
+    let mut played = super::played::Played::start(config(prefers(300)), open);
+    played.announce(&[P]);
+    let local_pref =
+        |played: &super::played::Played| path(&played.net, 0, P, super::played::PLAYED).local_pref;
+    assert_eq!(local_pref(&played), 300);
+    played.net.peer(0, config(Policy::reject_all()));
+    assert_eq!(played.prefixes(), [] as [&str; 0]);
+    played.net.peer(0, config(Policy::accept_all()));
+    assert_eq!(local_pref(&played), 100);
+}
+
+#[test]
+fn a_rule_may_ask_for_the_device_that_a_session_is_bound_to() {
+    let rule = json!({
+        "rules": [{"match": {"interfaces": ["eth*"]}, "set": {"localPref": 300}, "action": "accept"}],
+        "default": "accept",
+    });
+    for (interface, wanted) in [(None, 100), (Some("eth7"), 300), (Some("br0"), 100)] {
+        let mut net = Net::new(2);
+        net.peer(
+            0,
+            PeerConfig {
+                interface: interface.map(str::to_owned),
+                import: policy(rule.clone()),
+                ..peer_config(1)
+            },
+        );
+        net.peer(1, peer_config(0));
+        net.originate(1, P);
+        net.run_for(20);
+        assert_eq!(path(&net, 0, P, 1).local_pref, wanted, "{interface:?}");
+    }
+}
