@@ -16,6 +16,8 @@ const PEERS: [(PathsSent, Option<usize>); 5] = [
 
 /// What a peer has been told and not been told to forget: MED, which names the path here.
 type Known = BTreeMap<Nlri, u32>;
+/// What the peers have sent: MED by number of the prefix, peer and identifier.
+type Model = BTreeMap<(u32, u32, u32), u32>;
 
 #[test]
 fn whatever_happens_every_peer_ends_with_the_paths_that_it_should_have() {
@@ -28,27 +30,44 @@ fn whatever_happens_every_peer_ends_with_the_paths_that_it_should_have() {
         };
         let mut rib = Rib::new(seed, options());
         let mut known: Vec<Known> = vec![Known::new(); PEERS.len()];
+        let mut model = Model::new();
+        let mut sends = PEERS.map(|(sends, _)| sends);
         for peer in 0..PEERS.len() {
             session(&mut rib, peer);
         }
         for step in 0..300 {
             let peer = draw(PEERS.len() as u64) as usize;
-            let source = Source::Peer(PeerId(peer as u32), draw(3) as u32);
-            match draw(10) {
-                0..=4 => path(&mut rib, source, draw(8) as u32, step),
-                5 | 6 => rib.remove_path(source, &prefix(draw(8) as u32)),
+            let (id, number) = (draw(3) as u32, draw(8) as u32);
+            let source = Source::Peer(PeerId(peer as u32), id);
+            match draw(11) {
+                0..=4 => {
+                    path(&mut rib, source, number, step);
+                    model.insert((number, peer as u32, id), step);
+                }
+                5 | 6 => {
+                    rib.remove_path(source, &prefix(number));
+                    model.remove(&(number, peer as u32, id));
+                }
                 7 => tell(&mut rib, peer, &mut known[peer], 1 + draw(200) as usize),
                 8 => rib.refresh(PeerId(peer as u32), Family::Ipv4Unicast),
+                9 if PEERS[peer].0 != PathsSent::Best => {
+                    sends[peer] = match draw(4) as usize {
+                        0 => PathsSent::All,
+                        max => PathsSent::BestOf(max),
+                    };
+                    rib.change_terms(PeerId(peer as u32), terms_of(peer, sends[peer]));
+                }
                 _ => {
                     rib.close(PeerId(peer as u32));
                     known[peer].clear();
                     session(&mut rib, peer);
+                    sends[peer] = PEERS[peer].0;
                 }
             }
         }
         for (peer, known) in known.iter_mut().enumerate() {
             tell(&mut rib, peer, known, ROOM);
-            check(&rib, peer, known, seed);
+            check(&rib, peer, sends[peer], &model, known, seed);
         }
         for peer in 0..PEERS.len() as u32 {
             rib.forget(PeerId(peer));
@@ -113,7 +132,7 @@ fn what_is_beyond_a_limit_goes_out_when_there_is_room() {
     );
 }
 
-fn check(rib: &Rib, peer: usize, known: &Known, seed: u64) {
+fn check(rib: &Rib, peer: usize, sends: PathsSent, model: &Model, known: &Known, seed: u64) {
     let id = PeerId(peer as u32);
     let advertised: Vec<Nlri> = rib.advertised(id);
     assert_eq!(
@@ -122,15 +141,19 @@ fn check(rib: &Rib, peer: usize, known: &Known, seed: u64) {
         "seed {seed}, peer {peer}"
     );
     let mut wanted: Vec<(IpNet, u32)> = Vec::new();
-    for (_, entry) in rib.table.iter() {
+    let mut figures = Counts::default();
+    for number in 0..8 {
+        let paths = model.iter().filter(|((of, ..), _)| *of == number);
         // A lower MED is better here, since all paths are of one neighbour AS: none.
-        let mut paths: Vec<(u32, Source)> = entry
-            .paths
-            .iter()
-            .map(|path| (path.attributes.med.unwrap(), path.source))
+        let mut paths: Vec<(u32, usize)> = paths
+            .map(|((_, peer, _), med)| (*med, *peer as usize))
             .collect();
-        paths.sort_by_key(|(med, _)| *med);
-        let count = match PEERS[peer].0 {
+        paths.sort_unstable();
+        let own = paths.iter().filter(|(_, from)| *from == peer).count();
+        figures.received += own;
+        figures.accepted += own;
+        figures.best += usize::from(paths.first().is_some_and(|(_, from)| *from == peer));
+        let count = match sends {
             PathsSent::Best => 1,
             PathsSent::BestOf(max) => max,
             PathsSent::All => paths.len(),
@@ -138,9 +161,20 @@ fn check(rib: &Rib, peer: usize, known: &Known, seed: u64) {
         let others = paths
             .into_iter()
             .take(count)
-            .filter(|(_, source)| source.peer() != Some(id));
-        wanted.extend(others.map(|(med, _)| (entry.prefix, med)));
+            .filter(|(_, from)| *from != peer);
+        wanted.extend(others.map(|(med, _)| (prefix(number), med)));
     }
+    // As `FamilyView` shows them.
+    assert_eq!(
+        rib.received(id, Family::Ipv4Unicast),
+        figures,
+        "seed {seed}, peer {peer}"
+    );
+    assert_eq!(
+        rib.sent(id, Family::Ipv4Unicast),
+        (known.len(), wanted.len() - known.len()),
+        "seed {seed}, peer {peer}"
+    );
     wanted.sort();
     let mut told: Vec<(IpNet, u32)> = known
         .iter()
@@ -159,12 +193,6 @@ fn check(rib: &Rib, peer: usize, known: &Known, seed: u64) {
                 told.iter().all(|one| wanted.contains(one)),
                 "seed {seed}, peer {peer}"
             );
-            let (sent, held) = rib.sent(id, Family::Ipv4Unicast);
-            assert_eq!(
-                (sent, sent + held),
-                (told.len(), wanted.len()),
-                "seed {seed}"
-            );
         }
     }
 }
@@ -179,16 +207,21 @@ fn session(rib: &mut Rib, peer: usize) {
     };
     let mut limits = PerFamily::default();
     limits[Family::Ipv4Unicast] = limit;
-    let terms = Terms {
-        paths_sent,
-        codec: codec_for(paths_sent),
-        ..terms(SessionKind::Client)
-    };
+    let terms = terms_of(peer, paths_sent);
     let own = MemberTerms {
         limits,
         marks_refresh: false,
     };
     rib.open(PeerId(peer as u32), facts, terms, own);
+}
+
+/// With ADD-PATH where the peer has agreed on it.
+fn terms_of(peer: usize, paths_sent: PathsSent) -> Terms {
+    Terms {
+        paths_sent,
+        codec: codec_for(PEERS[peer].0),
+        ..terms(SessionKind::Client)
+    }
 }
 
 fn codec_for(paths_sent: PathsSent) -> Codec {
