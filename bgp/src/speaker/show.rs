@@ -1,12 +1,71 @@
-//! Peers for people and programs.
+//! Peers and routes for people and programs: questions, which change nothing.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use ipnet::IpNet;
 
 use super::Speaker;
+use crate::event::PeerId;
 use crate::peer::Peer;
+use crate::peer_key::{PeerKey, is_link_local};
 use crate::time::Time;
-use crate::view::{FamilyView, PeerView};
-use crate::wire::Family;
+use crate::view::{FamilyView, PeerView, RouteView};
+use crate::wire::{Family, Nlri};
 
 impl Speaker {
+    /// Every peer, in order of address.
+    pub fn peers(&self, now: Time) -> Vec<PeerView> {
+        let peers = self.by_address.values().filter_map(|id| self.peers.get(id));
+        peers.map(|peer| self.show_peer(now, peer)).collect()
+    }
+
+    /// One prefix of the Loc-RIB with all candidates and why each lost; `None`: no path at all.
+    pub fn route(&self, prefix: &IpNet) -> Option<RouteView> {
+        self.rib.route(prefix)
+    }
+
+    /// Next hops of the chosen learned paths of a prefix, cheaply: for the FIB. Empty for no route and
+    /// for local paths.
+    pub fn next_hops(&self, prefix: &IpNet) -> Vec<IpAddr> {
+        self.rib.next_hops(prefix)
+    }
+
+    /// The same with the network device of each, where the next hop's address needs one: a link-local one is on
+    /// the device of the peer that it came from.
+    pub fn next_hops_on_devices(&self, prefix: &IpNet) -> Vec<(IpAddr, Option<String>)> {
+        let device = |(next_hop, link_local, peer): (IpAddr, Option<Ipv6Addr>, PeerId)| {
+            let peer = self.peers.get(&peer);
+            let device = peer.and_then(|peer| peer.config.interface.clone());
+            match link_local {
+                // RFC 2545 §3: on the link that we share, the link-local one is for forwarding.
+                Some(address) if device.is_some() => (address.into(), device),
+                _ => (next_hop, device.filter(|_| is_link_local(&next_hop))),
+            }
+        };
+        let learned = self.rib.learned_next_hops(prefix);
+        learned.into_iter().map(device).collect()
+    }
+
+    /// A peer at this address is bound to a network device, so that it matters over which one it comes.
+    pub fn is_bound(&self, remote: IpAddr) -> bool {
+        let id = self.by_address.get(&PeerKey::from(remote));
+        let peer = id.and_then(|id| self.peers.get(id));
+        peer.is_some_and(|peer| peer.config.interface.is_some())
+    }
+
+    /// The whole Loc-RIB in order of prefix.
+    pub fn routes(&self) -> Vec<RouteView> {
+        self.rib.routes()
+    }
+
+    /// What was sent to this peer and stands (its Adj-RIB-Out), in order of prefix and of the Path Identifier
+    /// that we gave it (RFC 7911), which is 0 where ADD-PATH was not agreed on.
+    pub fn advertised(&self, remote: impl Into<PeerKey>) -> Vec<Nlri> {
+        self.find(&remote.into())
+            .map(|peer| self.rib.advertised(peer))
+            .unwrap_or_default()
+    }
+
     pub(super) fn show_peer(&self, now: Time, peer: &Peer) -> PeerView {
         let agreed = peer.negotiated();
         let by_family: Vec<FamilyView> = Family::ALL
