@@ -178,6 +178,25 @@ impl Frr {
         .map(|_| ())
     }
 
+    /// Writes what `bgpd` is configured to do now into its file, so that it is so after `start_again` too. Route maps come
+    /// first: one that a network names before it is there holds the network back for the 5 s of their delay timer.
+    pub fn save(&self) -> Result<()> {
+        let said = self.ask(&["show running-config bgpd"])?;
+        let lines = said.lines().filter(|line| !line.starts_with("service "));
+        let lines: Vec<_> = lines.skip_while(|line| *line != "!").collect();
+        let (maps, others): (Vec<_>, Vec<_>) = lines
+            .split(|line| *line == "!")
+            .partition(|block| block.iter().any(|line| line.starts_with("route-map ")));
+        let text: String = maps
+            .into_iter()
+            .chain(others)
+            .flat_map(|block| block.iter().chain(&["!"]))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let folder = self.sockets.parent().context("its folder")?;
+        manifests::write(folder, "bgpd.conf", &text)
+    }
+
     /// Starts its BFD daemon with these lines of configuration.
     pub fn start_bfd(&self, place: &Place, lines: &str) -> Result<Daemon> {
         manifests::write(&place.folder, "bfdd.conf", &format!("log stdout\n{lines}"))?;

@@ -13,9 +13,13 @@
 //!  3. What it announces arrives at each node with LOCAL_PREF (inside the AS), MED, AS path, community and large community
 //!     as it was set, and leads to it in each kernel; when withdrawn it is gone; when announced again it is back.
 //!  4. While a node's agent is killed and started again, it keeps the node's blocks: as stale ones, then as fresh ones.
+//!  5. No ping is lost, neither from FRR to a pod nor from the pod to a prefix of FRR's, while first the pod's agent and then
+//!     FRR's bgpd is killed and started again (RFC 4724, both roles on both sides).
 
-use anyhow::Result;
-use caracal_interop_tests::{Frr, Scene};
+use anyhow::{Result, ensure};
+use caracal_interop_tests::features::ANNOUNCED;
+use caracal_interop_tests::{Frr, Router, Scene};
+use caracal_lab::ping::{Pinger, Stream};
 use caracal_lab::{lab_tests, wait};
 
 /// The second half of expectation 2.
@@ -38,6 +42,21 @@ fn its_kernel_has_all_blocks(scene: &Scene<Frr>) -> Result<()> {
     Ok(())
 }
 
+/// The node of the pod has FRR's prefix, kept from before its restart or not.
+fn the_node_has_its_prefix(scene: &Scene<Frr>, stale: bool) -> Result<()> {
+    wait::until(&format!("FRR's prefix, stale: {stale}"), || {
+        let routes = scene.lab.nodes[0].routes();
+        let routes = routes.map_err(|error| error.to_string())?;
+        let mut routes = routes.iter();
+        let route = routes.find(|route| route.prefix.to_string() == ANNOUNCED.prefix);
+        let is_so = |path: &caracal_agent_api::Path| path.stale == stale;
+        match route.filter(|route| route.paths.iter().all(is_so)) {
+            Some(_) => Ok(()),
+            None => Err(format!("{route:?}")),
+        }
+    })
+}
+
 lab_tests! {
     fn frr_in_the_same_as_learns_all_blocks_and_its_prefixes_come_and_go() {
         let mut scene = Scene::<Frr>::inside_the_as(true)?;
@@ -55,5 +74,37 @@ lab_tests! {
 
     fn frr_keeps_the_blocks_of_a_node_whose_agent_is_killed_and_comes_back() {
         Scene::<Frr>::inside_the_as(true)?.router_helps_a_restart()
+    }
+
+    fn frr_and_an_agent_restart_under_pings_both_ways() {
+        let mut scene = Scene::<Frr>::inside_the_as(false)?;
+        let pod = scene.lab.add_pod(0, "web")?;
+        let own = "198.51.100.1";
+        scene.router.netns.ip(&["addr", "add", own, "dev", "lo"])?;
+        scene.router.announce(&ANNOUNCED)?;
+        scene.router_has_all_blocks()?;
+        its_kernel_has_all_blocks(&scene)?;
+        the_node_has_its_prefix(&scene, false)?;
+        scene.router.save()?;
+        let ways = [
+            Pinger::open(&scene.router.netns, pod.ipv4()?)?,
+            Pinger::open(&pod.netns, own.parse()?)?,
+        ];
+        let streams = ways.map(|way| Stream::start(way, 50));
+
+        scene.router_helps_a_restart()?;
+        the_node_has_its_prefix(&scene, false)?;
+        scene.router.kill()?;
+        the_node_has_its_prefix(&scene, true)?;
+        scene.router.start_again()?;
+        scene.established()?;
+        the_node_has_its_prefix(&scene, false)?;
+        scene.router_has_all_blocks()?;
+        its_kernel_has_all_blocks(&scene)?;
+        for stream in streams {
+            let tally = stream.finish()?;
+            ensure!(tally.sent > 50 && tally.lost.is_empty(), "{tally:?}");
+        }
+        Ok(())
     }
 }
