@@ -69,7 +69,7 @@ pub(crate) struct Peer {
     pub(crate) queued: Option<Time>,
     state: PeerState,
     state_since: Time,
-    /// Protocol errors in a row.
+    /// Protocol errors and failures of the path in a row.
     damped: u32,
 }
 
@@ -349,7 +349,7 @@ impl Peer {
         if self.phase == Phase::Stopped || matches!(self.phase, Phase::Connect { .. }) {
             return;
         }
-        let damped = end.filter(|end| self.config.damp_oscillations && end.is_protocol_error());
+        let damped = end.filter(|end| self.config.damp_oscillations && end.is_damped());
         if let Some(end) = damped {
             let hold = IDLE_HOLD_MIN * 2u32.saturating_pow(self.damped.min(16));
             self.damped = self.damped.saturating_add(1);
@@ -416,6 +416,12 @@ impl Peer {
         })
     }
 
+    /// The path is to work before there is a session, and nobody says that it does.
+    pub(crate) fn awaits_bfd(&self) -> bool {
+        self.config.bfd.is_some_and(|bfd| bfd.strict)
+            && !matches!(self.bfd, Some(BfdState::Up | BfdState::AdminDown))
+    }
+
     /// Why nobody may connect, and for how long.
     pub(crate) fn held(&self, now: Time) -> Option<String> {
         let because = &self.held_because;
@@ -426,6 +432,7 @@ impl Peer {
                 Some(format!("{because}, again in {seconds:.0} s"))
             }
             Phase::Stopped => Some(because.clone()),
+            _ if self.awaits_bfd() => Some("waits for BFD to be up".to_owned()),
             Phase::Connect { .. } | Phase::Active { .. } => None,
         }
     }

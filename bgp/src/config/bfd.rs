@@ -26,6 +26,9 @@ pub struct BfdConfig {
     /// Whether routers may be between us (RFC 5883), or not (RFC 5881). `None`: they are not when the peer's
     /// address is in one of our subnets.
     pub multihop: Option<bool>,
+    /// No session before BFD is up, or an operator has switched it off (draft-ietf-idr-bgp-bfd-strict-mode,
+    /// without its capability: both sides are configured).
+    pub strict: bool,
 }
 
 impl Default for BfdConfig {
@@ -34,6 +37,7 @@ impl Default for BfdConfig {
             min_interval_milliseconds: 300,
             multiplier: 3,
             multihop: None,
+            strict: false,
         }
     }
 }
@@ -60,7 +64,7 @@ impl<'de> Visitor<'de> for Switch {
     type Value = Option<BfdConfig>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("true, false, or minIntervalMilliseconds, multiplier and multihop")
+        f.write_str("true, false, or minIntervalMilliseconds, multiplier, multihop and strict")
     }
 
     fn visit_bool<E>(self, on: bool) -> Result<Self::Value, E> {
@@ -83,6 +87,7 @@ struct Unchecked {
     min_interval_milliseconds: u32,
     multiplier: u8,
     multihop: Option<bool>,
+    strict: bool,
 }
 
 impl Default for Unchecked {
@@ -91,11 +96,13 @@ impl Default for Unchecked {
             min_interval_milliseconds,
             multiplier,
             multihop,
+            strict,
         } = BfdConfig::default();
         Unchecked {
             min_interval_milliseconds,
             multiplier,
             multihop,
+            strict,
         }
     }
 }
@@ -117,6 +124,7 @@ impl TryFrom<Unchecked> for BfdConfig {
             min_interval_milliseconds: interval,
             multiplier: read.multiplier,
             multihop: read.multihop,
+            strict: read.strict,
         })
     }
 }

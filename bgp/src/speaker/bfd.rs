@@ -4,14 +4,21 @@
 //! A session that is gone already, and whose paths wait for the peer's restart, is left alone: BFD dies with the
 //! process that speaks it (RFC 5882 §4.3.2, the C bit is clear), so its silence is no news then.
 //!
+//! A path that fails again and again is spoken over again after 1 s, 2 s, ... up to `PeerConfig::idle_hold_max`, as after
+//! errors of protocol (`PeerConfig::damp_oscillations`), until a session has lasted that long.
+//!
 //! *AdminDown* is an operator's wish and no failure (§3.2). A session that never came up fails nobody either, so
-//! a peer without BFD can be spoken with: this is not the strict mode of draft-ietf-idr-bgp-bfd-strict-mode.
+//! a peer without BFD can be spoken with, unless `BfdConfig::strict` says that the path has to work first.
 
 use std::net::IpAddr;
 
 use super::Speaker;
+use smallvec::SmallVec;
+
 use crate::config::BfdConfig;
-use crate::event::BfdState;
+use crate::connection::State;
+use crate::event::{BfdState, ConnectionId};
+use crate::peer::Phase;
 use crate::peer_key::PeerKey;
 use crate::record::Step;
 use crate::time::Time;
@@ -45,11 +52,23 @@ impl Speaker {
         if peer.config.bfd.is_none() {
             return;
         }
+        let waited = peer.awaits_bfd();
         peer.bfd = Some(state);
         if state != BfdState::Down {
+            if waited && let Phase::Active { retry: Some(retry) } = &mut peer.phase {
+                *retry = now;
+                self.settle(now, id);
+            }
             return;
         }
-        if let Some(connection) = peer.established().map(|up| up.id) {
+        let strict = peer.config.bfd.is_some_and(|bfd| bfd.strict);
+        let mut failed: SmallVec<[ConnectionId; 2]> = SmallVec::new();
+        for connection in &peer.connections {
+            if strict || connection.state() == State::Established {
+                failed.push(connection.id);
+            }
+        }
+        for connection in failed {
             // RFC 9384: it is told, should the path work in that direction.
             let words = "BFD: the path has failed";
             let word = self.farewell(id, connection, cease::BFD_DOWN, words);

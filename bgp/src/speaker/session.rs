@@ -159,6 +159,11 @@ impl Speaker {
                 // It has come to us meanwhile.
                 peer.phase = Phase::Active { retry: None };
             }
+            Phase::Idle { .. } | Phase::Active { .. } if peer.awaits_bfd() => {
+                peer.phase = Phase::Active {
+                    retry: Some(now + peer.config.connect_retry.max(CONNECT_TIME_MIN)),
+                };
+            }
             Phase::Idle { .. } | Phase::Active { .. } => self.connect(now, id),
             Phase::Connect { .. } => {
                 let (remote, reason) = (peer.remote(), "TCP did not come up in time");
@@ -239,7 +244,7 @@ impl Speaker {
         }
         if session.is_some() || peer.established().is_none() {
             peer.blame(now, end.reason.clone());
-            if end.is_protocol_error() {
+            if end.is_damped() {
                 // It would be told the same.
                 self.give_up(id);
             }

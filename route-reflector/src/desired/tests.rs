@@ -240,6 +240,7 @@ dynamicPeers:
         min_interval_milliseconds: 50,
         multiplier: 5,
         multihop: Some(false),
+        ..usual
     };
     assert_eq!(of("172.31.1.2"), Some(fast));
     assert_eq!(of("172.31.1.3"), None);

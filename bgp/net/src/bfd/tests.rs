@@ -53,7 +53,7 @@ fn watched() -> Option<BfdConfig> {
         min_interval_milliseconds: 20,
         // The machine may be busy.
         multiplier: 100,
-        multihop: None,
+        ..BfdConfig::default()
     })
 }
 

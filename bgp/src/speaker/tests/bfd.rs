@@ -73,7 +73,7 @@ fn a_failed_path_ends_the_session_and_its_prefixes_are_not_kept() {
 fn it_comes_back_without_waiting_for_bfd() {
     let mut played = complete(watched());
     say(&mut played, BfdState::Down);
-    played.net.settle();
+    played.net.run_for(1);
     played.connect(open());
     played.announce(&[BLOCK]);
     assert_eq!(played.prefixes(), [BLOCK]);
@@ -149,4 +149,69 @@ fn a_peer_that_is_shut_down_is_not_watched() {
     );
     let speaker = &played.net.nodes[0].speaker;
     assert_eq!(speaker.bfd_wishes().count(), 0);
+}
+
+#[test]
+fn a_path_that_fails_again_and_again_is_tried_later_each_time() {
+    let mut played = complete(watched());
+    for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
+        say(&mut played, BfdState::Up);
+        say(&mut played, BfdState::Down);
+        played.net.settle();
+        let held = played.net.view(0, PLAYED).held.unwrap();
+        // Jittered by up to a quarter (RFC 4271 §10).
+        let is_about = |said: u64| said <= seconds && said * 4 + 4 >= seconds * 3;
+        let said = held.rsplit(' ').nth(1).unwrap().parse().unwrap();
+        assert!(is_about(said), "{held}");
+        assert!(held.contains("BFD Down"), "{held}");
+        assert!(played.net.dial(PLAYED, 0).is_err());
+        played.net.run_for(seconds);
+        played.connect(open());
+    }
+    // What lasts is forgiven.
+    played.net.now = played.net.now + std::time::Duration::from_secs(61);
+    say(&mut played, BfdState::Down);
+    played.net.settle();
+    let held = played.net.view(0, PLAYED).held.unwrap();
+    assert!(held.ends_with("again in 1 s"), "{held}");
+}
+
+#[test]
+fn in_strict_mode_there_is_no_session_before_bfd_is_up() {
+    let strict = |node| PeerConfig {
+        bfd: Some(BfdConfig {
+            strict: true,
+            ..BfdConfig::default()
+        }),
+        ..peer_config(node)
+    };
+    let mut net = Net::new(2);
+    net.peer(0, strict(1));
+    net.peer(1, peer_config(0));
+    net.run_for(60);
+    let view = net.view(0, 1);
+    assert_eq!(view.held.as_deref(), Some("waits for BFD to be up"));
+    assert!(view.errors.connections_refused > 1, "{:?}", view.errors);
+    assert_eq!(view.errors.connections_failed, 0, "{:?}", view.errors);
+    let now = net.now;
+    net.nodes[0]
+        .speaker
+        .handle_bfd(now, address(1), BfdState::Up);
+    net.run_for(1);
+    assert_eq!(net.view(0, 1).state, "Established");
+    let now = net.now;
+    net.nodes[0]
+        .speaker
+        .handle_bfd(now, address(1), BfdState::Down);
+    net.run_for(60);
+    assert_eq!(
+        net.view(0, 1).held.as_deref(),
+        Some("waits for BFD to be up")
+    );
+    // Switched off by the other side's operator: BFD has nothing to say.
+    let now = net.now;
+    let speaker = &mut net.nodes[0].speaker;
+    speaker.handle_bfd(now, address(1), BfdState::AdminDown);
+    net.run_for(1);
+    assert_eq!(net.view(0, 1).state, "Established");
 }
