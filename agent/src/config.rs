@@ -3,9 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use caracal_bgp::BfdConfig;
-use caracal_bgp::config::bfd;
 use caracal_bgp_net::monitor::{MonitorConfig, MrtConfig, StationConfig};
+use caracal_peering::PeerOptions;
 use ipnet::IpNet;
 use serde::Deserialize;
 
@@ -25,9 +24,9 @@ CONFIGURATION (defaults in brackets; the environment variable wins over the file
     listen: 127.0.0.1:9091         CARACAL_HTTP_LISTEN           [0.0.0.0:9091]; `none`: no HTTP
   bgp:
     listen: [0.0.0.0:179]          CARACAL_BGP_LISTEN, commas    [all addresses, listenPort of BGPConfiguration]
-    meshBfd: false                                               [false]; true, or {minIntervalMilliseconds: 300,
-                                   multiplier: 3, multihop: false}: BFD for the node-to-node mesh, the same on all
-                                   nodes; a BGPPeer has the annotation bgp.caracal.network/bfd for it
+    meshOptions: {bfd: true}                                     [{}]; docs/operation/session-options.md: for the
+                                   node-to-node mesh, the same on all nodes; a BGPPeer has the annotation
+                                   bgp.caracal.network/session for them
     bmp: [{address: 192.0.2.10:11019}]                           [none]; docs/operation/monitoring.md
     mrt: {updates: {directory: DIR}, rib: {directory: DIR}}      [none]
     record: /var/log/caracal/bgp.jsonl                           [none]; for caracal-replay
@@ -135,8 +134,7 @@ impl TryFrom<String> for HttpListen {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct BgpConfig {
     pub(crate) listen: Vec<SocketAddr>,
-    #[serde(deserialize_with = "bfd::switch")]
-    pub(crate) mesh_bfd: Option<BfdConfig>,
+    pub(crate) mesh_options: PeerOptions,
     pub(crate) bmp: Vec<StationConfig>,
     pub(crate) mrt: MrtConfig,
     pub(crate) record: Option<PathBuf>,

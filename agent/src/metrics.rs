@@ -1,10 +1,8 @@
 //! What Prometheus gets. Names begin with `caracal_`; docs/operation/metrics.md lists them.
 
-mod bfd;
-mod monitoring;
-
 use std::time::Duration;
 
+use caracal_agent_api::metrics::{BfdMetrics, MonitoringMetrics};
 use caracal_agent_api::{Peer, PeerErrors, Status};
 use caracal_bgp_net::bfd_net::BfdView;
 use caracal_bgp_net::monitor::MonitorView;
@@ -13,9 +11,6 @@ use prometheus::{
     Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
-
-use bfd::BfdMetrics;
-use monitoring::MonitoringMetrics;
 
 /// The metrics of one agent.
 #[derive(Debug)]

@@ -270,7 +270,7 @@ impl Node {
             node: &self.shared.config.nodename,
             addresses: self.shared.addresses,
             workloads: &workloads,
-            mesh_bfd: self.shared.config.bgp.mesh_bfd,
+            mesh_options: &self.shared.config.bgp.mesh_options,
         };
         let plan = plan::make(&self.cluster, own);
         let last = std::mem::replace(&mut self.plan, plan);

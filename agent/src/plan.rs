@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use caracal_agent_api::Condition;
-use caracal_bgp::{BfdConfig, LocalPath};
-use caracal_bgp_net::{Md5Key, SessionOptions};
+use caracal_bgp::LocalPath;
+use caracal_bgp_net::SessionOptions;
 use caracal_datastore::Stored;
 use caracal_datastore::resources::{Encapsulation, IPAMBlock, IPPool, Node};
 use caracal_fib::model::IpipDevice;
 use caracal_fib::{Mode, Tunnels, Vtep, VxlanDevice};
-use caracal_peering::{Defaults, PlannedPeer, View, identity_of, password_of, peers_of};
+use caracal_peering::{Defaults, PeerOptions, PlannedPeer, identity_of, peers_of, session_options};
 use ipnet::IpNet;
 
 use crate::address::NodeAddresses;
@@ -58,8 +58,8 @@ pub(crate) struct Own<'a> {
     pub(crate) addresses: NodeAddresses,
     /// Addresses of local workloads.
     pub(crate) workloads: &'a [IpAddr],
-    /// BFD for the paths of the mesh.
-    pub(crate) mesh_bfd: Option<BfdConfig>,
+    /// For the sessions of the mesh.
+    pub(crate) mesh_options: &'a PeerOptions,
 }
 
 /// Makes the plan.
@@ -195,7 +195,7 @@ fn peers(
     conditions: &mut Vec<Condition>,
 ) -> (u32, Vec<PlannedPeer>, BTreeMap<IpAddr, SessionOptions>) {
     let defaults = Defaults {
-        mesh_bfd: own.mesh_bfd,
+        mesh_options: own.mesh_options.clone(),
         ..Defaults::default()
     };
     let asn = identity_of(own.node, &cluster.view, &defaults, None)
@@ -227,23 +227,6 @@ fn peers(
         }
     }
     (asn, usable, sessions)
-}
-
-fn session_options(view: &View, peer: &PlannedPeer) -> Result<SessionOptions, String> {
-    let key = match &peer.password_ref {
-        None => None,
-        Some(reference) => {
-            let password = password_of(view, reference).map_err(|why| why.to_string())?;
-            let key = Md5Key::new(password).map_err(|why| {
-                format!("Secret {}, key {}: {why}", reference.name, reference.key)
-            })?;
-            Some(key)
-        }
-    };
-    Ok(SessionOptions {
-        key,
-        ttl_security: peer.ttl_security,
-    })
 }
 
 /// Blocks with a confirmed affinity to this node, if the block says so too. `pending` ones are never announced.

@@ -12,9 +12,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use caracal_agent_api::{
-    ApiError, CniAdd, CniAttached, CniDel, CniGc, Explain, Explained, FibRoute, Route,
+    ApiError, CniAdd, CniAttached, CniDel, CniGc, FibRoute, Route, SpeakerRequest,
 };
-use caracal_bgp::Speaker;
 use caracal_fib::RouteStatus;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -69,7 +68,14 @@ pub(crate) async fn listen(address: std::net::SocketAddr) -> anyhow::Result<TcpL
 
 /// Answers on the socket until the process ends.
 pub(crate) async fn serve_socket(listener: UnixListener, shared: Arc<Shared>) {
-    let router = Router::new()
+    let mut router = Router::new();
+    for request in SpeakerRequest::ALL {
+        let answer = async move |State(shared): State<Arc<Shared>>, body: String| {
+            ask(&shared, request, body).await
+        };
+        router = router.route(request.path(), post(answer));
+    }
+    let router = router
         .route(
             "/v1/status",
             get(|State(shared): State<Arc<Shared>>| async move { Json(shared.status().await) }),
@@ -79,8 +85,6 @@ pub(crate) async fn serve_socket(listener: UnixListener, shared: Arc<Shared>) {
             get(|State(shared): State<Arc<Shared>>| async move { Json(shared.peers().await) }),
         )
         .route("/v1/routes", get(routes))
-        .route("/v1/explain/import", post(explain_import))
-        .route("/v1/explain/export", post(explain_export))
         .route("/v1/fib", get(fib))
         .route(
             "/v1/endpoints",
@@ -152,27 +156,18 @@ async fn routes(State(shared): State<Arc<Shared>>) -> Response {
     }
 }
 
-async fn explain_import(State(shared): State<Arc<Shared>>, body: String) -> Response {
-    reply(explain(&shared, &body, caracal_agent_api::explain_import).await)
-}
-
-async fn explain_export(State(shared): State<Arc<Shared>>, body: String) -> Response {
-    reply(explain(&shared, &body, caracal_agent_api::explain_export).await)
-}
-
-async fn explain(
-    shared: &Shared,
-    body: &str,
-    answer: fn(&Speaker, &Explain) -> Result<Vec<Explained>, String>,
-) -> Result<Vec<Explained>, Refusal> {
-    let question: Explain = decode(body)?;
+/// What the speaker is asked or told.
+async fn ask(shared: &Shared, request: SpeakerRequest, body: String) -> Response {
+    if request.is_order() {
+        tracing::info!("by hand: {} {body}", request.path());
+    }
     let asked = shared
         .shell
-        .with(move |speaker, _| answer(speaker, &question));
-    match asked.await {
+        .with(move |speaker, now| request.answer(speaker, now, &body));
+    reply(match asked.await {
         Ok(answer) => answer.map_err(Refusal::Wrong),
         Err(fault) => Err(Refusal::Later(fault.to_string())),
-    }
+    })
 }
 
 async fn fib(State(shared): State<Arc<Shared>>) -> Response {

@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, RwLock};
 use std::time::Instant;
 
-use caracal_agent_api::{Condition, FibSummary, Peer, Status};
+use caracal_agent_api::{
+    self as api, Condition, FibSummary, Peer, Status, graceful_shutdown_condition,
+};
 use caracal_bgp_net::monitor::Monitoring;
 use caracal_bgp_net::{PathWatch, Shell};
 use caracal_datastore::ipam::Ipam;
@@ -86,6 +88,10 @@ impl Shared {
             let name = "BfdUnavailable".to_owned();
             Condition { name, message }
         }));
+        let in_shutdown = self
+            .shell
+            .with(|speaker, _| graceful_shutdown_condition(speaker));
+        conditions.extend(in_shutdown.await.ok().flatten());
         Status {
             node: self.config.nodename.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -106,6 +112,7 @@ impl Shared {
             endpoints: self.workloads.count(),
             fib: Some(summary(&fib)),
             conditions,
+            monitoring: api::Monitoring::of(self.monitoring.view()),
         }
     }
 }

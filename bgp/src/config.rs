@@ -305,7 +305,7 @@ pub enum NextHopMode {
 
 /// ADD-PATH (RFC 7911): what we offer to a peer, for all families of its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct AddPath {
     /// We take several paths of a prefix from it, if it wants to send them.
     pub receive: bool,

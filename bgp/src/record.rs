@@ -71,6 +71,16 @@ pub enum Step {
         remote: PeerKey,
         family: Option<Family>,
     },
+    ShutPeer {
+        remote: PeerKey,
+        words: String,
+    },
+    BringUpPeer {
+        remote: PeerKey,
+    },
+    GracefulShutdown {
+        on: bool,
+    },
     Originate {
         prefix: IpNet,
         path: LocalPath,
@@ -272,6 +282,13 @@ fn perform(speaker: &mut Speaker, now: Time, step: &Step) {
         Step::RefreshPeer { remote, family } => {
             let _ = speaker.refresh_peer(now, remote, *family);
         }
+        Step::ShutPeer { remote, words } => {
+            let _ = speaker.shut_peer(now, remote.clone(), words);
+        }
+        Step::BringUpPeer { remote } => {
+            let _ = speaker.bring_up_peer(now, remote.clone());
+        }
+        Step::GracefulShutdown { on } => speaker.set_graceful_shutdown(now, *on),
         Step::Originate { prefix, path } => speaker.originate(now, *prefix, path.clone()),
         Step::Withdraw { prefix } => speaker.withdraw(now, *prefix),
         Step::FinishRestart => speaker.finish_restart(now),

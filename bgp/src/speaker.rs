@@ -63,6 +63,8 @@ pub struct Speaker {
     timers: Timers,
     rng: Rng,
     connections_made: u64,
+    /// Peers that the operator has shut down, whatever their configuration says.
+    shut_by_hand: BTreeMap<PeerKey, administration::ByHand>,
     /// Our local paths are all there: End-of-RIB may go out.
     may_end_rib: bool,
     pub(crate) stopped: bool,
@@ -91,6 +93,7 @@ impl Speaker {
             last_words: BTreeMap::new(),
             timers: Timers::default(),
             connections_made: 0,
+            shut_by_hand: BTreeMap::new(),
             stopped: false,
             actions: VecDeque::new(),
             ready: VecDeque::new(),
@@ -102,10 +105,11 @@ impl Speaker {
     }
 
     /// Adds the peer, or changes it as gently as the difference allows.
-    pub fn set_peer(&mut self, now: Time, config: PeerConfig) -> PeerId {
+    pub fn set_peer(&mut self, now: Time, mut config: PeerConfig) -> PeerId {
         self.record(now, || Step::SetPeer {
             config: Box::new(config.clone()),
         });
+        self.keep_shut(&mut config);
         let id = match self.by_address.get(&PeerKey::of(&config)).copied() {
             Some(id) => {
                 self.change_peer(now, id, config);
@@ -139,6 +143,9 @@ impl Speaker {
     /// The whole node is about to be shut down, or no longer (RFC 8326 §4.2): its paths become everybody's last choice,
     /// and everybody's paths its own, while packets still flow. Sessions go on.
     pub fn set_graceful_shutdown(&mut self, now: Time, graceful_shutdown: bool) {
+        self.record(now, || Step::GracefulShutdown {
+            on: graceful_shutdown,
+        });
         if self.config.graceful_shutdown == graceful_shutdown {
             return;
         }
@@ -147,6 +154,12 @@ impl Speaker {
             self.apply_policies(id);
             self.settle(now, id);
         }
+    }
+
+    /// Whether the whole node is about to be shut down (RFC 8326 §4.2).
+    #[must_use]
+    pub fn is_in_graceful_shutdown(&self) -> bool {
+        self.config.graceful_shutdown
     }
 
     /// Makes `prefix` a local path, or changes its attributes.

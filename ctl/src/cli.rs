@@ -73,8 +73,19 @@ pub(crate) enum Command {
     /// About this node
     #[command(subcommand)]
     Node(NodeCommand),
-    /// BGP peers of this node, with counters
-    Peers(View),
+    /// BGP peers of this node, with counters; and orders about one
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "\
+Orders hold until they are taken back or the agent (route reflector) starts anew. --words are told to the peer's operator.
+
+Examples:
+  caracalctl peers                                          all, with counters
+  caracalctl peers reset 192.0.2.7 --words \"new card\"       end the session; it comes back
+  caracalctl peers reset 192.0.2.7 --soft                   keep it, and judge all paths once more, both ways
+  caracalctl peers shut-down 192.0.2.7 --words maintenance  end it; no session until `bring-up`"
+    )]
+    Peers(PeersArgs),
     /// Routes that BGP knows (the Loc-RIB), best path first, with the reason why each other path lost
     #[command(after_help = "\
 Marks: *> best, *= used beside the best, * candidate, S in place of * for a path kept from before its peer's restart.
@@ -132,8 +143,67 @@ Examples:
 /// About this node.
 #[derive(Debug, Subcommand)]
 pub(crate) enum NodeCommand {
-    /// Whether the node is well, why not, and its BGP sessions
+    /// Whether the node is well, why not, its BGP sessions, and who watches them
     Status(View),
+    /// Before maintenance: make all paths over this node everybody's last choice while packets still flow (RFC 8326)
+    #[command(after_help = "\
+When traffic has gone, stop the node or shut its sessions down. `off`, or a restart, takes it back.")]
+    GracefulShutdown {
+        /// On or off
+        switch: Switch,
+    },
+}
+
+/// On or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    On,
+    Off,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PeersArgs {
+    #[command(subcommand)]
+    pub(crate) order: Option<PeersCommand>,
+    #[command(flatten)]
+    pub(crate) view: View,
+}
+
+/// Orders about a peer.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PeersCommand {
+    /// End the session and let it come back, with nothing of the old one kept; a peer that is held is tried at once
+    Reset {
+        /// Its address
+        peer: IpAddr,
+        /// Both sides keep the paths meanwhile, where RFC 8538 was agreed on
+        #[arg(long, conflicts_with = "soft")]
+        graceful: bool,
+        /// Keep the session: judge what the peer has sent anew, and send all once more
+        #[arg(long, conflicts_with = "words")]
+        soft: bool,
+        /// For the peer's operator (RFC 9003)
+        #[arg(long, default_value = "")]
+        words: String,
+    },
+    /// Ask the peer to send everything once more (RFC 2918)
+    Refresh {
+        /// Its address
+        peer: IpAddr,
+    },
+    /// End the session, and have none until `bring-up`
+    ShutDown {
+        /// Its address
+        peer: IpAddr,
+        /// For the peer's operator (RFC 9003)
+        #[arg(long, default_value = "")]
+        words: String,
+    },
+    /// Take `shut-down` back
+    BringUp {
+        /// Its address
+        peer: IpAddr,
+    },
 }
 
 /// About addresses.

@@ -1,7 +1,7 @@
 //! caracalctl: looks at a node through its agent, and at the cluster's resources in their datastore.
 //!
 //! ```text
-//!   node, peers, routes, fib, endpoints, version ──▶ agent's socket      (node.rs, routes.rs)
+//!   node, peers, routes, fib, endpoints, version ──▶ agent's socket      (node.rs, orders.rs, routes.rs)
 //!   get, apply, create, replace, delete, ipam    ──▶ datastore, no agent (resources.rs, ipam.rs)
 //! ```
 //!
@@ -15,6 +15,7 @@ mod failure;
 mod ipam;
 mod manifests;
 mod node;
+mod orders;
 mod outcome;
 mod output;
 mod resources;
@@ -30,7 +31,7 @@ use caracal_agent_api::{Client, Explained, Peer, Route, Status};
 use clap::Parser;
 use serde::Serialize;
 
-use crate::cli::{Cli, Command, IpamCommand, NodeCommand, RoutesArgs, VersionArgs};
+use crate::cli::{Cli, Command, IpamCommand, NodeCommand, PeersArgs, RoutesArgs, VersionArgs};
 use crate::failure::{Failure, Sort};
 use crate::node::NodeStatus;
 use crate::outcome::Outcome;
@@ -90,9 +91,15 @@ async fn run(cli: &Cli) -> Result<Outcome, Failure> {
             };
             output::report(&report, view.output, node::status)?
         }
-        Command::Peers(view) => {
+        Command::Node(NodeCommand::GracefulShutdown { switch }) => {
+            orders::graceful_shutdown(&agent, *switch).await?
+        }
+        Command::Peers(PeersArgs {
+            order: Some(order), ..
+        }) => orders::peer(&agent, order).await?,
+        Command::Peers(args) => {
             let peers: Vec<Peer> = agent.get("/v1/peers").await?;
-            output::report(&peers, view.output, node::peers)?
+            output::report(&peers, args.view.output, node::peers)?
         }
         Command::Routes(args) if args.to.is_some() || args.from.is_some() => {
             let (path, question) = explain::question(args)?;

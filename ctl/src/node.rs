@@ -1,6 +1,6 @@
 //! `node status` and `peers`.
 
-use caracal_agent_api::{Peer, Status};
+use caracal_agent_api::{Monitoring, Peer, Status};
 use serde::Serialize;
 
 use crate::table::{Table, duration, or_dash};
@@ -77,6 +77,7 @@ fn heading(status: &Status) -> String {
             fib.actual, fib.desired, fib.pending, fib.failed, fib.stale
         ));
     }
+    lines.extend(status.monitoring.iter().flat_map(monitoring));
     for condition in &status.conditions {
         lines.push(format!(
             "Condition {}: {}",
@@ -84,6 +85,32 @@ fn heading(status: &Status) -> String {
         ));
     }
     lines.join("\n") + "\n"
+}
+
+/// One line a collector, and one for the files.
+fn monitoring(monitoring: &Monitoring) -> Vec<String> {
+    let station = |station: &caracal_agent_api::Station| {
+        let state = match (station.up, station.synchronized) {
+            (true, true) => "up".to_owned(),
+            (true, false) => "up, and is being told what there is".to_owned(),
+            (false, _) => match &station.last_error {
+                Some(why) => format!("down: {why}"),
+                None => "down".to_owned(),
+            },
+        };
+        let slow = match station.overruns {
+            0 => String::new(),
+            times => format!("; let go {times} times, because it did not keep up"),
+        };
+        let (address, octets) = (station.address, station.octets);
+        format!("BMP {address}: {state}; {octets} octets{slow}")
+    };
+    let mut lines: Vec<String> = monitoring.stations.iter().map(station).collect();
+    if monitoring.mrt_octets + monitoring.mrt_errors > 0 {
+        let (octets, errors) = (monitoring.mrt_octets, monitoring.mrt_errors);
+        lines.push(format!("MRT: {octets} octets written, {errors} failures"));
+    }
+    lines
 }
 
 fn sessions(peers: &[&Peer], wide: bool) -> String {

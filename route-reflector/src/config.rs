@@ -4,13 +4,15 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU8;
 use std::path::{Path, PathBuf};
 
-use caracal_bgp::config::bfd;
+use caracal_bgp::RemoteAs;
 use caracal_bgp::wire::Family;
-use caracal_bgp::{BfdConfig, RemoteAs};
+use caracal_bgp_net::monitor::{MonitorConfig, MrtConfig, StationConfig};
 use caracal_bgp_net::{Md5Key, SessionOptions};
+use caracal_peering::{PeerOptions, parsed};
 use ipnet::IpNet;
-use serde::de::Error as _;
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
 /// What `--help` says about the file.
 pub(crate) const HELP: &str = "\
@@ -24,16 +26,15 @@ CONFIGURATION, one of two ways. Defaults in brackets.
     families: [ipv4-unicast]          [ipv4-unicast, ipv6-unicast]
     peers:
       - {address: 172.31.1.1, asn: 64512, client: true, passive: true}
-                                      also port: [179]; client and passive: [false];
+                                      also port: [179]; client: [false]; localAsn: [asn];
                                       password: 1 to 80 octets, signs the session (TCP MD5) [none];
                                       ttlSecurity: hops, no packet from farther away is taken [off];
-                                      bfd: true, or {minIntervalMilliseconds: [300], multiplier: [3],
-                                      multihop: [unless in a subnet of ours]}, a path that fails ends
-                                      the session at once [false]
+                                      and all of docs/operation/session-options.md: passive, bfd, import,
+                                      export, prefixLimits, addPath, role, longLived, shutdown ...
     dynamicPeers:                     whoever connects from here is a peer
       - {prefix: 172.31.0.0/16, asn: 64512, client: true}
-                                      also password, ttlSecurity, bfd; with a password every peer in the
-                                      prefix needs one
+                                      the same but for port; with a password every peer in the prefix
+                                      needs one
   (b) From the cluster's resources: AS number, cluster id and peers are what Node, BGPPeer and
       BGPConfiguration say of this node; clients find it by the same resources.
     datastore: {type: file, path: /var/lib/caracal/store}
@@ -42,6 +43,10 @@ CONFIGURATION, one of two ways. Defaults in brackets.
     listen: [\"172.31.0.1:179\"]        [all addresses, listenPort of BGPConfiguration]
     holdTime: 90                      [90]
   Both ways:
+    bgp:                              who watches the speaker; docs/operation/monitoring.md
+      bmp: [{address: \"192.0.2.10:11019\"}]
+      mrt: {updates: {directory: DIR}, rib: {directory: DIR}}
+      record: /var/log/caracal/rr.jsonl
     http: {listen: \"127.0.0.1:9092\"}  /metrics, /livez, /readyz [none]
     socket: /run/caracal/rr.sock      for caracalctl [/run/caracal/rr.sock]
     log: {level: info, format: text}  level also `caracal_bgp_net=debug,info`; format text or json
@@ -55,6 +60,7 @@ SIGNALS: HUP reads the file again, as does a change of it: peers, dynamicPeers, 
 pub(crate) struct Config {
     pub(crate) source: Source,
     pub(crate) hold_time_seconds: u16,
+    pub(crate) bgp: BgpConfig,
     pub(crate) http: Option<SocketAddr>,
     pub(crate) socket: PathBuf,
     pub(crate) log: LogConfig,
@@ -91,43 +97,84 @@ pub(crate) struct FromDatastore {
     pub(crate) listen: Vec<SocketAddr>,
 }
 
+/// Who watches the speaker.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct BgpConfig {
+    pub(crate) bmp: Vec<StationConfig>,
+    pub(crate) mrt: MrtConfig,
+    pub(crate) record: Option<PathBuf>,
+}
+
+impl BgpConfig {
+    pub(crate) fn monitor(&self) -> MonitorConfig {
+        MonitorConfig {
+            bmp: self.bmp.clone(),
+            mrt: self.mrt.clone(),
+        }
+    }
+}
+
 /// One of `peers`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct PeerEntry {
+    #[serde(deserialize_with = "parsed")]
     pub(crate) address: IpAddr,
-    pub(crate) asn: RemoteAs,
     #[serde(default = "bgp_port")]
     pub(crate) port: u16,
-    #[serde(default)]
-    pub(crate) client: bool,
-    #[serde(default)]
-    pub(crate) passive: bool,
-    #[serde(default, deserialize_with = "password")]
-    pub(crate) password: Option<Md5Key>,
-    #[serde(default)]
-    pub(crate) ttl_security: Option<NonZeroU8>,
-    #[serde(default, deserialize_with = "bfd::switch")]
-    pub(crate) bfd: Option<BfdConfig>,
+    #[serde(skip)]
+    pub(crate) terms: Terms,
 }
 
 /// One of `dynamicPeers`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct DynamicEntry {
+    #[serde(deserialize_with = "parsed")]
     pub(crate) prefix: IpNet,
+    #[serde(skip)]
+    pub(crate) terms: Terms,
+}
+
+/// How a peer is spoken with, whoever it is.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Terms {
+    #[serde(deserialize_with = "remote_as")]
     pub(crate) asn: RemoteAs,
+    /// Our AS number towards it, where that is another (RFC 7705).
+    #[serde(default)]
+    pub(crate) local_asn: Option<u32>,
     #[serde(default)]
     pub(crate) client: bool,
     #[serde(default, deserialize_with = "password")]
     pub(crate) password: Option<Md5Key>,
     #[serde(default)]
     pub(crate) ttl_security: Option<NonZeroU8>,
-    #[serde(default, deserialize_with = "bfd::switch")]
-    pub(crate) bfd: Option<BfdConfig>,
+    #[serde(skip)]
+    pub(crate) options: PeerOptions,
 }
 
 impl PeerEntry {
+    fn is_passive(&self) -> bool {
+        self.terms.options.passive == Some(true)
+    }
+}
+
+impl Default for Terms {
+    /// Those of an internal peer, until an entry's own take their place.
+    fn default() -> Terms {
+        Terms {
+            asn: RemoteAs::Internal,
+            local_asn: None,
+            client: false,
+            password: None,
+            ttl_security: None,
+            options: PeerOptions::default(),
+        }
+    }
+}
+
+impl Terms {
     /// What its connections need.
     pub(crate) fn session_options(&self) -> SessionOptions {
         SessionOptions {
@@ -135,15 +182,20 @@ impl PeerEntry {
             ttl_security: self.ttl_security,
         }
     }
-}
 
-impl DynamicEntry {
-    /// What its connections need.
-    pub(crate) fn session_options(&self) -> SessionOptions {
-        SessionOptions {
-            key: self.password.clone(),
-            ttl_security: self.ttl_security,
+    /// `at`: where it is in the file. `own`: our AS number.
+    fn check(&self, at: &str, own: u32) -> Result<(), String> {
+        check_remote(at, self.asn)?;
+        let local = self.local_asn.unwrap_or(own);
+        check_asn(&format!("{at}.localAsn"), local)?;
+        if self.client && self.asn.is_external(local) {
+            return Err(format!(
+                "{at}.client: a client has our AS number {local}, and this peer has {}",
+                self.asn
+            ));
         }
+        let fits = self.options.check_for(!self.asn.is_external(local));
+        fits.map_err(|why| format!("{at}.{why}"))
     }
 }
 
@@ -183,10 +235,13 @@ struct Raw {
     listen: Vec<SocketAddr>,
     hold_time: Option<u16>,
     families: Option<Vec<Family>>,
+    /// Read on their own, so that each fault has its place.
     #[serde(default)]
-    peers: Vec<PeerEntry>,
+    peers: Vec<Map<String, Value>>,
     #[serde(default)]
-    dynamic_peers: Vec<DynamicEntry>,
+    dynamic_peers: Vec<Map<String, Value>>,
+    #[serde(default)]
+    bgp: BgpConfig,
     datastore: Option<RawDatastore>,
     nodename: Option<String>,
     #[serde(default)]
@@ -244,8 +299,11 @@ impl Config {
         if let Some(address) = raw.listen.iter().find(|address| address.port() == 0) {
             return Err(format!("listen: {address}: 0 is not a port"));
         }
+        let monitor = raw.bgp.monitor();
+        monitor.check().map_err(|fault| format!("bgp: {fault}"))?;
         Ok(Config {
             hold_time_seconds,
+            bgp: std::mem::take(&mut raw.bgp),
             http: raw.http.listen,
             socket: raw.socket.take().unwrap_or_else(|| SOCKET_DEFAULT.into()),
             log: std::mem::take(&mut raw.log),
@@ -310,29 +368,36 @@ impl Raw {
                 ));
             }
         };
-        if self.listen.is_empty() && self.peers.iter().all(|peer| peer.passive) {
-            return Err(
-                "listen: missing, and without it no passive or dynamic peer can connect".to_owned(),
-            );
-        }
         let families = self
             .families
             .unwrap_or_else(|| vec![Family::Ipv4Unicast, Family::Ipv6Unicast]);
         if families.is_empty() {
             return Err("families: empty, so that nothing could be reflected".to_owned());
         }
-        for (index, peer) in self.peers.iter().enumerate() {
+        let peers = entries("peers", self.peers, &["address", "port"], |peer, terms| {
+            PeerEntry { terms, ..peer }
+        })?;
+        let dynamic_peers = entries(
+            "dynamicPeers",
+            self.dynamic_peers,
+            &["prefix"],
+            |entry, terms| DynamicEntry { terms, ..entry },
+        )?;
+        if self.listen.is_empty() && peers.iter().all(PeerEntry::is_passive) {
+            return Err(
+                "listen: missing, and without it no passive or dynamic peer can connect".to_owned(),
+            );
+        }
+        for (index, peer) in peers.iter().enumerate() {
             let at = format!("peers[{index}]");
-            check_remote(&at, peer.asn)?;
-            check_client(&at, peer.client, peer.asn, asn)?;
+            peer.terms.check(&at, asn)?;
             if peer.port == 0 {
                 return Err(format!("{at}.port: 0 is not a port"));
             }
-            if peer.password.is_none() {
-                check_unsigned(&at, peer.address.into(), &self.dynamic_peers)?;
+            if peer.terms.password.is_none() {
+                check_unsigned(&at, peer.address.into(), &dynamic_peers)?;
             }
-            if self
-                .peers
+            if peers
                 .iter()
                 .take(index)
                 .any(|earlier| earlier.address == peer.address)
@@ -340,15 +405,14 @@ impl Raw {
                 return Err(format!("{at}.address: {} is there twice", peer.address));
             }
         }
-        for (index, entry) in self.dynamic_peers.iter().enumerate() {
+        for (index, entry) in dynamic_peers.iter().enumerate() {
             let at = format!("dynamicPeers[{index}]");
-            check_remote(&at, entry.asn)?;
-            check_client(&at, entry.client, entry.asn, asn)?;
+            entry.terms.check(&at, asn)?;
             if entry.prefix != entry.prefix.trunc() {
                 return Err(format!("{at}.prefix: {} has host bits set", entry.prefix));
             }
-            if entry.password.is_none() {
-                check_unsigned(&at, entry.prefix, &self.dynamic_peers)?;
+            if entry.terms.password.is_none() {
+                check_unsigned(&at, entry.prefix, &dynamic_peers)?;
             }
         }
         Ok(Standalone {
@@ -357,8 +421,8 @@ impl Raw {
             cluster_id: self.cluster_id,
             listen: self.listen,
             families,
-            peers: self.peers,
-            dynamic_peers: self.dynamic_peers,
+            peers,
+            dynamic_peers,
         })
     }
 }
@@ -367,7 +431,7 @@ impl Raw {
 fn check_unsigned(at: &str, peers: IpNet, dynamic: &[DynamicEntry]) -> Result<(), String> {
     let signed = dynamic
         .iter()
-        .find(|entry| entry.password.is_some() && entry.prefix.contains(&peers));
+        .find(|entry| entry.terms.password.is_some() && entry.prefix.contains(&peers));
     match signed {
         None => Ok(()),
         Some(entry) => Err(format!(
@@ -394,6 +458,12 @@ fn check_asn(field: &str, asn: u32) -> Result<u32, String> {
     }
 }
 
+/// Its own error does not have the value.
+fn remote_as<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RemoteAs, D::Error> {
+    let said = Value::deserialize(deserializer)?;
+    RemoteAs::deserialize(&said).map_err(|why| D::Error::custom(format!("{said} is {why}")))
+}
+
 fn check_remote(field: &str, asn: RemoteAs) -> Result<(), String> {
     match asn {
         RemoteAs::Number(asn) => check_asn(&format!("{field}.asn"), asn).map(|_| ()),
@@ -401,14 +471,41 @@ fn check_remote(field: &str, asn: RemoteAs) -> Result<(), String> {
     }
 }
 
-fn check_client(field: &str, client: bool, asn: RemoteAs, own: u32) -> Result<(), String> {
-    if client && asn.is_external(own) {
-        return Err(format!(
-            "{field}.client: a client has our AS number {own}, and this peer has {asn}"
-        ));
-    }
-    Ok(())
+/// Entries of a list: who it is, and how it is spoken with.
+fn entries<Who: DeserializeOwned>(
+    list: &str,
+    said: Vec<Map<String, Value>>,
+    who: &[&str],
+    join: fn(Who, Terms) -> Who,
+) -> Result<Vec<Who>, String> {
+    let read = |(index, mut entry): (usize, Map<String, Value>)| {
+        let at = |why: String| match why.split_once(' ') {
+            // A key comes first, or a sentence about the whole.
+            Some((key, _)) if key.ends_with(':') => format!("{list}[{index}].{why}"),
+            _ => format!("{list}[{index}]: {why}"),
+        };
+        let who: Who = take(&mut entry, who).map_err(at)?;
+        let terms: Terms = take(&mut entry, &TERMS).map_err(at)?;
+        let options = PeerOptions::of(entry.into()).map_err(at)?;
+        Ok(join(who, Terms { options, ..terms }))
+    };
+    said.into_iter().enumerate().map(read).collect()
 }
+
+/// What these keys say.
+fn take<T: DeserializeOwned>(entry: &mut Map<String, Value>, keys: &[&str]) -> Result<T, String> {
+    let said = keys.iter().filter_map(|key| entry.remove_entry(*key));
+    let said = Value::Object(said.collect());
+    serde_path_to_error::deserialize(said).map_err(|fault| {
+        match fault.path().to_string().as_str() {
+            "." => fault.inner().to_string(),
+            path => format!("{path}: {}", fault.inner()),
+        }
+    })
+}
+
+/// The keys of [`Terms`].
+const TERMS: [&str; 5] = ["asn", "localAsn", "client", "password", "ttlSecurity"];
 
 fn bgp_port() -> u16 {
     179

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::num::NonZeroU8;
 use std::time::Duration;
 
+use caracal_bgp::PeerConfig;
 use caracal_bgp::wire::Family;
-use caracal_bgp::{BfdConfig, PeerConfig, RemoteAs};
-use caracal_bgp_net::{Md5Key, SessionOptions};
-use caracal_peering::{Defaults, PlannedPeer, View, identity_of, password_of, peers_of};
+use caracal_bgp_net::SessionOptions;
+use caracal_peering::{Defaults, View, identity_of, peers_of, session_options};
 use ipnet::IpNet;
 
-use crate::config::{DynamicEntry, FromDatastore, Standalone};
+use crate::config::{DynamicEntry, FromDatastore, Standalone, Terms};
 use crate::sessions::Sessions;
 
 /// The whole of it.
@@ -53,16 +52,9 @@ impl Desired {
     pub(crate) fn from_file(file: &Standalone, hold_time: Duration) -> Desired {
         let own = file.own();
         let peers = file.peers.iter().map(|entry| {
-            let session = Session {
-                address: entry.address,
-                asn: entry.asn,
-                port: entry.port,
-                client: entry.client,
-                passive: entry.passive,
-                bfd: watched(entry.bfd, entry.ttl_security),
-            };
-            let config = session.config(&own, &file.families, hold_time);
-            let kind = if entry.client { "client" } else { "peer" };
+            let mut config = config(entry.address, &entry.terms, &own, &file.families, hold_time);
+            config.remote_port = entry.port;
+            let kind = if entry.terms.client { "client" } else { "peer" };
             (
                 entry.address,
                 DesiredPeer {
@@ -74,11 +66,11 @@ impl Desired {
         let signed = file
             .peers
             .iter()
-            .map(|entry| (entry.address.into(), entry.session_options()));
+            .map(|entry| (entry.address.into(), entry.terms.session_options()));
         let dynamic = file
             .dynamic_peers
             .iter()
-            .map(|entry| (entry.prefix, entry.session_options()));
+            .map(|entry| (entry.prefix, entry.terms.session_options()));
         let needs_some =
             |(_, options): &(IpNet, SessionOptions)| *options != SessionOptions::default();
         Desired {
@@ -169,33 +161,11 @@ impl Desired {
             .iter()
             .filter(|entry| entry.prefix.contains(&address));
         let entry = entries.max_by_key(|entry| entry.prefix.prefix_len())?;
-        let session = Session {
-            address,
-            asn: entry.asn,
-            port: 179,
-            client: entry.client,
-            passive: true,
-            bfd: watched(entry.bfd, entry.ttl_security),
-        };
-        Some(session.config(&self.own, &self.families, self.hold_time))
+        let (families, hold_time) = (&self.families, self.hold_time);
+        let mut config = config(address, &entry.terms, &self.own, families, hold_time);
+        config.passive = true;
+        Some(config)
     }
-}
-
-fn session_options(view: &View, peer: &PlannedPeer) -> Result<SessionOptions, String> {
-    let key = match &peer.password_ref {
-        None => None,
-        Some(reference) => {
-            let password = password_of(view, reference).map_err(|why| why.to_string())?;
-            let key = Md5Key::new(password).map_err(|why| {
-                format!("Secret {}, key {}: {why}", reference.name, reference.key)
-            })?;
-            Some(key)
-        }
-    };
-    Ok(SessionOptions {
-        key,
-        ttl_security: peer.ttl_security,
-    })
 }
 
 impl Standalone {
@@ -218,32 +188,29 @@ impl Standalone {
     }
 }
 
-/// What distinguishes one peer of a file from another.
-struct Session {
+/// A peer of a file.
+fn config(
     address: IpAddr,
-    asn: RemoteAs,
-    port: u16,
-    client: bool,
-    passive: bool,
-    bfd: Option<BfdConfig>,
-}
-
-impl Session {
-    fn config(&self, own: &Own, families: &[Family], hold_time: Duration) -> PeerConfig {
-        PeerConfig {
-            remote_port: self.port,
-            local_address: own.source_for(self.address),
-            passive: self.passive,
-            families: families.to_vec(),
-            hold_time,
-            connect_retry: CONNECT_RETRY,
-            reflector_client: self.client,
-            graceful_restart: Some(RESTART_TIME),
-            bfd: self.bfd,
-            remote_asn: self.asn,
-            ..PeerConfig::new(self.address, own.asn, own.asn)
-        }
-    }
+    terms: &Terms,
+    own: &Own,
+    families: &[Family],
+    hold_time: Duration,
+) -> PeerConfig {
+    let local_asn = terms.local_asn.unwrap_or(own.asn);
+    let mut config = PeerConfig {
+        local_address: own.source_for(address),
+        families: families.to_vec(),
+        hold_time,
+        connect_retry: CONNECT_RETRY,
+        reflector_client: terms.client,
+        graceful_restart: Some(RESTART_TIME),
+        remote_asn: terms.asn,
+        ..PeerConfig::new(address, local_asn, local_asn)
+    };
+    terms.options.apply(&mut config);
+    let watched = config.bfd;
+    config.bfd = watched.map(|bfd| bfd.with_ttl_security(terms.ttl_security));
+    config
 }
 
 impl Own {
@@ -259,10 +226,6 @@ impl Own {
             _ => None,
         }
     }
-}
-
-fn watched(bfd: Option<BfdConfig>, ttl_security: Option<NonZeroU8>) -> Option<BfdConfig> {
-    Some(bfd?.with_ttl_security(ttl_security))
 }
 
 const CONNECT_RETRY: Duration = Duration::from_secs(5);

@@ -1,14 +1,12 @@
 //! What Prometheus gets. Names are the agent's where they mean the same.
 
-mod bfd;
-
+use caracal_agent_api::metrics::{BfdMetrics, MonitoringMetrics};
 use caracal_agent_api::{Peer, PeerErrors, Status};
 use caracal_bgp_net::bfd_net::BfdView;
+use caracal_bgp_net::monitor::MonitorView;
 use prometheus::{
     Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
-
-use bfd::BfdMetrics;
 
 /// The metrics of one reflector.
 #[derive(Debug)]
@@ -26,6 +24,7 @@ pub(crate) struct Metrics {
     errors: IntCounterVec,
     refused: IntCounter,
     bfd: BfdMetrics,
+    monitoring: MonitoringMetrics,
 }
 
 impl Metrics {
@@ -34,6 +33,7 @@ impl Metrics {
         let registry = Registry::new();
         let metrics = Metrics {
             bfd: BfdMetrics::new(&registry)?,
+            monitoring: MonitoringMetrics::new(&registry)?,
             registry,
             info: IntGaugeVec::new(
                 Opts::new("caracal_rr_info", "1; who this is"),
@@ -107,6 +107,7 @@ impl Metrics {
         status: &Status,
         peers: &[Peer],
         bfd: &BfdView,
+        monitoring: &MonitorView,
         refused: u64,
     ) -> Result<String, prometheus::Error> {
         self.info.reset();
@@ -159,6 +160,7 @@ impl Metrics {
             self.errors.with_label_values(&[kind]).inc_by(figure);
         }
         self.bfd.set(bfd);
+        self.monitoring.set(monitoring);
         self.refused.reset();
         self.refused.inc_by(refused);
         let mut text = Vec::new();

@@ -1,20 +1,20 @@
 //! The one loop: news from file and datastore in, peers of the speaker out.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use caracal_agent_api::Condition;
 use caracal_bgp::{Speaker, SpeakerConfig, Time};
-use caracal_bgp_net::{NetError, OptionsError, PathWatch, Shell};
+use caracal_bgp_net::{NetError, OptionsError, PathWatch, Recording, Shell, monitor, recorder};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use crate::cluster::Cluster;
-use crate::config::{Config, Source};
+use crate::config::{BgpConfig, Config, Source};
 use crate::desired::{Desired, Own};
 use crate::dynamic::Roster;
 use crate::metrics::Metrics;
@@ -148,7 +148,7 @@ impl Reflector {
         let mut waiting_for = None;
         match (desired, running) {
             (Ok(mut desired), None) => {
-                let running = begin(&mut desired)?;
+                let running = begin(&mut desired, &self.config.bgp).await?;
                 conditions.extend(
                     desired
                         .faults
@@ -271,6 +271,7 @@ impl Reflector {
             // First, so that nobody takes our silence for a failure.
             running.watch.stop().await;
             running.shell.stop(true).await;
+            running.monitoring.ended().await;
         }
         if let Err(error) = std::fs::remove_file(&self.config.socket) {
             warn!(socket = %self.config.socket.display(), %error, "cannot remove the socket");
@@ -281,35 +282,60 @@ impl Reflector {
 
 /// Starts the speaker with its peers, so that none of them is refused at first. Peers that it cannot start with, for
 /// want of keys in the kernel, are left out.
-fn begin(desired: &mut Desired) -> anyhow::Result<Running> {
-    let (shell, roster) = loop {
-        match begin_with(desired) {
-            Err(NetError::Options(refused @ OptionsError::Key { peers, .. })) => {
+async fn begin(desired: &mut Desired, watchers: &BgpConfig) -> anyhow::Result<Running> {
+    let (shell, roster, recording) = loop {
+        let fault = match begin_with(desired, watchers.record.as_deref()) {
+            Ok(begun) => break begun,
+            Err(fault) => fault,
+        };
+        match fault.downcast()? {
+            NetError::Options(refused @ OptionsError::Key { peers, .. }) => {
                 desired.leave_out(peers, &refused);
             }
-            outcome => break outcome?,
+            other => return Err(other.into()),
         }
     };
+    if let Some(recording) = recording {
+        shell.record(recording).await?;
+    }
+    let identity = monitor::Identity {
+        name: desired.own.name.clone(),
+        description: SOFTWARE.to_owned(),
+        asn: desired.own.asn,
+        router_id: desired.own.router_id,
+    };
+    let monitoring = shell.monitor(watchers.monitor(), identity).await?;
     let watch = PathWatch::start(&shell, random()).context("cannot start BFD")?;
     Ok(Running {
         own: desired.own.clone(),
         shell,
+        monitoring,
         watch,
         roster,
     })
 }
 
-fn begin_with(desired: &Desired) -> Result<(Shell, Arc<Mutex<Roster>>), NetError> {
+/// A speaker, its peers, and what is written down of it.
+type Begun = (Shell, Arc<Mutex<Roster>>, Option<Recording>);
+
+fn begin_with(desired: &Desired, record: Option<&Path>) -> anyhow::Result<Begun> {
     let own = desired.own.clone();
     let config = SpeakerConfig {
         cluster_id: own.cluster_id,
         seed: random(),
-        software: Some(concat!("Caracal ", env!("CARGO_PKG_VERSION")).to_owned()),
+        software: Some(SOFTWARE.to_owned()),
         restarting: true,
         selection_deferral: SELECTION_DEFERRAL,
         ..SpeakerConfig::new(own.asn, own.router_id)
     };
     let mut speaker = Speaker::new(config, Time::ZERO);
+    let recording = match record {
+        Some(path) => Some(
+            recorder::begin(&mut speaker, Time::ZERO, path)
+                .with_context(|| format!("bgp.record: {}", path.display()))?,
+        ),
+        None => None,
+    };
     let mut roster = Roster::new(desired.clone());
     roster.apply(desired.clone(), &mut speaker, Time::ZERO);
     let roster = Arc::new(Mutex::new(roster));
@@ -320,7 +346,7 @@ fn begin_with(desired: &Desired) -> Result<(Shell, Arc<Mutex<Roster>>), NetError
     let sessions = desired.sessions.clone();
     let shell = Shell::start_with_options(speaker, &own.listen, Some(admission), sessions)?;
     info!(asn = own.asn, router_id = %own.router_id, listen = ?shell.listening(), "speaking BGP");
-    Ok((shell, roster))
+    Ok((shell, roster, recording))
 }
 
 fn random() -> u64 {
@@ -371,6 +397,10 @@ impl Config {
                 "only a restart brings another datastore, nodename, routerId or listen",
             ),
             (
+                self.bgp != new.bgp,
+                "only a restart brings another bmp, mrt or record",
+            ),
+            (
                 self.http != new.http,
                 "only a restart brings another http.listen",
             ),
@@ -410,6 +440,7 @@ fn condition(name: &str, message: &str) -> Condition {
     }
 }
 
+const SOFTWARE: &str = concat!("Caracal ", env!("CARGO_PKG_VERSION"));
 const TICK: Duration = Duration::from_secs(2);
 /// How long the clients of a prefix have to come back before we may say that we have everything.
 const COMING_BACK: Duration = Duration::from_secs(15);

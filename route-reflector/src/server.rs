@@ -10,9 +10,9 @@ use anyhow::Context;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
-use caracal_agent_api::{ApiError, EndpointView, FibRoute};
+use caracal_agent_api::{ApiError, EndpointView, FibRoute, SpeakerRequest};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
 use crate::shared::Shared;
@@ -49,7 +49,14 @@ pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 
 /// Answers on the socket until the process ends.
 pub(crate) async fn serve_socket(listener: UnixListener, shared: Arc<Shared>) {
-    let router = Router::new()
+    let mut router = Router::new();
+    for request in SpeakerRequest::ALL {
+        let answer = async move |State(shared): State<Arc<Shared>>, body: String| {
+            ask(&shared, request, body).await
+        };
+        router = router.route(request.path(), post(answer));
+    }
+    let router = router
         .route(
             "/v1/status",
             get(|State(shared): State<Arc<Shared>>| async move { Json(shared.status().await) }),
@@ -88,14 +95,34 @@ pub(crate) async fn serve_http(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
+/// What the speaker is asked or told.
+async fn ask(shared: &Shared, request: SpeakerRequest, body: String) -> Response {
+    let Some(running) = shared.state().running else {
+        let words = "the speaker has not started yet".to_owned();
+        return failure(StatusCode::SERVICE_UNAVAILABLE, words);
+    };
+    if request.is_order() {
+        tracing::info!("by hand: {} {body}", request.path());
+    }
+    let asked = running
+        .shell
+        .with(move |speaker, now| request.answer(speaker, now, &body));
+    match asked.await {
+        Ok(Ok(answer)) => Json(answer).into_response(),
+        Ok(Err(words)) => failure(StatusCode::BAD_REQUEST, words),
+        Err(fault) => failure(StatusCode::SERVICE_UNAVAILABLE, fault.to_string()),
+    }
+}
+
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let peers = shared.peers().await;
     let status = shared.status_with(&peers).await;
     let bfd = shared.bfd().await;
-    match shared
+    let (monitoring, refused) = (shared.monitoring(), shared.refused_connections());
+    let rendered = shared
         .metrics
-        .render(&status, &peers, &bfd, shared.refused_connections())
-    {
+        .render(&status, &peers, &bfd, &monitoring, refused);
+    match rendered {
         Ok(text) => ([("content-type", "text/plain; version=0.0.4")], text).into_response(),
         Err(fault) => failure(StatusCode::INTERNAL_SERVER_ERROR, fault.to_string()),
     }

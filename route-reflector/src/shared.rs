@@ -3,8 +3,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use caracal_agent_api::{Condition, Peer, Route, Status};
+use caracal_agent_api::{self as api, Condition, Peer, Route, Status, graceful_shutdown_condition};
+use caracal_bgp::Speaker;
 use caracal_bgp_net::bfd_net::BfdView;
+use caracal_bgp_net::monitor::{MonitorView, Monitoring};
 use caracal_bgp_net::{PathWatch, Shell};
 
 use crate::desired::Own;
@@ -35,6 +37,7 @@ pub(crate) struct State {
 pub(crate) struct Running {
     pub(crate) own: Own,
     pub(crate) shell: Shell,
+    pub(crate) monitoring: Monitoring,
     pub(crate) watch: PathWatch,
     pub(crate) roster: Arc<Mutex<Roster>>,
 }
@@ -113,6 +116,13 @@ impl Shared {
             Some(running) => running.watch.problems().await,
             None => Vec::new(),
         };
+        let in_shutdown = match &state.running {
+            Some(running) => {
+                let asked = |speaker: &mut Speaker, _| graceful_shutdown_condition(speaker);
+                running.shell.with(asked).await.ok().flatten()
+            }
+            None => None,
+        };
         let own = state.running.map(|running| running.own);
         let not_ready_because = self.not_ready_because();
         let established = peers
@@ -120,6 +130,7 @@ impl Shared {
             .filter(|peer| peer.state == "Established")
             .count();
         let mut conditions = state.conditions;
+        conditions.extend(in_shutdown);
         let away =
             |peer: &&Peer| peer.state != "Established" && !peer.peer_type.starts_with("dynamic");
         conditions.extend(
@@ -150,6 +161,7 @@ impl Shared {
             endpoints: 0,
             fib: None,
             conditions,
+            monitoring: api::Monitoring::of(self.monitoring()),
         }
     }
 
@@ -159,6 +171,12 @@ impl Shared {
             Some(running) => running.watch.view().await,
             None => BfdView::default(),
         }
+    }
+
+    /// Who watches the speaker, as it is now.
+    pub(crate) fn monitoring(&self) -> MonitorView {
+        let running = self.state().running;
+        running.map_or_else(MonitorView::default, |running| running.monitoring.view())
     }
 
     /// Connections refused so far.

@@ -4,7 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use caracal_agent_api::{Client, Peer, Route, Status};
+use caracal_agent_api::{
+    Client, Explain, Explained, GracefulShutdown, Peer, PeerOrder, PeerVerb, Route, Status,
+};
 use caracal_bgp::wire::Family;
 use caracal_bgp::{LocalPath, PeerConfig, Speaker, SpeakerConfig, Time};
 use caracal_bgp_net::{Md5Key, OptionsError, SessionOptions, Shell};
@@ -447,4 +449,117 @@ async fn a_signed_client_stays_while_the_key_changes() {
             .sum::<u64>(),
         0
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_and_questions_come_over_the_socket() {
+    let reflector = Running::start(111, &format!("peers:\n{}", line(112))).await;
+    let one = client(112, 111).await;
+    reflector.until_established(1).await;
+    let socket = reflector.client();
+    let order = async |verb, peer| -> Result<serde_json::Value, String> {
+        let words = "a new card".to_owned();
+        let order = PeerOrder { peer, verb, words };
+        let done = socket.post("/v1/peers/order", &order).await;
+        done.map_err(|error| error.to_string())
+    };
+
+    order(PeerVerb::ShutDown, address(112)).await.unwrap();
+    let held = |peers: Vec<Peer>| peers[0].held.clone().unwrap_or_default();
+    assert_eq!(
+        held(reflector.peers().await),
+        "administratively down: a new card"
+    );
+    until("the words", async || {
+        let views = one.with(|speaker, now| speaker.peers(now)).await.unwrap();
+        let words = views[0].last_error.clone().unwrap_or_default();
+        words.contains("Administrative Shutdown \"a new card\"")
+    })
+    .await;
+    // The file has changed, and the order stands.
+    let other = line(112).replace("passive: true", "passive: true, allowOwnAs: 1");
+    write(
+        &reflector.folder,
+        111,
+        &format!("peers:\n{other}{}", line(113)),
+    );
+    until("the other peer", async || {
+        reflector.peers().await.len() == 2
+    })
+    .await;
+    assert_ne!(held(reflector.peers().await), "");
+    order(PeerVerb::BringUp, address(112)).await.unwrap();
+    reflector.until_established(1).await;
+    assert_eq!(
+        order(PeerVerb::BringUp, address(112)).await.unwrap_err(),
+        format!("peer {} is not shut down", address(112))
+    );
+    assert_eq!(
+        order(PeerVerb::Refresh, address(114)).await.unwrap_err(),
+        format!("{} is not a configured peer", address(114))
+    );
+    order(PeerVerb::Refresh, address(112)).await.unwrap();
+    order(PeerVerb::ResetSoft, address(112)).await.unwrap();
+    let flaps = reflector.peers().await[0].flaps;
+    order(PeerVerb::ResetHard, address(112)).await.unwrap();
+    until("the reset", async || {
+        let peer = reflector.peers().await.remove(0);
+        peer.flaps == flaps + 1 && peer.state == "Established"
+    })
+    .await;
+
+    let block: IpNet = "10.233.2.0/26".parse().unwrap();
+    originate(&one, block).await;
+    let question = Explain {
+        peer: address(112),
+        prefix: Some(block),
+        policy: Some(serde_json::json!({"default": "reject"})),
+    };
+    until("the path", async || {
+        !reflector
+            .client()
+            .get::<Vec<Route>>("/v1/routes")
+            .await
+            .unwrap()
+            .is_empty()
+    })
+    .await;
+    let asked = socket.post("/v1/explain/import", &question).await;
+    let explained: Vec<Explained> = asked.unwrap();
+    assert_eq!(explained.len(), 1);
+    assert!(!explained[0].accepted, "{explained:?}");
+
+    let on = GracefulShutdown { on: true };
+    let _: serde_json::Value = socket.post("/v1/graceful-shutdown", &on).await.unwrap();
+    let conditions = reflector.status().await.conditions;
+    let names: Vec<&str> = conditions.iter().map(|c| c.name.as_str()).collect();
+    assert_eq!(names, ["GracefulShutdown", "PeerDown"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn collectors_files_and_records_are_those_of_the_configuration() {
+    let collector = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let record = folder.path().join("rr.jsonl");
+    let more = format!(
+        "bgp: {{bmp: [{{address: '{}'}}], record: {}}}\npeers:\n{}",
+        collector.local_addr().unwrap(),
+        record.display(),
+        line(102),
+    );
+    let reflector = Running::start(101, &more).await;
+    let (mut told, _) = collector.accept().await.unwrap();
+    let mut version = [0];
+    told.read_exact(&mut version).await.unwrap();
+    assert_eq!(version, [3]);
+    until("the collector", async || {
+        let monitoring = reflector.status().await.monitoring;
+        monitoring.is_some_and(|all| all.stations[0].up && all.stations[0].octets > 0)
+    })
+    .await;
+    until("the record", async || {
+        let text = std::fs::read_to_string(&record).unwrap_or_default();
+        text.contains("10.0.0.101") && text.contains(&address(102).to_string())
+    })
+    .await;
 }

@@ -21,6 +21,8 @@
 mod client;
 mod cni;
 #[cfg(feature = "speaker")]
+pub mod metrics;
+#[cfg(feature = "speaker")]
 mod speaker;
 mod view;
 
@@ -29,10 +31,11 @@ pub use cni::{
     CniAdd, CniAddReply, CniAddress, CniAttached, CniDel, CniDelReply, CniGc, CniGcReply,
 };
 #[cfg(feature = "speaker")]
-pub use speaker::{explain_export, explain_import};
+pub use speaker::{SpeakerRequest, graceful_shutdown_condition};
 pub use view::{
-    ApiError, Condition, EndpointView, Explain, Explained, FibRoute, FibSummary, Path,
-    PathAttributes, Peer, PeerErrors, Route, Status,
+    ApiError, Condition, EndpointView, Explain, Explained, FibRoute, FibSummary, GracefulShutdown,
+    Monitoring, Path, PathAttributes, Peer, PeerErrors, PeerOrder, PeerVerb, Route, Station,
+    Status,
 };
 
 /// Where the agent listens unless told otherwise.

@@ -4,17 +4,131 @@
 use caracal_bgp::view::{
     AttributesView, ExportView, FamilyView, ImportView, PathView, PeerView, RouteView,
 };
-use caracal_bgp::{Policy, Speaker};
+use caracal_bgp::{Policy, Reset, Speaker, Time};
+use caracal_bgp_net::monitor::MonitorView;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::view::{
-    Explain, Explained, FamilyCounts, Path, PathAttributes, Peer, PeerErrors, Route,
+    Condition, Explain, Explained, FamilyCounts, GracefulShutdown, Monitoring, Path,
+    PathAttributes, Peer, PeerErrors, PeerOrder, PeerVerb, Route, Station,
 };
 
+/// A request about the speaker that has a body. Agent and route reflector have them all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpeakerRequest {
+    /// [`Explain`]: what is taken from a peer.
+    ExplainImport,
+    /// [`Explain`]: what is sent to it.
+    ExplainExport,
+    /// [`PeerOrder`].
+    Order,
+    /// [`GracefulShutdown`].
+    GracefulShutdown,
+}
+
+impl SpeakerRequest {
+    /// Each once.
+    pub const ALL: [SpeakerRequest; 4] = [
+        SpeakerRequest::ExplainImport,
+        SpeakerRequest::ExplainExport,
+        SpeakerRequest::Order,
+        SpeakerRequest::GracefulShutdown,
+    ];
+
+    /// Where it is posted to.
+    pub fn path(self) -> &'static str {
+        match self {
+            SpeakerRequest::ExplainImport => "/v1/explain/import",
+            SpeakerRequest::ExplainExport => "/v1/explain/export",
+            SpeakerRequest::Order => "/v1/peers/order",
+            SpeakerRequest::GracefulShutdown => "/v1/graceful-shutdown",
+        }
+    }
+
+    /// Whether it is an order and not a question: one that belongs into the log.
+    pub fn is_order(self) -> bool {
+        matches!(
+            self,
+            SpeakerRequest::Order | SpeakerRequest::GracefulShutdown
+        )
+    }
+
+    /// Does what the body asks for.
+    ///
+    /// # Errors
+    /// In words: the body cannot be read, the peer is not known, or the speaker refuses.
+    pub fn answer(self, speaker: &mut Speaker, now: Time, body: &str) -> Result<Value, String> {
+        let explained = match self {
+            SpeakerRequest::ExplainImport => explain_import(speaker, &read(body)?)?,
+            SpeakerRequest::ExplainExport => explain_export(speaker, &read(body)?)?,
+            SpeakerRequest::Order => {
+                order(speaker, now, &read(body)?)?;
+                return Ok(Value::Object(serde_json::Map::new()));
+            }
+            SpeakerRequest::GracefulShutdown => {
+                let GracefulShutdown { on } = read(body)?;
+                speaker.set_graceful_shutdown(now, on);
+                return Ok(Value::Object(serde_json::Map::new()));
+            }
+        };
+        serde_json::to_value(explained).map_err(|fault| fault.to_string())
+    }
+}
+
+fn read<Request: DeserializeOwned>(body: &str) -> Result<Request, String> {
+    serde_json::from_str(body).map_err(|fault| format!("request cannot be read: {fault}"))
+}
+
+fn order(speaker: &mut Speaker, now: Time, order: &PeerOrder) -> Result<(), String> {
+    let PeerOrder { peer, verb, words } = order;
+    let reset = match verb {
+        PeerVerb::ResetHard => Reset::Hard,
+        PeerVerb::ResetGraceful => Reset::Graceful,
+        PeerVerb::ResetSoft => Reset::Soft,
+        PeerVerb::Refresh => return speaker.refresh_peer(now, *peer, None),
+        PeerVerb::ShutDown => return speaker.shut_peer(now, *peer, words),
+        PeerVerb::BringUp => return speaker.bring_up_peer(now, *peer),
+    };
+    speaker.reset_peer(now, *peer, reset, words)
+}
+
+/// What operators should not forget.
+pub fn graceful_shutdown_condition(speaker: &Speaker) -> Option<Condition> {
+    let message = "all paths over this node are everybody's last choice (RFC 8326), until \
+                   `caracalctl node graceful-shutdown off` or a restart";
+    speaker.is_in_graceful_shutdown().then(|| Condition {
+        name: "GracefulShutdown".to_owned(),
+        message: message.to_owned(),
+    })
+}
+
+impl Monitoring {
+    /// `None`: nobody watches.
+    pub fn of(view: MonitorView) -> Option<Monitoring> {
+        if view == MonitorView::default() {
+            return None;
+        }
+        let station = |station: caracal_bgp_net::monitor::StationView| Station {
+            address: station.address,
+            up: station.up,
+            synchronized: station.synchronized,
+            connects: station.connects,
+            overruns: station.overruns,
+            octets: station.octets,
+            last_error: station.last_error,
+        };
+        Some(Monitoring {
+            stations: view.stations.into_iter().map(station).collect(),
+            mrt_octets: view.mrt_octets,
+            mrt_errors: view.mrt_errors,
+            overruns: view.overruns,
+        })
+    }
+}
+
 /// What is sent to a peer, and why.
-///
-/// # Errors
-/// In words: the policy cannot be read, the peer is not known or has no session.
-pub fn explain_export(speaker: &Speaker, question: &Explain) -> Result<Vec<Explained>, String> {
+fn explain_export(speaker: &Speaker, question: &Explain) -> Result<Vec<Explained>, String> {
     let (peer, prefix) = (question.peer, question.prefix.as_ref());
     let views = match policy(question)? {
         Some(policy) => speaker.explain_export_with(peer, prefix, &policy)?,
@@ -24,10 +138,7 @@ pub fn explain_export(speaker: &Speaker, question: &Explain) -> Result<Vec<Expla
 }
 
 /// What is taken from a peer, and why.
-///
-/// # Errors
-/// As [`explain_export`].
-pub fn explain_import(speaker: &Speaker, question: &Explain) -> Result<Vec<Explained>, String> {
+fn explain_import(speaker: &Speaker, question: &Explain) -> Result<Vec<Explained>, String> {
     let (peer, prefix) = (question.peer, question.prefix.as_ref());
     let views = match policy(question)? {
         Some(policy) => speaker.explain_import_with(peer, prefix, &policy)?,

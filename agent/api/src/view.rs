@@ -1,7 +1,7 @@
 //! What the agent shows of itself. The route reflector answers the same requests.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,43 @@ pub struct Status {
     pub fib: Option<FibSummary>,
     /// What is wrong without being fatal.
     pub conditions: Vec<Condition>,
+    /// Who watches the speaker; `None`: nobody.
+    #[serde(default)]
+    pub monitoring: Option<Monitoring>,
+}
+
+/// Collectors and files that get what the speaker hears and does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Monitoring {
+    /// BMP collectors (RFC 7854).
+    pub stations: Vec<Station>,
+    /// Octets written to MRT files (RFC 6396).
+    pub mrt_octets: u64,
+    /// How often MRT files could not be written.
+    pub mrt_errors: u64,
+    /// How often everything began anew, because messages came faster than they were taken.
+    pub overruns: u64,
+}
+
+/// A BMP collector.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Station {
+    /// As configured.
+    pub address: SocketAddr,
+    /// There is a connection.
+    pub up: bool,
+    /// It has been told all that was there when it came up.
+    pub synchronized: bool,
+    /// How often it was connected to.
+    pub connects: u64,
+    /// How often it was let go because it did not keep up.
+    pub overruns: u64,
+    /// Octets given to it.
+    pub octets: u64,
+    /// Why there is no connection, or why the last one ended.
+    pub last_error: Option<String>,
 }
 
 /// A named condition.
@@ -276,6 +313,45 @@ pub struct Path {
     pub originator_id: Option<Ipv4Addr>,
     /// CLUSTER_LIST.
     pub cluster_list: Vec<Ipv4Addr>,
+}
+
+/// What an operator wants done with a peer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PeerOrder {
+    /// Which peer.
+    pub peer: IpAddr,
+    /// What.
+    pub verb: PeerVerb,
+    /// For the peer's operator (RFC 9003), with the verbs that end a session; may be empty.
+    #[serde(default)]
+    pub words: String,
+}
+
+/// What can be done with a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PeerVerb {
+    /// The session begins anew, and nothing of the old one is kept.
+    ResetHard,
+    /// The session begins anew, and paths are kept meanwhile where RFC 8538 was agreed on.
+    ResetGraceful,
+    /// The session stays; policies judge all paths once more, both ways.
+    ResetSoft,
+    /// The peer is asked to send everything once more (RFC 2918).
+    Refresh,
+    /// Administratively down, until `BringUp` or the end of the process.
+    ShutDown,
+    /// Takes `ShutDown` back.
+    BringUp,
+}
+
+/// The whole node is about to be shut down (RFC 8326 §4.2), or no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GracefulShutdown {
+    /// Its paths are everybody's last choice.
+    pub on: bool,
 }
 
 /// A question about policies: what would be taken from a peer, or sent to it, and why?

@@ -1,9 +1,7 @@
 //! BGPFilters as policies. A rule that asks for something that we cannot answer is left out, and said.
 
 use caracal_bgp::Policy;
-use caracal_bgp::policy::{
-    Changes, CommunityChange, Match, PeerPattern, PrefixRange, Rule, SourcePattern,
-};
+use caracal_bgp::policy::{Changes, Match, PeerPattern, PrefixRange, Rule, SourcePattern};
 use caracal_bgp::wire::Family;
 use caracal_datastore::resources::{
     BGPFilter, BGPFilterRule, FilterAction, MatchOperator, PrefixLength,
@@ -11,6 +9,7 @@ use caracal_datastore::resources::{
 use serde_json::Value;
 
 use crate::View;
+use crate::export::add;
 
 /// Which way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,13 +150,7 @@ fn changes(operations: &[Value]) -> Result<Changes, String> {
         let bad = |why: String| format!("operations[{index}].{name}: {why}");
         match (name.as_str(), value.get("value"), value.get("prefix")) {
             ("addCommunity", Some(Value::String(text)), None) => {
-                if text.matches(':').count() == 2 {
-                    let community = text.parse().map_err(|why| bad(format!("{why}")))?;
-                    add(&mut set.large_communities, community);
-                } else {
-                    let community = text.parse().map_err(|why| bad(format!("{why}")))?;
-                    add(&mut set.communities, community);
-                }
+                add(text, &mut set).map_err(bad)?;
             }
             ("setPriority", Some(value), None) => {
                 let priority = value.as_u64().and_then(|number| u32::try_from(number).ok());
@@ -176,10 +169,6 @@ fn changes(operations: &[Value]) -> Result<Changes, String> {
         }
     }
     Ok(set)
-}
-
-fn add<C: caracal_bgp::policy::CommunityKind>(change: &mut CommunityChange<C>, community: C) {
-    change.add.push(community);
 }
 
 /// Calico's LOCAL_PREF of a route with this priority in the kernel.

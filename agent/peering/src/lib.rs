@@ -9,28 +9,27 @@
 //!
 //! Meaning and defaults are Calico's (BGPPeer and BGPConfiguration of `projectcalico.org/v3`), so that the
 //! other side of a session, which may be Calico, comes to the same conclusions. The result depends on the view
-//! alone. Agent and route reflector both use it.
+//! alone. Agent and route reflector both use it. `caracal-bgp-net` is here for the types of its session options.
 
-mod bfd;
 mod export;
 mod facts;
 mod filter;
 mod identity;
+mod options;
 mod password;
 mod plan;
 #[cfg(test)]
 mod testing;
 
-pub use bfd::ANNOTATION as BFD_ANNOTATION;
 pub use export::export_policy;
 pub use identity::{Identity, identity_of};
-pub use password::{NoPassword, password_of};
+pub use options::{ANNOTATION as SESSION_ANNOTATION, PeerOptions, Seconds, parsed};
+pub use password::{NoPassword, password_of, session_options};
 pub use plan::{PeerKind, PlannedPeer, SecretRef, peers_of};
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use caracal_bgp::BfdConfig;
 use caracal_datastore::Stored;
 use caracal_datastore::resources::{BGPConfiguration, BGPFilter, BGPPeer, IPPool, Node, Secret};
 
@@ -64,8 +63,8 @@ pub struct Defaults {
     pub restart_time: Duration,
     /// Where a node listens.
     pub listen_port: u16,
-    /// BFD for the paths of the node-to-node mesh.
-    pub mesh_bfd: Option<BfdConfig>,
+    /// For the sessions of the node-to-node mesh.
+    pub mesh_options: PeerOptions,
 }
 
 impl Default for Defaults {
@@ -77,7 +76,7 @@ impl Default for Defaults {
             connect_retry: Duration::from_secs(5),
             restart_time: Duration::from_secs(120),
             listen_port: 179,
-            mesh_bfd: None,
+            mesh_options: PeerOptions::default(),
         }
     }
 }

@@ -6,7 +6,9 @@
 
 use std::fmt;
 
-use crate::{SecretRef, View};
+use caracal_bgp_net::{Md5Key, SessionOptions};
+
+use crate::{PlannedPeer, SecretRef, View};
 
 /// The namespace that is looked in first.
 const NAMESPACE: &str = "kube-system";
@@ -45,6 +47,24 @@ pub fn password_of<'a>(view: &'a View, reference: &SecretRef) -> Result<&'a [u8]
     value.ok_or_else(|| NoPassword::NoKey {
         secret: format!("{namespace}/{name}"),
         key: key.clone(),
+    })
+}
+
+/// What the connections with a peer need. The error is one sentence.
+pub fn session_options(view: &View, peer: &PlannedPeer) -> Result<SessionOptions, String> {
+    let key = match &peer.password_ref {
+        None => None,
+        Some(reference) => {
+            let password = password_of(view, reference).map_err(|why| why.to_string())?;
+            let key = Md5Key::new(password).map_err(|why| {
+                format!("Secret {}, key {}: {why}", reference.name, reference.key)
+            })?;
+            Some(key)
+        }
+    };
+    Ok(SessionOptions {
+        key,
+        ttl_security: peer.ttl_security,
     })
 }
 

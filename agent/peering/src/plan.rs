@@ -18,14 +18,15 @@ use std::num::NonZeroU8;
 use std::time::Duration;
 
 use caracal_bgp::config::Policy;
-use caracal_bgp::{BfdConfig, NextHopMode, PeerConfig};
+use caracal_bgp::{NextHopMode, PeerConfig};
 use caracal_datastore::resources::{
     self, BGPConfiguration, BGPPeer, Password, ReversePeering, SourceAddress,
 };
 
 use crate::facts::{self, NodeFacts, Scope, text};
 use crate::filter::{Way, filtered};
-use crate::{Defaults, View, bfd, export_policy};
+use crate::options::ANNOTATION;
+use crate::{Defaults, PeerOptions, View, export_policy};
 
 /// A peer that a node shall have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,14 +73,16 @@ pub fn peers_of(node: &str, view: &View, defaults: &Defaults) -> (Vec<PlannedPee
             )],
         );
     };
+    let mut faults = Vec::new();
+    let export = export_policy(node, view, &mut faults);
     let mut planner = Planner {
         me,
         nodes: &nodes,
         view,
         defaults,
-        export: export_policy(view),
+        export,
         planned: BTreeMap::new(),
-        faults: Vec::new(),
+        faults,
     };
     planner.plan();
     (planner.planned.into_values().collect(), planner.faults)
@@ -99,7 +102,7 @@ struct Planner<'a> {
 struct Wish<'a> {
     name: &'a str,
     peer: &'a BGPPeer,
-    bfd: Option<BfdConfig>,
+    options: PeerOptions,
     /// Whose peer it is.
     local: Scope<'a>,
     remote: Remote<'a>,
@@ -159,13 +162,13 @@ impl<'a> Planner<'a> {
     fn wishes(&mut self) -> Vec<Wish<'a>> {
         let mut wishes = Vec::new();
         for (name, stored) in &self.view.peers {
-            // Without BFD it is still a peer.
-            let bfd = bfd::of(&stored.metadata).unwrap_or_else(|why| {
+            // Without options it is still a peer.
+            let options = PeerOptions::of_annotation(&stored.metadata).unwrap_or_else(|why| {
                 self.faults.push(format!("BGPPeer {name}: {why}"));
-                None
+                PeerOptions::default()
             });
             match wish(name, &stored.spec) {
-                Ok(wish) => wishes.push(Wish { bfd, ..wish }),
+                Ok(wish) => wishes.push(Wish { options, ..wish }),
                 Err(why) => self.faults.push(format!("BGPPeer {name}: {why}")),
             }
         }
@@ -312,13 +315,10 @@ impl<'a> Planner<'a> {
         let export = filtered(self.view, names, Way::Export, export, &mut faults);
         let import = Policy::accept_all();
         let import = filtered(self.view, names, Way::Import, import, &mut faults);
-        // Several peers may have the same filter.
         for fault in faults {
-            if !self.faults.contains(&fault) {
-                self.faults.push(fault);
-            }
+            self.note(fault);
         }
-        let config = PeerConfig {
+        let mut config = PeerConfig {
             name: session_name(kind, far.address, far.port),
             remote_port: far.port,
             local_address: own.filter(|_| options.bound),
@@ -337,11 +337,24 @@ impl<'a> Planner<'a> {
                 _ => None,
             },
             graceful_restart: Some(options.restart_time),
-            bfd: options.bfd,
+            allow_own_as: options.allow_own_as,
             import,
             export,
             ..PeerConfig::new(far.address, far.asn, local_asn)
         };
+        let said = wish.map_or(&self.defaults.mesh_options, |wish| &wish.options);
+        match said.check_for(far.asn == local_asn) {
+            Ok(()) => said.apply(&mut config),
+            Err(why) => {
+                let whose = wish.map_or("bgp.meshOptions".to_owned(), |wish| {
+                    format!("BGPPeer {}: annotation {ANNOTATION}", wish.name)
+                });
+                self.note(format!("{whose}: {why} ({})", far.address));
+            }
+        }
+        config.bfd = config
+            .bfd
+            .map(|bfd| bfd.with_ttl_security(options.ttl_security));
         self.planned.insert(
             far.address,
             PlannedPeer {
@@ -353,24 +366,23 @@ impl<'a> Planner<'a> {
         );
     }
 
+    /// One peer's fault may be another's.
+    fn note(&mut self, fault: String) {
+        if !self.faults.contains(&fault) {
+            self.faults.push(fault);
+        }
+    }
+
     fn options_of(&mut self, wish: &Wish<'_>, external: bool) -> Options {
         let peer = wish.peer;
-        for (field, set) in [
-            (
-                "spec.numAllowedLocalASNumbers",
-                peer.num_allowed_local_as_numbers
-                    .is_some_and(|times| times > 0),
-            ),
-            ("spec.reachableBy", peer.reachable_by.is_some()),
-        ] {
-            let words = format!(
-                "BGPPeer {}: {field} has no effect in this version",
+        if let Some(gateway) = peer.reachable_by {
+            self.note(format!(
+                "BGPPeer {}: spec.reachableBy: {gateway} has no effect: the way to the peer is the kernel's, and must \
+                 not depend on this session",
                 wish.name
-            );
-            if set && !self.faults.contains(&words) {
-                self.faults.push(words);
-            }
+            ));
         }
+        let times = peer.num_allowed_local_as_numbers.unwrap_or(0);
         let next_hop = match peer.next_hop_mode {
             Some(resources::NextHopMode::Own) => NextHopMode::OwnAddress,
             Some(resources::NextHopMode::Keep) => NextHopMode::Keep,
@@ -389,7 +401,7 @@ impl<'a> Planner<'a> {
             bound: peer.source_address == SourceAddress::UseNodeIP,
             password_ref: peer.password.as_ref().and_then(secret),
             ttl_security,
-            bfd: wish.bfd.map(|bfd| bfd.with_ttl_security(ttl_security)),
+            allow_own_as: u8::try_from(times).unwrap_or(u8::MAX),
         }
     }
 
@@ -406,7 +418,7 @@ impl<'a> Planner<'a> {
                 .and_then(|all| all.node_mesh_password.as_ref())
                 .and_then(secret),
             ttl_security: None,
-            bfd: self.defaults.mesh_bfd,
+            allow_own_as: 0,
         }
     }
 }
@@ -420,7 +432,8 @@ struct Options {
     bound: bool,
     password_ref: Option<SecretRef>,
     ttl_security: Option<NonZeroU8>,
-    bfd: Option<BfdConfig>,
+    /// So often our own AS number may be in a path.
+    allow_own_as: u8,
 }
 
 impl FarEnd {
@@ -458,7 +471,10 @@ fn wish<'a>(name: &'a str, peer: &'a BGPPeer) -> Result<Wish<'a>, String> {
             }
         },
         (None, None) if text(&peer.local_workload_selector).is_some() => {
-            return Err("spec.localWorkloadSelector has no effect in this version".to_owned());
+            let selector = text(&peer.local_workload_selector).unwrap_or_default();
+            return Err(format!(
+                "spec.localWorkloadSelector: `{selector}`: peers in workloads are not spoken with in this version"
+            ));
         }
         (None, None) => {
             return Err(
@@ -469,7 +485,7 @@ fn wish<'a>(name: &'a str, peer: &'a BGPPeer) -> Result<Wish<'a>, String> {
     Ok(Wish {
         name,
         peer,
-        bfd: None,
+        options: PeerOptions::default(),
         local,
         remote,
     })

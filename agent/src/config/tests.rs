@@ -10,7 +10,7 @@ fn parse(text: &str) -> Result<Config, String> {
 fn reads_every_documented_key() {
     let config = parse(
         "nodename: node1\ndatastore: {type: file, path: /tmp/store}\nip: 172.31.1.1/24\nip6: none\nrouterId: 1.2.3.4\n\
-         socket: /run/a.sock\nhttp: {listen: \"127.0.0.1:9091\"}\nbgp: {listen: [\"0.0.0.0:1790\"], meshBfd: true}\n\
+         socket: /run/a.sock\nhttp: {listen: \"127.0.0.1:9091\"}\nbgp: {listen: [\"0.0.0.0:1790\"], meshOptions: {bfd: true, holdTime: 9}}\n\
          cni: {spool: /tmp/cni, mtu: 1400}\nmetrics: {perPeer: true}\nlog: {level: debug, format: json}\n",
     )
     .unwrap();
@@ -20,7 +20,8 @@ fn reads_every_documented_key() {
     );
     assert_eq!(config.ip6, Some(NodeAddress::None));
     assert_eq!(config.bgp.listen, ["0.0.0.0:1790".parse().unwrap()]);
-    assert_eq!(config.bgp.mesh_bfd, Some(BfdConfig::default()));
+    let options = serde_json::json!({"bfd": true, "holdTime": 9});
+    assert_eq!(config.bgp.mesh_options, PeerOptions::of(options).unwrap());
     assert_eq!(config.log.format, LogFormat::Json);
     assert!(config.metrics.per_peer);
 }
@@ -40,8 +41,8 @@ fn names_a_bad_value() {
         ("nodename: n\nhttp: {listen: \"9091\"}\n", "9091"),
         ("nodename: n\ndatastore: {type: zookeeper}\n", "zookeeper"),
         (
-            "nodename: n\nbgp: {meshBfd: {multiplier: 0}}\n",
-            "multiplier: 0",
+            "nodename: n\nbgp: {meshOptions: {bfd: {multiplier: 0}}}\n",
+            "bfd: multiplier: 0",
         ),
         ("nodename: n\ncni: {mtu: 100}\n", "100"),
     ] {

@@ -1,4 +1,5 @@
 use super::*;
+use caracal_bgp_net::Md5Key;
 use caracal_datastore::{Key, Kind, Metadata, Object, WatchEvent};
 use serde_json::{Value, json};
 
@@ -60,6 +61,9 @@ fn block(name: &'static str, node: &str, cidr: &str, size: usize) -> (Kind, &'st
     (Kind::IPAMBlock, name, spec)
 }
 
+static NO_OPTIONS: std::sync::LazyLock<PeerOptions> =
+    std::sync::LazyLock::new(PeerOptions::default);
+
 fn own(workloads: &[IpAddr]) -> Own<'_> {
     let addresses = NodeAddresses {
         ipv4: Some("172.31.1.1/24".parse().unwrap()),
@@ -69,7 +73,7 @@ fn own(workloads: &[IpAddr]) -> Own<'_> {
         node: "node1",
         addresses,
         workloads,
-        mesh_bfd: None,
+        mesh_options: &NO_OPTIONS,
     }
 }
 

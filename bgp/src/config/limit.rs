@@ -8,7 +8,7 @@ use super::seconds;
 
 /// The bound for one family. What counts is what was received, whatever import policy thinks of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PrefixLimit {
     /// So many are still good.
     pub max: usize,
@@ -21,7 +21,7 @@ pub struct PrefixLimit {
 
 /// What happens to a peer that sends too many prefixes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum LimitAction {
     /// Nothing but the warning.
     Warn,

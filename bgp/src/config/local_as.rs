@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// What AS_PATH says where a peer's `local_asn` is not the speaker's AS number. External peers only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct LocalAs {
     /// `local_asn` is not put in front of what the peer sends (RFC 7705 §3.3, "No Prepend Inbound").
     pub no_prepend: bool,

@@ -28,7 +28,93 @@ pub enum Reset {
     Soft,
 }
 
+/// A peer is down because of an operator's word, and not of its configuration.
+#[derive(Debug)]
+pub(super) struct ByHand {
+    /// For the other operator.
+    words: String,
+    /// What its configuration says of it.
+    configured: Option<String>,
+}
+
 impl Speaker {
+    /// Shuts a peer down (Cease, Administrative Shutdown), with `words` for its operator (RFC 9003 §2), until
+    /// [`Speaker::bring_up_peer`] or the end of this speaker: [`Speaker::set_peer`] does not bring it up.
+    ///
+    /// # Errors
+    ///
+    /// There is no such peer.
+    pub fn shut_peer(
+        &mut self,
+        now: Time,
+        remote: impl Into<PeerKey>,
+        words: &str,
+    ) -> Result<(), String> {
+        let remote = remote.into();
+        self.record(now, || Step::ShutPeer {
+            remote: remote.clone(),
+            words: words.to_owned(),
+        });
+        let (id, mut config) = self.configured(&remote)?;
+        let key = PeerKey::of(&config);
+        let words = words.to_owned();
+        match self.shut_by_hand.get_mut(&key) {
+            Some(by_hand) => by_hand.words.clone_from(&words),
+            None => {
+                let configured = config.shutdown.take();
+                let by_hand = ByHand {
+                    words: words.clone(),
+                    configured,
+                };
+                self.shut_by_hand.insert(key, by_hand);
+            }
+        }
+        config.shutdown = Some(words);
+        self.change_peer(now, id, config);
+        self.settle(now, id);
+        Ok(())
+    }
+
+    /// Takes [`Speaker::shut_peer`] back.
+    ///
+    /// # Errors
+    ///
+    /// There is no such peer, it was not shut down, or its configuration shuts it down, too.
+    pub fn bring_up_peer(&mut self, now: Time, remote: impl Into<PeerKey>) -> Result<(), String> {
+        let remote = remote.into();
+        self.record(now, || Step::BringUpPeer {
+            remote: remote.clone(),
+        });
+        let (id, mut config) = self.configured(&remote)?;
+        if let Some(by_hand) = self.shut_by_hand.remove(&PeerKey::of(&config)) {
+            config.shutdown = by_hand.configured;
+        } else if config.shutdown.is_none() {
+            return Err(format!("peer {remote} is not shut down"));
+        }
+        let still = config.shutdown.clone();
+        self.change_peer(now, id, config);
+        self.settle(now, id);
+        match still {
+            None => Ok(()),
+            Some(words) => Err(format!(
+                "peer {remote} stays down, because its configuration says so (shutdown: {words:?})"
+            )),
+        }
+    }
+
+    fn configured(&self, remote: &PeerKey) -> Result<(PeerId, PeerConfig), String> {
+        let id = self.find(remote);
+        let peer = id.and_then(|id| Some((id, self.peers.get(&id)?.config.clone())));
+        peer.ok_or_else(|| format!("{remote} is not a configured peer"))
+    }
+
+    /// A new configuration does not undo what was done by hand.
+    pub(super) fn keep_shut(&mut self, config: &mut PeerConfig) {
+        if let Some(by_hand) = self.shut_by_hand.get_mut(&PeerKey::of(config)) {
+            by_hand.configured = config.shutdown.replace(by_hand.words.clone());
+        }
+    }
+
     /// Resets the session with a peer (Cease, Administrative Reset), with `words` for its operator (RFC 9003 §2; none
     /// when empty, and none with [`Reset::Soft`]).
     ///

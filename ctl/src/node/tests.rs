@@ -62,6 +62,7 @@ fn healthy() -> Status {
             ..FibSummary::default()
         }),
         conditions: Vec::new(),
+        monitoring: None,
     }
 }
 
@@ -182,4 +183,39 @@ Mesh_172_31_9_9   172.31.9.9   64512   Connect       1h2m    Up    12         11
     let errors = "connection_failed 2, notification_sent 1";
     assert!(wide.contains(errors), "{wide}");
     assert_eq!(peers(&Vec::new(), false), "No peers found.\n");
+}
+
+#[test]
+fn who_watches_the_speaker_is_told_and_why_a_peer_is_held() {
+    let mut report = report();
+    let station = |last: u8, up, synchronized| caracal_agent_api::Station {
+        address: ([192, 0, 2, last], 11019).into(),
+        up,
+        synchronized,
+        connects: 1,
+        overruns: u64::from(last) - 1,
+        octets: 4096,
+        last_error: Some("connection refused".to_owned()).filter(|_| !up),
+    };
+    report.status.monitoring = Some(Monitoring {
+        stations: vec![
+            station(1, true, true),
+            station(2, true, false),
+            station(3, false, false),
+        ],
+        mrt_octets: 512,
+        mrt_errors: 0,
+        overruns: 0,
+    });
+    report.peers[1].held = Some("administratively down: a new card".to_owned());
+    let text = status(&report, false);
+    for line in [
+        "BMP 192.0.2.1:11019: up; 4096 octets\n",
+        "BMP 192.0.2.2:11019: up, and is being told what there is; 4096 octets; let go 1 times, because it did not keep up\n",
+        "BMP 192.0.2.3:11019: down: connection refused; 4096 octets; let go 2 times, because it did not keep up\n",
+        "MRT: 512 octets written, 0 failures\n",
+        "Connect: administratively down: a new card",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
 }

@@ -34,7 +34,7 @@ fn a_whole_file_is_understood() {
     let peers: Vec<_> = file
         .peers
         .iter()
-        .map(|peer| (peer.port, peer.client, peer.passive))
+        .map(|peer| (peer.port, peer.terms.client, peer.is_passive()))
         .collect();
     assert_eq!(peers, [(179, true, true), (1179, false, false)]);
     assert_eq!(file.dynamic_peers.len(), 1);
@@ -133,6 +133,36 @@ fn each_fault_names_field_and_value() {
         (
             peers("{address: 10.0.0.1, asn: 64512, port: 0}"),
             "peers[0].port: 0 is not a port",
+        ),
+        (
+            peers("{address: 10.0.0.1, asn: 64512, role: peer}"),
+            "peers[0].role: peer: is for external peers only, and the peer has our AS number",
+        ),
+        (
+            peers("{address: 10.0.0.1, asn: 64512, localAsn: 65001, client: true}"),
+            "peers[0].client: a client has our AS number 65001, and this peer has 64512",
+        ),
+        (
+            peers("{address: 10.0.0.1, asn: 70000000000}"),
+            "peers[0].asn: 70000000000 is neither an AS number nor `external` nor `internal`",
+        ),
+        (
+            peers("{address: 10.0.0.1}"),
+            "peers[0]: missing field `asn`",
+        ),
+        (
+            peers(
+                "{address: 10.0.0.1, asn: 65001, prefixLimits: {ipv4-unicast: {max: -1, action: warn}}}",
+            ),
+            "peers[0].prefixLimits.ipv4-unicast.max: invalid value: integer `-1`, expected usize",
+        ),
+        (
+            fault("dynamicPeers: [{prefix: 10.0.0.0/16, asn: 64512, holdTime: 1}]"),
+            "dynamicPeers[0].holdTime: 1 is neither 0 nor at least 3 whole seconds (RFC 4271 §4.2)",
+        ),
+        (
+            fault("bgp: {bmp: [{address: '0.0.0.0:11019'}]}"),
+            "bgp: bmp: 0.0.0.0:11019 is no address to connect to",
         ),
         (
             fault("dynamicPeers: [{prefix: 10.0.0.1/16, asn: 64512}]"),

@@ -1,5 +1,7 @@
 //! Files and clusters, and the peers that follow.
 
+use caracal_bgp::BfdConfig;
+use caracal_bgp_net::Md5Key;
 use caracal_datastore::{Metadata, Stored};
 use serde_json::json;
 
@@ -45,6 +47,32 @@ fn a_peer_of_a_file_is_what_its_line_says() {
     );
     assert_eq!(external.config.remote_port, 1179);
     assert!(!external.config.reflector_client && !external.config.passive);
+}
+
+#[test]
+fn options_of_an_entry_reach_the_session_and_win_over_the_whole_files() {
+    let desired = from_file(
+        "
+asn: 64512
+routerId: 172.31.0.1
+listen: ['172.31.0.1:179']
+peers:
+  - {address: 172.31.1.2, asn: 65001, localAsn: 64999, role: provider, holdTime: 9, families: [ipv6-unicast]}
+dynamicPeers:
+  - {prefix: 172.31.9.0/24, asn: 64512, client: true, passive: false, import: {default: reject}}
+",
+    );
+    let external = &desired.peers[&"172.31.1.2".parse().unwrap()].config;
+    assert_eq!(
+        (external.local_asn, external.remote_asn),
+        (64999, 65001.into())
+    );
+    assert_eq!(external.role, Some(caracal_bgp::wire::Role::Provider));
+    assert_eq!(external.hold_time, Duration::from_secs(9));
+    assert_eq!(external.families, [Family::Ipv6Unicast]);
+    let dynamic = desired.dynamic_peer("172.31.9.9".parse().unwrap()).unwrap();
+    assert!(dynamic.passive, "we do not know where it listens");
+    assert_eq!(dynamic.import, caracal_bgp::Policy::reject_all());
 }
 
 #[test]

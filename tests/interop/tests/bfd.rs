@@ -43,7 +43,7 @@ fn peer(lab: &Lab, site: &Site) -> Result<()> {
         let name = format!("{}-{family}", site.name);
         let text = manifests::global_peer(&name, address, ASN);
         let annotated = format!(
-            "  name: {name}\n  annotations: {{bgp.caracal.network/bfd: '{{minIntervalMilliseconds: 100}}'}}\n"
+            "  name: {name}\n  annotations: {{bgp.caracal.network/session: '{{bfd: {{minIntervalMilliseconds: 100}}}}'}}\n"
         );
         let text = text.replace(&format!("  name: {name}\n"), &annotated);
         manifests::write(&lab.store, &format!("{name}.yaml"), &text)?;
@@ -295,7 +295,7 @@ lab_tests! {
         let mut lab = Lab::build(Options::default(), Binaries::find()?)?;
         for node in &lab.nodes {
             let text = manifests::agent(node.name(), &node.folder, &lab.store);
-            manifests::write(&node.folder, "agent.yaml", &format!("{text}bgp: {{meshBfd: true}}\n"))?;
+            manifests::write(&node.folder, "agent.yaml", &format!("{text}bgp: {{meshOptions: {{bfd: true}}}}\n"))?;
         }
         lab.start()?;
         let lost = lab.nodes[1].site.clone();

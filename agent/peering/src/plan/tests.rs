@@ -2,6 +2,7 @@
 //!
 //! A peer is written as one line: name, AS numbers (local-remote), kind, and what is unusual.
 
+use caracal_bgp::BfdConfig;
 use caracal_bgp::wire::Family;
 use std::time::Duration;
 
@@ -482,7 +483,7 @@ fn the_export_policy_is_on_every_session() {
         .pool("pods", json!({"cidr": "10.233.0.0/16"}))
         .peer("tor", json!({"peerIP": "10.0.0.254", "asNumber": 65001}));
     let (peers, _) = plan(&cluster, "a");
-    let policy = export_policy(&cluster.0);
+    let policy = export_policy("a", &cluster.0, &mut Vec::new());
     assert_eq!(peers.len(), 2);
     assert!(
         peers
@@ -530,7 +531,7 @@ fn what_cannot_be_followed_is_said_and_the_rest_stands() {
         "BGPPeer no-as: spec.asNumber: missing, while spec.peerIP is 10.0.0.7",
         "BGPPeer nobody: it names no peer: neither spec.peerIP nor spec.peerSelector is set",
         "BGPPeer six: peer fd00::7 is left out, because node a has no IPv6 address",
-        "BGPPeer unreachable: spec.reachableBy has no effect in this version",
+        "BGPPeer unreachable: spec.reachableBy: 10.0.0.254 has no effect",
         "BGPPeer other-port-2: peer 10.0.0.9 port 1180 is left out, because Node_10_0_0_9_port_1179 has the same address",
     ];
     assert_eq!(faults.len(), expected.len(), "{faults:#?}");
@@ -549,49 +550,101 @@ fn a_node_that_is_not_there_has_no_peers_and_a_reason() {
     );
 }
 
+/// The node `a` with a BGPPeer `tor` that has this annotation.
+fn annotated(value: &str, spec: serde_json::Value) -> Cluster {
+    let mut cluster = Cluster::of(&["a"]).peer("tor", spec);
+    let metadata = &mut cluster.0.peers.get_mut("tor").unwrap().metadata;
+    let annotation = (crate::SESSION_ANNOTATION.to_owned(), value.to_owned());
+    metadata.annotations.extend([annotation]);
+    cluster
+}
+
 #[test]
-fn an_annotation_of_a_bgppeer_switches_bfd_on_and_a_wrong_one_is_named() {
-    let tor = |value: &str, hops: u8| {
-        let spec = json!({"peerIP": "10.0.0.254", "asNumber": 65001, "ttlSecurity": hops});
-        let mut cluster = Cluster::of(&["a"]).peer("tor", spec);
-        let metadata = &mut cluster.0.peers.get_mut("tor").unwrap().metadata;
-        let annotation = (crate::BFD_ANNOTATION.to_owned(), value.to_owned());
-        metadata.annotations.extend([annotation]);
-        cluster
-    };
-    let usual = BfdConfig::default();
-    let near = BfdConfig {
-        min_interval_milliseconds: 100,
-        multihop: Some(false),
-        ..usual
-    };
-    for (value, hops, expected) in [
-        ("true", 0, Some(usual)),
-        ("false", 0, None),
-        ("{minIntervalMilliseconds: 100}", 1, Some(near)),
-        (r#"{"minIntervalMilliseconds": 100}"#, 1, Some(near)),
+fn an_annotation_of_a_bgppeer_says_how_to_speak_with_it() {
+    let spec = json!({
+        "peerIP": "10.0.0.254", "asNumber": 65001, "ttlSecurity": 1,
+        "maxRestartTime": "5m", "numAllowedLocalASNumbers": 3,
+    });
+    let plain = only(&annotated("{}", spec.clone()), "a").config;
+    assert_eq!(plain.allow_own_as, 3);
+    for written in [
+        "{bfd: {minIntervalMilliseconds: 100}, role: customer, gracefulRestart: 30, shutdown: soon}",
+        r#"{"bfd": {"minIntervalMilliseconds": 100}, "role": "customer", "gracefulRestart": 30, "shutdown": "soon"}"#,
     ] {
-        assert_eq!(only(&tor(value, hops), "a").config.bfd, expected, "{value}");
+        let said = only(&annotated(written, spec.clone()), "a").config;
+        let expected = PeerConfig {
+            // Of `ttlSecurity`.
+            bfd: Some(BfdConfig {
+                min_interval_milliseconds: 100,
+                multihop: Some(false),
+                ..BfdConfig::default()
+            }),
+            role: Some(caracal_bgp::wire::Role::Customer),
+            graceful_restart: Some(Duration::from_secs(30)),
+            shutdown: Some("soon".to_owned()),
+            ..plain.clone()
+        };
+        assert_eq!(said, expected);
     }
-    for value in ["yes please", "{minRx: 3}", "{multiplier: 0}", "7"] {
-        let (peers, faults) = plan(&tor(value, 0), "a");
-        assert_eq!(peers[0].config.bfd, None);
-        let expected = format!("BGPPeer tor: annotation bgp.caracal.network/bfd: `{value}`: ");
+}
+
+#[test]
+fn a_policy_of_the_annotation_stands_in_place_of_what_the_cluster_says() {
+    let spec = json!({"peerIP": "10.0.0.254", "asNumber": 65001});
+    let text = "export: {default: reject, rules: [{match: {from: [local]}, set: {med: 5}, action: accept}]}";
+    let config = only(&annotated(text, spec), "a").config;
+    assert_eq!(config.import, Policy::accept_all());
+    assert_eq!(config.export.rules.len(), 1);
+    assert_ne!(config.export.rules[0].name, "local");
+}
+
+#[test]
+fn a_wrong_annotation_is_named_and_the_peer_stands_without_it() {
+    let spec = json!({"peerIP": "10.0.0.254", "asNumber": 65001});
+    for (value, why) in [
+        (
+            "yes please",
+            "invalid type: string \"yes please\", expected struct PeerOptions",
+        ),
+        ("{bfd: {minRx: 3}}", "bfd.minRx: unknown field `minRx`"),
+        (
+            "{holdTime: 2}",
+            "holdTime: 2 is neither 0 nor at least 3 whole seconds",
+        ),
+        ("{a: [", ""),
+    ] {
+        let (peers, faults) = plan(&annotated(value, spec.clone()), "a");
+        let plain = only(&annotated("{}", spec.clone()), "a");
+        assert_eq!(peers, [plain]);
+        let expected =
+            format!("BGPPeer tor: annotation bgp.caracal.network/session: `{value}`: {why}");
         assert!(
             faults.len() == 1 && faults[0].starts_with(&expected),
             "{faults:?}"
         );
     }
+    let internal = json!({"peerIP": "10.0.0.254", "asNumber": 64512});
+    let (peers, faults) = plan(&annotated("{role: peer, holdTime: 9}", internal), "a");
+    assert_eq!(peers[0].config.hold_time, Duration::from_secs(90));
+    assert_eq!(
+        faults,
+        [
+            "BGPPeer tor: annotation bgp.caracal.network/session: role: peer: is for external peers only, and the peer \
+          has our AS number (10.0.0.254)"
+        ]
+    );
 }
 
 #[test]
-fn the_mesh_has_bfd_where_the_agents_say_so() {
+fn the_mesh_has_the_options_that_the_agents_say() {
+    let mesh_options = PeerOptions::of(json!({"bfd": true, "holdTime": 9})).unwrap();
     let defaults = Defaults {
-        mesh_bfd: Some(BfdConfig::default()),
+        mesh_options,
         ..Defaults::default()
     };
     let (peers, _) = peers_of("a", &Cluster::of(&["a", "b"]).0, &defaults);
-    assert_eq!(peers[0].config.bfd, defaults.mesh_bfd);
+    assert_eq!(peers[0].config.bfd, Some(BfdConfig::default()));
+    assert_eq!(peers[0].config.hold_time, Duration::from_secs(9));
     let (peers, _) = plan(&Cluster::of(&["a", "b"]), "a");
     assert_eq!(peers[0].config.bfd, None);
 }

@@ -63,6 +63,57 @@ fn a_peer_that_is_shut_down_hears_why_and_has_no_session_until_it_may() {
 }
 
 #[test]
+fn what_is_shut_by_hand_stays_shut_until_it_is_brought_up_by_hand() {
+    let mut net = Net::mesh(2);
+    net.settle();
+    let now = net.now;
+    let speaker = &mut net.nodes[0].speaker;
+    let stranger: std::net::IpAddr = "192.0.2.9".parse().unwrap();
+    let unknown = Err("192.0.2.9 is not a configured peer".to_owned());
+    assert_eq!(speaker.shut_peer(now, stranger, ""), unknown);
+    assert_eq!(speaker.bring_up_peer(now, stranger), unknown);
+    let up = Err("peer 10.0.0.2 is not shut down".to_owned());
+    assert_eq!(speaker.bring_up_peer(now, address(1)), up);
+
+    speaker.shut_peer(now, address(1), "a new card").unwrap();
+    speaker.shut_peer(now, address(1), "two cards").unwrap();
+    net.run_for(10);
+    // A new configuration is none of the operator's words.
+    net.peer(
+        0,
+        PeerConfig {
+            allow_own_as: 1,
+            ..peer_config(1)
+        },
+    );
+    net.run_for(30);
+    let view = net.view(0, 1);
+    assert_eq!(
+        view.held.as_deref(),
+        Some("administratively down: two cards")
+    );
+    let now = net.now;
+    net.nodes[0].speaker.bring_up_peer(now, address(1)).unwrap();
+    net.run_for(30);
+    assert_eq!(net.view(0, 1).state, "Established");
+
+    // Configuration and hand, and the hand alone is taken away.
+    let now = net.now;
+    net.nodes[0].speaker.shut_peer(now, address(1), "").unwrap();
+    net.peer(0, down("by file"));
+    let now = net.now;
+    let still = net.nodes[0].speaker.bring_up_peer(now, address(1));
+    assert_eq!(
+        still.unwrap_err(),
+        "peer 10.0.0.2 stays down, because its configuration says so (shutdown: \"by file\")"
+    );
+    assert_eq!(
+        net.view(0, 1).held.as_deref(),
+        Some("administratively down: by file")
+    );
+}
+
+#[test]
 fn a_peer_may_be_configured_as_shut_down_from_the_beginning() {
     let mut net = Net::new(2);
     net.peer(0, down("not yet"));

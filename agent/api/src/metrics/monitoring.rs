@@ -5,14 +5,18 @@ use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 
 /// Collectors by state, and what they and the files got.
 #[derive(Debug)]
-pub(super) struct MonitoringMetrics {
+pub struct MonitoringMetrics {
     stations: IntGaugeVec,
     octets: IntCounterVec,
     faults: IntCounterVec,
 }
 
 impl MonitoringMetrics {
-    pub(super) fn new(registry: &Registry) -> Result<MonitoringMetrics, prometheus::Error> {
+    /// Registers every name once.
+    ///
+    /// # Errors
+    /// The registry has one of them already.
+    pub fn new(registry: &Registry) -> Result<MonitoringMetrics, prometheus::Error> {
         let metrics = MonitoringMetrics {
             stations: IntGaugeVec::new(
                 Opts::new("caracal_bmp_stations", "BMP collectors by state"),
@@ -39,7 +43,8 @@ impl MonitoringMetrics {
         Ok(metrics)
     }
 
-    pub(super) fn set(&self, view: &MonitorView) {
+    /// As it is now, for the next scrape.
+    pub fn set(&self, view: &MonitorView) {
         let stations = view.stations.iter();
         let up = stations.clone().filter(|station| station.up).count();
         for (state, count) in [("up", up), ("down", view.stations.len() - up)] {

@@ -6,14 +6,18 @@ use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 
 /// Sessions by state, transitions, discards by reason.
 #[derive(Debug)]
-pub(super) struct BfdMetrics {
+pub struct BfdMetrics {
     sessions: IntGaugeVec,
     transitions: IntCounterVec,
     discards: IntCounterVec,
 }
 
 impl BfdMetrics {
-    pub(super) fn new(registry: &Registry) -> Result<BfdMetrics, prometheus::Error> {
+    /// Registers every name once.
+    ///
+    /// # Errors
+    /// The registry has one of them already.
+    pub fn new(registry: &Registry) -> Result<BfdMetrics, prometheus::Error> {
         let metrics = BfdMetrics {
             sessions: IntGaugeVec::new(
                 Opts::new("caracal_bfd_sessions", "BFD sessions by state"),
@@ -40,7 +44,8 @@ impl BfdMetrics {
         Ok(metrics)
     }
 
-    pub(super) fn set(&self, view: &BfdView) {
+    /// As it is now, for the next scrape.
+    pub fn set(&self, view: &BfdView) {
         for state in State::ALL {
             let in_state = view.sessions.iter().filter(|s| s.session.state == state);
             let count = i64::try_from(in_state.count()).unwrap_or(i64::MAX);
