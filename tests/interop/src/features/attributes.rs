@@ -183,6 +183,7 @@ pub fn extended_message<R: Router>() -> Result<()> {
             .any(|name| name == "extended-message")
     })?;
     one.originate(OURS)?;
+    one.router_has(OURS, |paths| paths.len() == 1)?;
     let router = &mut one.router;
     wait::until_or("the router to have all communities", || {
         Ok(match router.has_communities(OURS, 1500)? {
