@@ -59,7 +59,7 @@ fn each_key_changes_the_field_of_its_name_and_nothing_else() {
         ),
         (
             "bfd",
-            json!({"minIntervalMilliseconds": 50, "multiplier": 5, "multihop": true}),
+            json!({"minIntervalMilliseconds": 50, "multiplier": 5, "multihop": true, "strict": true}),
         ),
         ("import", policy.clone()),
         ("export", policy.clone()),
