@@ -8,8 +8,10 @@ use crate::wire::testing::{
 };
 use crate::wire::{Message, Notification};
 
+mod families;
 mod malformed;
-pub(crate) use malformed::{lost_families, malformed_attributes};
+pub(crate) use families::lost_families;
+pub(crate) use malformed::malformed_attributes;
 mod two_octets;
 
 /// A good UPDATE for [`prefix`] with these attributes behind the mandatory ones.
