@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use caracal_bgp::RemoteAs;
 use caracal_bgp_net::monitor::{MonitorConfig, MrtConfig, StationConfig};
 use caracal_peering::PeerOptions;
 use ipnet::IpNet;
@@ -27,6 +28,8 @@ CONFIGURATION (defaults in brackets; the environment variable wins over the file
     meshOptions: {bfd: true}                                     [{}]; docs/operation/session-options.md: for the
                                    node-to-node mesh, the same on all nodes; a BGPPeer has the annotation
                                    bgp.caracal.network/session for them
+    unnumbered: [{interface: eth1, asn: external}]               [none]; routers on that link are peers without configured
+                                   addresses; docs/operation/unnumbered.md
     bmp: [{address: 192.0.2.10:11019}]                           [none]; docs/operation/monitoring.md
     mrt: {updates: {directory: DIR}, rib: {directory: DIR}}      [none]
     record: /var/log/caracal/bgp.jsonl                           [none]; for caracal-replay
@@ -138,6 +141,17 @@ pub(crate) struct BgpConfig {
     pub(crate) bmp: Vec<StationConfig>,
     pub(crate) mrt: MrtConfig,
     pub(crate) record: Option<PathBuf>,
+    pub(crate) unnumbered: Vec<UnnumberedEntry>,
+}
+
+/// A link on which every router is a peer.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct UnnumberedEntry {
+    /// Our network device there.
+    pub(crate) interface: String,
+    /// The AS number of the routers, or `external` or `internal`.
+    pub(crate) asn: RemoteAs,
 }
 
 impl BgpConfig {
@@ -343,6 +357,21 @@ impl Config {
     fn check(&self) -> Result<(), String> {
         let monitor = self.bgp.monitor();
         monitor.check().map_err(|fault| format!("bgp: {fault}"))?;
+        for (index, entry) in self.bgp.unnumbered.iter().enumerate() {
+            let (at, interface) = (format!("bgp.unnumbered[{index}]"), &entry.interface);
+            if interface.is_empty() || interface.len() > 15 {
+                return Err(format!(
+                    "{at}.interface: {interface:?} is no name of a network device"
+                ));
+            }
+            if entry.asn == RemoteAs::Number(0) {
+                return Err(format!("{at}.asn: 0 is not an AS number"));
+            }
+            let mut earlier = self.bgp.unnumbered.iter().take(index);
+            if earlier.any(|earlier| earlier.interface == *interface) {
+                return Err(format!("{at}.interface: {interface} is there twice"));
+            }
+        }
         let name = &self.nodename;
         let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
         if name.is_empty() || name.len() > 253 || !name.chars().all(legal) {

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use caracal_bgp::{Event, Speaker, SpeakerConfig, Time};
-use caracal_bgp_net::{PathWatch, Shell, monitor, recorder};
+use caracal_bgp_net::{PathWatch, Shell, Unnumbered, UnnumberedConfig, monitor, recorder};
 use caracal_datastore::file::FileDatastore;
 use caracal_datastore::ipam::Ipam;
 use caracal_datastore::{Datastore, TypedStore, WatchEvent, Watcher};
 use caracal_fib::{Change, Fib, Gate};
+use caracal_peering::export_policy;
 use ipnet::IpNet;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
@@ -114,6 +115,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         shell,
         monitoring,
         watch,
+        links: tokio::sync::Mutex::default(),
         fib,
         ipam,
         workloads,
@@ -142,6 +144,9 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     shared.monitoring.ended().await;
     ended
 }
+
+/// Next hops, with their network devices where their addresses need them.
+type NextHops = Vec<(IpAddr, Option<String>)>;
 
 /// The loop's own state.
 struct Node {
@@ -278,6 +283,7 @@ impl Node {
         sessions::secure(shell, &last, &mut self.plan).await?;
         self.tell_speaker(&last).await?;
         sessions::release(&self.shared.shell, &last, &self.plan).await?;
+        self.tell_links().await?;
         self.shared.fib.apply(difference::of(&last, &self.plan));
         if last.pools != self.plan.pools {
             self.reroute_everything().await?;
@@ -302,6 +308,26 @@ impl Node {
         });
         self.log_changes(&last);
         self.publish();
+        Ok(())
+    }
+
+    /// Peers on links are like those of the plan: they get what may leave the node.
+    async fn tell_links(&mut self) -> anyhow::Result<()> {
+        let shared = &self.shared;
+        // The plan names its faults.
+        let export = export_policy(&shared.config.nodename, &self.cluster.view, &mut Vec::new());
+        for entry in &shared.config.bgp.unnumbered {
+            let mut config = UnnumberedConfig::new(&entry.interface, entry.asn, self.plan.asn);
+            config.template.export = export.clone();
+            let mut links = shared.links.lock().await;
+            match links.get(&entry.interface) {
+                Some(link) => link.set_template(config.template).await?,
+                None => {
+                    let link = Unnumbered::start(&shared.shell, config);
+                    links.insert(entry.interface.clone(), link);
+                }
+            }
+        }
         Ok(())
     }
 
@@ -370,7 +396,7 @@ impl Node {
                     .collect::<Vec<_>>();
                 prefixes
                     .into_iter()
-                    .map(|prefix| (prefix, speaker.next_hops(&prefix)))
+                    .map(|prefix| (prefix, speaker.next_hops_on_devices(&prefix)))
                     .collect::<Vec<_>>()
             })
             .await
@@ -392,7 +418,7 @@ impl Node {
                     .collect();
                 prefixes
                     .into_iter()
-                    .map(|prefix| (prefix, speaker.next_hops(&prefix)))
+                    .map(|prefix| (prefix, speaker.next_hops_on_devices(&prefix)))
                     .collect::<Vec<_>>()
             })
             .await
@@ -401,7 +427,7 @@ impl Node {
         Ok(())
     }
 
-    fn route(&self, changed: Vec<(IpNet, Vec<IpAddr>)>) {
+    fn route(&self, changed: Vec<(IpNet, NextHops)>) {
         if changed.is_empty() {
             return;
         }

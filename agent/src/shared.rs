@@ -1,6 +1,6 @@
 //! What the loop shares with those who answer questions.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, RwLock};
 use std::time::Instant;
@@ -9,7 +9,7 @@ use caracal_agent_api::{
     self as api, Condition, FibSummary, Peer, Status, graceful_shutdown_condition,
 };
 use caracal_bgp_net::monitor::Monitoring;
-use caracal_bgp_net::{PathWatch, Shell};
+use caracal_bgp_net::{PathWatch, Shell, Unnumbered};
 use caracal_datastore::ipam::Ipam;
 use caracal_fib::{Fib, FibStatus};
 use ipnet::IpNet;
@@ -29,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) shell: Shell,
     pub(crate) monitoring: Monitoring,
     pub(crate) watch: PathWatch,
+    /// Links on which every router is a peer, by network device.
+    pub(crate) links: tokio::sync::Mutex<BTreeMap<String, Unnumbered>>,
     pub(crate) fib: Fib,
     pub(crate) ipam: Arc<Ipam>,
     pub(crate) workloads: Workloads,
@@ -92,6 +94,12 @@ impl Shared {
             .shell
             .with(|speaker, _| graceful_shutdown_condition(speaker));
         conditions.extend(in_shutdown.await.ok().flatten());
+        for link in self.links.lock().await.values() {
+            conditions.extend(link.view().problem.map(|message| {
+                let name = "NoDiscovery".to_owned();
+                Condition { name, message }
+            }));
+        }
         Status {
             node: self.config.nodename.clone(),
             version: env!("CARGO_PKG_VERSION").into(),

@@ -45,20 +45,33 @@ pub(crate) fn pool_of<'a>(pools: &'a [Pool], prefix: &IpNet) -> Option<&'a Pool>
 
 /// The change for one prefix whose chosen learned paths have these next hops (none: no learned route).
 ///
+/// Next hops with a device are neighbours there. Nodes, which have addresses that mean something everywhere, go before
+/// them: one route cannot have both kinds, since encapsulation is a matter of nodes.
+///
 /// A prefix outside every pool came from a router, not from a node: it is reached as the fabric reaches it.
 pub(crate) fn change(
     prefix: IpNet,
-    next_hops: Vec<IpAddr>,
+    next_hops: Vec<(IpAddr, Option<String>)>,
     pools: &[Pool],
     own: &[IpAddr],
 ) -> Change {
-    let next_hops: Vec<IpAddr> = next_hops
+    let (on_links, next_hops): (Vec<_>, Vec<_>) = next_hops
         .into_iter()
-        .filter(|hop| !own.contains(hop))
-        .collect();
+        .filter(|(hop, _)| !own.contains(hop))
+        .partition(|(_, device)| device.is_some());
+    let next_hops: Vec<IpAddr> = next_hops.into_iter().map(|(hop, _)| hop).collect();
     let pool = pool_of(pools, &prefix);
-    if next_hops.is_empty() || pool.is_some_and(|pool| pool.unusable.is_some()) {
+    if pool.is_some_and(|pool| pool.unusable.is_some()) {
         return Change::RemoveRoute(prefix);
+    }
+    if next_hops.is_empty() {
+        let next_hops = on_links.into_iter();
+        let next_hops = next_hops.filter_map(|(hop, device)| Some((hop, device?)));
+        let next_hops: Vec<(IpAddr, String)> = next_hops.collect();
+        return match next_hops.is_empty() {
+            true => Change::RemoveRoute(prefix),
+            false => Change::SetRoute(prefix, Route::Links { next_hops }),
+        };
     }
     let encapsulation = pool.map_or(Encapsulation::None, |pool| pool.encapsulation);
     Change::SetRoute(

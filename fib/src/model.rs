@@ -65,6 +65,12 @@ pub enum Route {
         /// What its pool asks for.
         encapsulation: Encapsulation,
     },
+    /// What is behind routers on links of ours, whose addresses mean something there only. No tunnel leads there.
+    Links {
+        /// Link-local addresses, also of IPv4 prefixes (RFC 8950), each with the name of its network device; more are
+        /// one multipath route.
+        next_hops: Vec<(IpAddr, String)>,
+    },
     /// A block of this node: what no workload's longer route takes is dropped here.
     Blackhole,
 }

@@ -68,6 +68,7 @@ impl Surroundings<'_> {
     pub(crate) fn route(&self, prefix: &IpNet, route: &Route) -> Result<Spec, Waiting> {
         let (next_hops, encapsulation) = match route {
             Route::Blackhole => return Ok(Spec::blackhole(self.protocol)),
+            Route::Links { next_hops } => return self.links(prefix, next_hops),
             Route::Remote {
                 next_hops,
                 encapsulation,
@@ -80,6 +81,27 @@ impl Surroundings<'_> {
                 Ok(found) => hops.extend(found),
                 // Not half a route first, and the whole a moment later.
                 Err(reason @ Waiting::Unasked(_)) => return Err(reason),
+                Err(reason) => waiting = waiting.or(Some(reason)),
+            }
+        }
+        if hops.is_empty() {
+            return Err(waiting.unwrap_or(Waiting::NoNextHop));
+        }
+        Ok(Spec::unicast(self.protocol, prefix, hops))
+    }
+
+    /// As many of the next hops as have a device that is up.
+    fn links(&self, prefix: &IpNet, next_hops: &[(IpAddr, String)]) -> Result<Spec, Waiting> {
+        let mut hops = SmallVec::new();
+        let mut waiting = None;
+        for (next_hop, device) in next_hops {
+            match self.ready(device) {
+                Ok(device) => hops.push(Hop {
+                    via: Some(*next_hop),
+                    device,
+                    onlink: false,
+                    weight: 0,
+                }),
                 Err(reason) => waiting = waiting.or(Some(reason)),
             }
         }

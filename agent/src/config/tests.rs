@@ -36,6 +36,18 @@ fn names_an_unknown_key_and_where_it_stands() {
 fn names_a_bad_value() {
     for (text, word) in [
         ("nodename: Node_1\n", "Node_1"),
+        (
+            "nodename: n\nbgp: {unnumbered: [{interface: eth1, asn: 0}]}\n",
+            "bgp.unnumbered[0].asn: 0",
+        ),
+        (
+            "nodename: n\nbgp: {unnumbered: [{interface: '', asn: 1}]}\n",
+            "bgp.unnumbered[0].interface: \"\"",
+        ),
+        (
+            "nodename: n\nbgp: {unnumbered: [{interface: eth1, asn: 1}, {interface: eth1, asn: 2}]}\n",
+            "bgp.unnumbered[1].interface: eth1 is there twice",
+        ),
         ("nodename: n\nip: 172.31.1.1\n", "172.31.1.1"),
         ("nodename: n\nip: fd00::1/64\n", "fd00::1/64"),
         ("nodename: n\nhttp: {listen: \"9091\"}\n", "9091"),
@@ -93,4 +105,17 @@ fn who_watches_the_speaker_is_read_and_checked() {
     config.nodename = "node1".to_owned();
     let fault = config.check().unwrap_err();
     assert!(fault.contains("bgp: bmp: 192.0.2.10:0"), "{fault}");
+}
+
+#[test]
+fn a_link_with_peers_is_a_device_and_an_as_number() {
+    let config =
+        parse("nodename: n\nbgp: {unnumbered: [{interface: eth1, asn: 64999}]}\n").unwrap();
+    let entry = UnnumberedEntry {
+        interface: "eth1".to_owned(),
+        asn: RemoteAs::Number(64999),
+    };
+    assert_eq!(config.bgp.unnumbered, [entry]);
+    let config = parse("nodename: n\nbgp: {unnumbered: [{interface: eth1, asn: external}]}\n");
+    assert_eq!(config.unwrap().bgp.unnumbered[0].asn, RemoteAs::External);
 }

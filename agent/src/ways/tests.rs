@@ -11,6 +11,10 @@ fn pool(cidr: &str, encapsulation: Encapsulation) -> Pool {
     }
 }
 
+fn learned(texts: &[&str]) -> Vec<(IpAddr, Option<String>)> {
+    hops(texts).into_iter().map(|hop| (hop, None)).collect()
+}
+
 fn hops(texts: &[&str]) -> Vec<IpAddr> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
@@ -23,7 +27,7 @@ fn a_block_is_reached_as_its_pool_says() {
     )];
     let block: IpNet = "10.233.4.0/26".parse().unwrap();
     assert_eq!(
-        change(block, hops(&["172.31.2.1"]), &pools, &[]),
+        change(block, learned(&["172.31.2.1"]), &pools, &[]),
         Change::SetRoute(
             block,
             Route::Remote {
@@ -39,7 +43,7 @@ fn a_prefix_outside_every_pool_is_not_encapsulated() {
     let pools = [pool("10.233.0.0/16", Encapsulation::Vxlan(Mode::Always))];
     let change = change(
         "198.51.100.0/24".parse().unwrap(),
-        hops(&["172.31.1.254"]),
+        learned(&["172.31.1.254"]),
         &pools,
         &[],
     );
@@ -61,7 +65,7 @@ fn no_next_hop_or_only_our_own_means_no_route() {
     let block: IpNet = "10.233.4.0/26".parse().unwrap();
     assert_eq!(change(block, vec![], &[], &own), Change::RemoveRoute(block));
     assert_eq!(
-        change(block, own.clone(), &[], &own),
+        change(block, learned(&["172.31.1.1"]), &[], &own),
         Change::RemoveRoute(block)
     );
 }
@@ -72,7 +76,7 @@ fn a_pool_that_overlaps_the_node_is_left_alone() {
     overlapping.unusable = Some("overlaps 172.31.1.0/24".into());
     let block: IpNet = "172.31.1.0/26".parse().unwrap();
     assert_eq!(
-        change(block, hops(&["172.31.1.2"]), &[overlapping], &[]),
+        change(block, learned(&["172.31.1.2"]), &[overlapping], &[]),
         Change::RemoveRoute(block)
     );
 }
@@ -97,5 +101,24 @@ fn ipip_is_for_ipv4_only() {
     assert_eq!(
         encapsulation(Some(Mode::Always), Some(Mode::Always), &v6),
         Encapsulation::Vxlan(Mode::Always)
+    );
+}
+
+#[test]
+fn routers_on_links_are_reached_without_a_tunnel_and_only_where_no_node_has_the_prefix() {
+    let pools = [pool("10.233.0.0/16", Encapsulation::Vxlan(Mode::Always))];
+    let prefix: IpNet = "10.233.4.0/26".parse().unwrap();
+    let router: IpAddr = "fe80::7".parse().unwrap();
+    let over = |device: &str| (router, Some(device.to_owned()));
+    let next_hops = vec![(router, "eth1".to_owned()), (router, "eth2".to_owned())];
+    assert_eq!(
+        change(prefix, vec![over("eth1"), over("eth2")], &pools, &[]),
+        Change::SetRoute(prefix, Route::Links { next_hops })
+    );
+    let mut mixed = learned(&["172.31.2.1"]);
+    mixed.push(over("eth1"));
+    assert_eq!(
+        change(prefix, mixed, &pools, &[]),
+        change(prefix, learned(&["172.31.2.1"]), &pools, &[])
     );
 }

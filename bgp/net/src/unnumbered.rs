@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use caracal_bgp::wire::Family;
-use caracal_bgp::{PeerConfig, PeerKey, Speaker, Time};
+use caracal_bgp::{PeerConfig, PeerKey, RemoteAs, Speaker, Time};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{info, warn};
@@ -44,14 +44,19 @@ pub struct UnnumberedConfig {
 }
 
 impl UnnumberedConfig {
-    /// Peers with both families, of this AS.
-    pub fn new(interface: &str, remote_asn: u32, local_asn: u32) -> UnnumberedConfig {
+    /// Peers with both families, of this AS, or of any but ours ([`RemoteAs::External`]).
+    pub fn new(
+        interface: &str,
+        remote_asn: impl Into<RemoteAs>,
+        local_asn: u32,
+    ) -> UnnumberedConfig {
         UnnumberedConfig {
             interface: interface.to_owned(),
             template: PeerConfig {
                 families: Family::ALL.to_vec(),
                 extended_next_hop: true,
-                ..PeerConfig::new(Ipv6Addr::UNSPECIFIED.into(), remote_asn, local_asn)
+                remote_asn: remote_asn.into(),
+                ..PeerConfig::new(Ipv6Addr::UNSPECIFIED.into(), local_asn, local_asn)
             },
             interval: Duration::from_secs(3),
             lifetime: Duration::from_secs(40),
@@ -76,7 +81,7 @@ impl UnnumberedConfig {
 /// stopped, nobody is discovered any more.
 #[derive(Debug)]
 pub struct Unnumbered {
-    config: UnnumberedConfig,
+    config: Arc<Mutex<UnnumberedConfig>>,
     shell: Shell,
     view: Arc<Mutex<UnnumberedView>>,
     task: JoinHandle<()>,
@@ -95,8 +100,14 @@ impl Unnumbered {
     /// Begins. That the device is not there, or not up, is no error: it may come.
     pub fn start(shell: &Shell, config: UnnumberedConfig) -> Unnumbered {
         let view = Arc::<Mutex<UnnumberedView>>::default();
+        let (interval, lifetime) = (config.interval, config.lifetime);
+        let interface = config.interface.clone();
+        let config = Arc::new(Mutex::new(config));
         let discovery = Discovery {
             config: config.clone(),
+            interface,
+            interval,
+            lifetime,
             shell: shell.clone(),
             link: None,
             heard: BTreeMap::new(),
@@ -110,9 +121,25 @@ impl Unnumbered {
         }
     }
 
-    /// As it was started.
-    pub fn config(&self) -> &UnnumberedConfig {
-        &self.config
+    /// Peers are like this from now on, those included that are there.
+    pub async fn set_template(&self, template: PeerConfig) -> Result<(), Stopped> {
+        let config = {
+            let mut config = lock(&self.config);
+            if config.template == template {
+                return Ok(());
+            }
+            config.template = template;
+            config.clone()
+        };
+        // One that is discovered meanwhile has it already, or is among these.
+        let routers = self.view().routers;
+        let peers: Vec<PeerConfig> = routers.into_iter().map(|r| config.peer(r)).collect();
+        let set = move |speaker: &mut Speaker, now: Time| {
+            for peer in peers {
+                speaker.set_peer(now, peer);
+            }
+        };
+        self.shell.with(set).await
     }
 
     /// What it has found.
@@ -123,9 +150,10 @@ impl Unnumbered {
     /// Ends it, and removes its peers.
     pub async fn stop(self) -> Result<(), Stopped> {
         self.task.abort();
-        let interface = self.config.interface.clone();
+        let config = lock(&self.config).clone();
+        let interface = config.interface.clone();
         let routers = self.view().routers;
-        let keys: Vec<PeerKey> = routers.into_iter().map(|r| self.config.key(r)).collect();
+        let keys: Vec<PeerKey> = routers.into_iter().map(|r| config.key(r)).collect();
         info!(%interface, peers = keys.len(), "discovers no more peers");
         self.shell
             .with(move |speaker, now| {
@@ -143,7 +171,10 @@ impl Drop for Unnumbered {
 
 /// The task.
 struct Discovery {
-    config: UnnumberedConfig,
+    config: Arc<Mutex<UnnumberedConfig>>,
+    interface: String,
+    interval: Duration,
+    lifetime: Duration,
     shell: Shell,
     link: Option<Link>,
     /// When each router was heard last.
@@ -153,7 +184,7 @@ struct Discovery {
 
 impl Discovery {
     async fn run(mut self) {
-        let mut tick = interval(self.config.interval);
+        let mut tick = interval(self.interval);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let outcome = tokio::select! {
@@ -173,7 +204,7 @@ impl Discovery {
     }
 
     async fn tick(&mut self) -> Result<(), Stopped> {
-        let device = &self.config.interface;
+        let device = &self.interface;
         // A device that was made anew is another one.
         if !self.link.as_ref().is_some_and(|link| link.is_of(device)) {
             self.link = None;
@@ -195,7 +226,7 @@ impl Discovery {
     /// To be tried again at the next tick.
     fn fail(&mut self, error: &io::Error) {
         self.link = None;
-        let interface = &self.config.interface;
+        let interface = &self.interface;
         let why = match error.kind() {
             io::ErrorKind::PermissionDenied => "needs CAP_NET_RAW".to_owned(),
             _ => socket::in_words(error),
@@ -214,7 +245,7 @@ impl Discovery {
             *last = now;
             return Ok(());
         }
-        let interface = &self.config.interface;
+        let interface = &self.interface;
         if self.heard.len() >= ROUTERS_MAX {
             // Anybody on the link can make up addresses.
             warn!(%router, %interface, "not a peer: there are {ROUTERS_MAX} on this link already");
@@ -223,7 +254,7 @@ impl Discovery {
         info!(%router, %interface, "discovered a peer");
         self.heard.insert(router, now);
         self.show();
-        let peer = self.config.peer(router);
+        let peer = lock(&self.config).peer(router);
         self.shell
             .with(move |speaker, now| speaker.set_peer(now, peer))
             .await
@@ -231,14 +262,14 @@ impl Discovery {
     }
 
     async fn forget_the_silent(&mut self) -> Result<(), Stopped> {
-        let lifetime = self.config.lifetime;
+        let lifetime = self.lifetime;
         let heard = self.heard.iter();
         let silent = heard.filter(|(_, last)| last.elapsed() > lifetime);
         let silent: Vec<Ipv6Addr> = silent.map(|(router, _)| *router).collect();
         if silent.is_empty() {
             return Ok(());
         }
-        let config = self.config.clone();
+        let config = lock(&self.config).clone();
         let remove = move |speaker: &mut Speaker, now: Time| {
             let peers = speaker.peers(now);
             let has_session = |router: &Ipv6Addr| {
@@ -255,7 +286,7 @@ impl Discovery {
             gone
         };
         for router in self.shell.with(remove).await? {
-            let interface = &self.config.interface;
+            let interface = &self.interface;
             info!(%router, %interface, "is not heard any more, and no peer");
             self.heard.remove(&router);
         }
@@ -275,9 +306,9 @@ async fn hear(link: Option<&Link>) -> io::Result<Ipv6Addr> {
     }
 }
 
-fn lock(view: &Mutex<UnnumberedView>) -> MutexGuard<'_, UnnumberedView> {
-    // A view is whole after every step.
-    view.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    // View and configuration are whole after every step.
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Peers on one link.

@@ -271,6 +271,11 @@ fn discover(shell: &Shell, own: u8, remote: u8, port: u16, device: &str) -> Unnu
     Unnumbered::start(shell, config)
 }
 
+async fn has_route(shell: &Shell, prefix: IpNet) -> bool {
+    let ask = move |speaker: &mut Speaker, _| speaker.route(&prefix).is_some();
+    shell.with(ask).await.unwrap()
+}
+
 async fn until_seen(discovery: &Unnumbered, what: &str, test: impl Fn(&UnnumberedView) -> bool) {
     let waited = timeout(DEADLINE, async {
         while !test(&discovery.view()) {
@@ -317,6 +322,19 @@ async fn neighbours_find_each_other_and_who_falls_silent_is_no_peer() {
     });
     let wanted = (IpAddr::from(address(1)), Some("right".to_owned()));
     assert_eq!(there.await.unwrap(), [wanted]);
+
+    // Another template reaches the peers that are there.
+    let mut template = UnnumberedConfig::new("left", 65002, 65001).template;
+    template.remote_port = ports.1;
+    template.connect_retry = Duration::from_millis(200);
+    template.export.default = caracal_bgp::policy::Decision::Reject;
+    left.set_template(template).await.unwrap();
+    let withdrawn = timeout(DEADLINE, async {
+        while has_route(&other, prefix).await {
+            sleep(Duration::from_millis(20)).await;
+        }
+    });
+    withdrawn.await.unwrap();
 
     // One end goes without a word: its session is lost first, and when its time is over it is no peer.
     left.stop().await.unwrap();

@@ -8,6 +8,7 @@ use tracing::{debug, info, warn};
 use super::Worker;
 use crate::gate::{self, Foreign};
 use crate::kernel::{Event, Kernel, Key, Link, NeighbourKey, Spec};
+use crate::model::Route;
 use crate::resolve::{IPIP_DEVICE, VXLAN_DEVICE, VXLAN_V6_DEVICE};
 use crate::world::is_host_device;
 
@@ -115,6 +116,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn touch_link(&mut self, link: &Link, now: Instant) {
+        self.touch_routes_over(&link.name);
         if self.wishes.endpoints.contains_key(&link.name) {
             self.dirty.endpoints.insert(link.name.clone());
             return;
@@ -126,6 +128,17 @@ impl<K: Kernel> Worker<K> {
         self.dirty.tunnels = true;
         self.dirty.vteps = true;
         self.gateways.ask_all_again(now);
+    }
+
+    /// Routes whose next hops are neighbours on this device.
+    fn touch_routes_over(&mut self, device: &str) {
+        for (prefix, route) in &self.wishes.routes {
+            if let Route::Links { next_hops } = route
+                && next_hops.iter().any(|(_, one)| one == device)
+            {
+                self.dirty.prefixes.insert(*prefix);
+            }
+        }
     }
 
     fn touch_address(&mut self, device: u32, now: Instant) {

@@ -1,6 +1,6 @@
 //! Routes to remote blocks and blackholes.
 
-use caracal_fib::Change;
+use caracal_fib::{Change, Gate, Route};
 
 use crate::harness::*;
 
@@ -183,5 +183,54 @@ fn an_ipv4_block_may_have_an_ipv6_next_hop() {
         fib.apply(wishes);
         assert_eq!(settle(&fib).await.writes, 0);
         assert_eq!(ours("-4"), expected);
+    });
+}
+
+#[test]
+fn a_router_on_a_link_is_reached_by_its_link_local_address_in_both_families() {
+    in_namespace(|| async {
+        ip("link add eth1 type veth peer name peer1");
+        let fib = start().await;
+        let links = |prefix: &str, hops: &[(&str, &str)]| {
+            let hops = hops.iter();
+            let next_hops = hops.map(|(hop, device)| (address(hop), (*device).to_owned()));
+            let next_hops = next_hops.collect();
+            Change::SetRoute(net(prefix), Route::Links { next_hops })
+        };
+        // The same address behind two devices; one of them is down.
+        let both = [("fe80::7", "eth0"), ("fe80::7", "eth1")];
+        fib.apply(vec![
+            links("198.51.100.0/24", &both),
+            links("2001:db8:7::/48", &both),
+            links("203.0.113.0/24", &both[1..]),
+        ]);
+        until(&fib, "two routes", |s| s.actual == 2).await;
+        assert_eq!(ours("-4"), ["198.51.100.0/24 via inet6 fe80::7 dev eth0"]);
+        let v6 = ours("-6").join(" ");
+        assert!(v6.contains("2001:db8:7::/48 via fe80::7 dev eth0"), "{v6}");
+
+        // It comes up: more ways, and the route that has waited for it.
+        ip("link set peer1 up");
+        ip("link set eth1 up");
+        settle(&fib).await;
+        until(&fib, "three routes", |s| s.actual == 3).await;
+        let v4 = ours("-4").join(" ");
+        for wanted in [
+            "198.51.100.0/24 nexthop via inet6 fe80::7 dev eth0 weight 1 nexthop via inet6 fe80::7 dev eth1 weight 1",
+            "203.0.113.0/24 via inet6 fe80::7 dev eth1",
+        ] {
+            assert!(v4.contains(wanted), "{v4}");
+        }
+        // What is right already is not written again.
+        let written = settle(&fib).await.writes;
+        drop(fib);
+        let fib = start().await;
+        fib.apply(vec![
+            links("198.51.100.0/24", &both),
+            links("2001:db8:7::/48", &both),
+            links("203.0.113.0/24", &both[1..]),
+            Change::SetGate(Gate::Open),
+        ]);
+        assert_eq!(settle(&fib).await.writes, 0, "after {written}");
     });
 }

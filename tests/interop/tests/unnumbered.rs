@@ -10,7 +10,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result, ensure};
-use caracal_bgp::{LocalPath, Speaker, SpeakerConfig, Time};
+use caracal_bgp::{LocalPath, RemoteAs, Speaker, SpeakerConfig, Time};
 use caracal_bgp_net::{Unnumbered, UnnumberedConfig};
 use caracal_interop_tests::Frr;
 use caracal_interop_tests::duel::{Duel, Voice};
@@ -31,7 +31,7 @@ lab_tests! {
         let voice = duel.speak(Speaker::new(own, Time::ZERO), &[listen])?;
         let discovery = {
             let _inside = voice.runtime.enter();
-            Unnumbered::start(&voice.shell, UnnumberedConfig::new("eth0", 65100, 65001))
+            Unnumbered::start(&voice.shell, UnnumberedConfig::new("eth0", RemoteAs::External, 65001))
         };
         let ours: Vec<IpNet> = OURS.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
         voice.with({
