@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use caracal_datastore::resources::{BlockAffinity, IPAMBlock, Resource};
 use caracal_datastore::{Key, Kind, Object, StoreError, Stored, WatchEvent};
-use caracal_peering::View;
+use caracal_peering::{PeerOptions, View};
 
 /// What the agent watches. WorkloadEndpoints are kept by [`crate::workloads`], handles by IPAM.
 pub(crate) const WATCHED: [Kind; 9] = [
@@ -75,12 +75,15 @@ impl Cluster {
             Kind::Node => take(&mut self.view.nodes, name, object),
             Kind::IPPool => take(&mut self.view.pools, name, object),
             Kind::BGPConfiguration => take(&mut self.view.configurations, name, object),
-            Kind::BGPPeer => take(&mut self.view.peers, name, object),
+            Kind::BGPPeer => {
+                check_options(object).and_then(|()| take(&mut self.view.peers, name, object))
+            }
             Kind::BGPFilter => take(&mut self.view.filters, name, object),
             Kind::BlockAffinity => take(&mut self.affinities, name, object),
             Kind::IPAMBlock => take(&mut self.blocks, name, object),
             Kind::Secret => Stored::from_object(object)
-                .map(|stored| drop(self.view.secrets.insert(place(&object.key), stored))),
+                .map(|stored| drop(self.view.secrets.insert(place(&object.key), stored)))
+                .map_err(|fault| fault.to_string()),
             Kind::WorkloadEndpoint => {
                 let node = object.spec.get("node").and_then(|node| node.as_str());
                 return Touched::Workload(object.key.clone(), node.map(str::to_owned));
@@ -89,7 +92,7 @@ impl Cluster {
         };
         match outcome {
             Ok(()) => self.invalid.remove(&object.key),
-            Err(fault) => self.invalid.insert(object.key.clone(), fault.to_string()),
+            Err(fault) => self.invalid.insert(object.key.clone(), fault),
         };
         Touched::Plan
     }
@@ -112,6 +115,12 @@ impl Cluster {
     }
 }
 
+/// A BGPPeer whose options cannot be followed stays what it was.
+fn check_options(object: &Object) -> Result<(), String> {
+    PeerOptions::check_annotation(&object.metadata)
+        .map_err(|why| format!("BGPPeer {}: {why}", object.key.name))
+}
+
 /// Namespace and name.
 fn place(key: &Key) -> (String, String) {
     (key.namespace.clone().unwrap_or_default(), key.name.clone())
@@ -121,8 +130,9 @@ fn take<R: Resource>(
     map: &mut BTreeMap<String, Stored<R>>,
     name: &str,
     object: &Object,
-) -> Result<(), StoreError> {
-    map.insert(name.to_owned(), Stored::from_object(object)?);
+) -> Result<(), String> {
+    let stored = Stored::from_object(object).map_err(|fault| fault.to_string())?;
+    map.insert(name.to_owned(), stored);
     Ok(())
 }
 

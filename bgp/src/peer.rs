@@ -20,7 +20,7 @@ use smallvec::SmallVec;
 
 use crate::collision::Initiator;
 use crate::config::{PathsSent, PeerConfig, SpeakerConfig};
-use crate::connection::{Connection, End, State, Traffic};
+use crate::connection::{Cause, Connection, End, State, Traffic};
 use crate::disseminate::{LongLivedStale, Terms};
 use crate::errors::PeerErrors;
 use crate::event::{BfdState, ConnectionId, PeerId};
@@ -59,6 +59,8 @@ pub(crate) struct Peer {
     pub(crate) errors: PeerErrors,
     /// Why the last session or attempt ended, and when.
     pub(crate) last_error: Option<(String, Time)>,
+    /// The NOTIFICATION that ended the last session.
+    farewell: Option<String>,
     /// Families of which it has sent nearly too much, and whether it was too much.
     pub(crate) warned: SmallVec<[(Family, bool); 2]>,
     /// It is Idle because it has sent too much.
@@ -129,6 +131,7 @@ impl Peer {
             full: PerFamily::default(),
             errors: PeerErrors::default(),
             last_error: None,
+            farewell: None,
             warned: SmallVec::new(),
             held_by_limit: false,
             held_because: String::new(),
@@ -437,8 +440,21 @@ impl Peer {
         }
     }
 
-    /// Why there is no session, or no longer.
-    pub(crate) fn blame(&mut self, now: Time, reason: String) {
+    /// Why there is no longer a session.
+    pub(crate) fn blame_end(&mut self, now: Time, end: &End) {
+        self.farewell = match &end.cause {
+            Cause::Sent(_) | Cause::Received(_) => Some(end.reason.clone()),
+            Cause::Lost | Cause::HoldTimer => None,
+        };
+        self.last_error = Some((end.reason.clone(), now));
+    }
+
+    /// Why no session could be made. What the peer said at the end of the last one is not forgotten over it.
+    pub(crate) fn blame_attempt(&mut self, now: Time, reason: &str) {
+        let reason = match &self.farewell {
+            Some(farewell) if farewell != reason => format!("{reason}; before that: {farewell}"),
+            _ => reason.to_owned(),
+        };
         self.last_error = Some((reason, now));
     }
 

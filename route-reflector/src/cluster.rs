@@ -7,7 +7,7 @@ use caracal_datastore::resources::Resource;
 use caracal_datastore::{
     Datastore, FileDatastore, Key, Kind, Object, StoreError, Stored, WatchEvent, Watcher,
 };
-use caracal_peering::View;
+use caracal_peering::{PeerOptions, View};
 
 /// What a reflector has to know: four cluster-wide kinds and secrets, and nothing that grows with the pods.
 const WATCHED: [Kind; 5] = [
@@ -82,14 +82,17 @@ impl Cluster {
             Kind::Node => take(&mut self.view.nodes, object),
             Kind::IPPool => take(&mut self.view.pools, object),
             Kind::BGPConfiguration => take(&mut self.view.configurations, object),
-            Kind::BGPPeer => take(&mut self.view.peers, object),
+            Kind::BGPPeer => {
+                check_options(object).and_then(|()| take(&mut self.view.peers, object))
+            }
             Kind::Secret => Stored::from_object(object)
-                .map(|stored| drop(self.view.secrets.insert(place(&object.key), stored))),
+                .map(|stored| drop(self.view.secrets.insert(place(&object.key), stored)))
+                .map_err(|fault| fault.to_string()),
             _ => Ok(()),
         };
         match outcome {
             Ok(()) => self.invalid.remove(&object.key),
-            Err(fault) => self.invalid.insert(object.key.clone(), fault.to_string()),
+            Err(fault) => self.invalid.insert(object.key.clone(), fault),
         };
     }
 
@@ -106,16 +109,20 @@ impl Cluster {
     }
 }
 
+/// A BGPPeer whose options cannot be followed stays what it was.
+fn check_options(object: &Object) -> Result<(), String> {
+    PeerOptions::check_annotation(&object.metadata)
+        .map_err(|why| format!("BGPPeer {}: {why}", object.key.name))
+}
+
 /// Namespace and name.
 fn place(key: &Key) -> (String, String) {
     (key.namespace.clone().unwrap_or_default(), key.name.clone())
 }
 
-fn take<R: Resource>(
-    map: &mut BTreeMap<String, Stored<R>>,
-    object: &Object,
-) -> Result<(), StoreError> {
-    map.insert(object.key.name.clone(), Stored::from_object(object)?);
+fn take<R: Resource>(map: &mut BTreeMap<String, Stored<R>>, object: &Object) -> Result<(), String> {
+    let stored = Stored::from_object(object).map_err(|fault| fault.to_string())?;
+    map.insert(object.key.name.clone(), stored);
     Ok(())
 }
 

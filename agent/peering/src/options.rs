@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use caracal_bgp::config::{AddPath, bfd};
+use caracal_bgp::config::{AddPath, PathsSent, bfd};
 use caracal_bgp::wire::{Family, Role};
 use caracal_bgp::{BfdConfig, LocalAs, NextHopMode, PeerConfig, Policy, PrefixLimit};
 use caracal_datastore::Metadata;
@@ -94,6 +94,22 @@ impl PeerOptions {
         let read = read.map_err(|fault| fault.without_snippet().to_string());
         read.and_then(PeerOptions::of)
             .map_err(|why| format!("annotation {ANNOTATION}: `{text}`: {why}"))
+    }
+
+    /// Whether the annotation of a BGPPeer can be followed. Whoever takes resources in asks this first and keeps the
+    /// BGPPeer as it was otherwise: without its options a peer might be let in that an operator keeps out.
+    pub fn check_annotation(metadata: &Metadata) -> Result<(), String> {
+        PeerOptions::of_annotation(metadata).map(drop)
+    }
+
+    /// These, without those that only an external peer can have.
+    pub(crate) fn for_internal(&self) -> PeerOptions {
+        PeerOptions {
+            role: None,
+            role_strict: None,
+            local_as: None,
+            ..self.clone()
+        }
     }
 
     /// Changes the configuration to what is said.
@@ -219,6 +235,14 @@ impl PeerOptions {
         )?;
         within("longLived", self.long_lived, 0, LONG_LIVED_SECONDS_MAX)?;
         within("stalePathTime", self.stale_path_time, 1, DAY_SECONDS)?;
+        if let Some(add_path) = &self.add_path {
+            if add_path.send == PathsSent::BestOf(0) {
+                return Err("addPath.send.bestOf: 0, so that nothing could be sent".to_owned());
+            }
+            if add_path.receive_max == 0 {
+                return Err("addPath.receiveMax: 0, so that nothing could be taken".to_owned());
+            }
+        }
         if let Some(words) = &self.shutdown
             && words.len() > WORDS_OCTETS_MAX
         {

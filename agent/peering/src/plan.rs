@@ -162,13 +162,9 @@ impl<'a> Planner<'a> {
     fn wishes(&mut self) -> Vec<Wish<'a>> {
         let mut wishes = Vec::new();
         for (name, stored) in &self.view.peers {
-            // Without options it is still a peer.
-            let options = PeerOptions::of_annotation(&stored.metadata).unwrap_or_else(|why| {
-                self.faults.push(format!("BGPPeer {name}: {why}"));
-                PeerOptions::default()
-            });
-            match wish(name, &stored.spec) {
-                Ok(wish) => wishes.push(Wish { options, ..wish }),
+            let options = PeerOptions::of_annotation(&stored.metadata);
+            match options.and_then(|options| Ok((options, wish(name, &stored.spec)?))) {
+                Ok((options, wish)) => wishes.push(Wish { options, ..wish }),
                 Err(why) => self.faults.push(format!("BGPPeer {name}: {why}")),
             }
         }
@@ -350,6 +346,7 @@ impl<'a> Planner<'a> {
                     format!("BGPPeer {}: annotation {ANNOTATION}", wish.name)
                 });
                 self.note(format!("{whose}: {why} ({})", far.address));
+                said.for_internal().apply(&mut config);
             }
         }
         config.bfd = config

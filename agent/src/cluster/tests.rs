@@ -102,3 +102,29 @@ fn a_workload_is_looked_up_and_not_remembered() {
         Touched::Workload(key, None)
     );
 }
+
+#[test]
+fn a_bgppeer_whose_options_make_no_sense_stays_what_it_was() {
+    let peer = |annotation: &str| {
+        let spec = json!({"peerIP": "10.0.0.254", "asNumber": 65001});
+        let mut peer = object(Kind::BGPPeer, "tor", spec);
+        let key = caracal_peering::SESSION_ANNOTATION.to_owned();
+        peer.metadata.annotations.insert(key, annotation.to_owned());
+        WatchEvent::Set(peer)
+    };
+    let mut cluster = Cluster::default();
+    cluster.handle(peer("shutdown: maintenance"));
+    let good = cluster.view.clone();
+    cluster.handle(peer("{shutdown: maintenance, holdTme: 9}"));
+    assert_eq!(cluster.view, good);
+    let faults: Vec<&str> = cluster.faults().collect();
+    assert!(
+        faults.len() == 1
+            && faults[0].starts_with("BGPPeer tor: annotation")
+            && faults[0].contains("holdTme"),
+        "{faults:?}"
+    );
+    cluster.handle(peer("{shutdown: maintenance, holdTime: 9}"));
+    assert_eq!(cluster.faults().count(), 0);
+    assert_ne!(cluster.view, good);
+}

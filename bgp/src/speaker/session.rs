@@ -128,7 +128,11 @@ impl Speaker {
         };
         peer.phase = Phase::Active { retry: None };
         peer.errors.connections_failed += 1;
-        peer.blame(now, reason.to_owned());
+        if peer.established().is_some() {
+            // It has come to us meanwhile.
+            return;
+        }
+        peer.blame_attempt(now, reason);
         peer.plan_retry(now, None, None, &mut self.rng);
         let (remote, reason) = (peer.config.remote_address, reason.to_owned());
         self.events.push_back(Event::ConnectionFailed {
@@ -168,7 +172,7 @@ impl Speaker {
             Phase::Connect { .. } => {
                 let (remote, reason) = (peer.remote(), "TCP did not come up in time");
                 peer.errors.connections_failed += 1;
-                peer.blame(now, format!("{remote}: {reason}"));
+                peer.blame_attempt(now, &format!("{remote}: {reason}"));
                 let (remote, reason) = (remote.ip(), reason.to_owned());
                 self.events.push_back(Event::ConnectionFailed {
                     peer: Some(id),
@@ -243,7 +247,11 @@ impl Speaker {
             }
         }
         if session.is_some() || peer.established().is_none() {
-            peer.blame(now, end.reason.clone());
+            if session.is_some() {
+                peer.blame_end(now, &end);
+            } else {
+                peer.blame_attempt(now, &end.reason);
+            }
             if end.is_damped() {
                 // It would be told the same.
                 self.give_up(id);
@@ -255,7 +263,10 @@ impl Speaker {
         self.end_contest(now, id);
         if session.is_some() {
             self.session_down(now, id, &connection, end);
-        } else if let Some(peer) = self.peers.get(&id) {
+        } else if let Some(peer) = self.peers.get(&id)
+            // Of two connections one had to go.
+            && peer.established().is_none()
+        {
             let remote = peer.config.remote_address;
             self.events.push_back(Event::ConnectionFailed {
                 peer: Some(id),

@@ -179,3 +179,20 @@ fn an_internal_peer_has_no_role_and_no_other_as() {
     let other = PeerOptions::of(json!({"passive": true, "roleStrict": false})).unwrap();
     assert_eq!(other.check_for(true), Ok(()));
 }
+
+#[test]
+fn add_path_that_lets_nothing_through_is_refused() {
+    for (said, why) in [
+        (
+            json!({"addPath": {"send": {"bestOf": 0}}}),
+            "addPath.send.bestOf: 0",
+        ),
+        (
+            json!({"addPath": {"receiveMax": 0}}),
+            "addPath.receiveMax: 0",
+        ),
+    ] {
+        let fault = PeerOptions::of(said).unwrap_err();
+        assert!(fault.starts_with(why), "{fault}");
+    }
+}

@@ -301,3 +301,16 @@ fn what_has_gone_wrong_is_counted_by_kind_on_both_sides() {
     assert!(ours.connections_refused > 1, "{ours:?}");
     assert_eq!(ours.connections_lost, before, "{ours:?}");
 }
+
+#[test]
+fn the_words_of_a_shutdown_are_shown_while_attempts_fail() {
+    let mut net = Net::mesh(2);
+    net.nodes[0]
+        .speaker
+        .shut_down(net.now, false, "maintenance until 18 h");
+    net.run_for(60);
+    let view = net.view(1, 0);
+    assert_ne!(view.state, "Established");
+    let error = view.last_error.unwrap();
+    assert!(error.contains("maintenance until 18 h"), "{error}");
+}
