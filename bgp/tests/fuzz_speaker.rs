@@ -1,5 +1,5 @@
-//! The whole speaker under fire: sessions of three kinds whose messages are good ones, broken; and a fourth peer that
-//! looks on.
+//! The whole speaker under fire: sessions of three kinds (several paths and IPv6 next hops among them) whose messages
+//! are good ones, broken; and a fourth peer that looks on, and is told of every path.
 //!
 //! `CARACAL_FUZZ_MESSAGES` says how many (20,000 when it is not set), `CARACAL_SEED` which. Whatever is said, nothing
 //! panics, no message makes work without end or takes memory out of proportion, what is shown agrees with itself, and
@@ -14,12 +14,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use caracal_bgp::wire::{Capability, Codec, Family, Message, Open, Segment};
+use caracal_bgp::config::{AddPath, PathsSent};
+use caracal_bgp::wire::{
+    AddPathMode, Capability, Codec, Family, LongLivedFamily, Message, NextHopAfi, Nlri, Open,
+    Segment,
+};
 use caracal_bgp::{
     Action, ConnectionId, Event, LocalPath, PeerConfig, Speaker, SpeakerConfig, Time,
 };
 use generate::mutate::{HEADER_OCTETS, Random, mutate, shuffle_attributes};
-use generate::{config, message, seed, update};
+use generate::{config, message_for, seed, update_for};
 use ipnet::IpNet;
 use peak_alloc::PeakAlloc;
 use proptest::strategy::{Strategy, ValueTree};
@@ -55,14 +59,34 @@ fn open(peer: usize) -> Open {
     if peer != 2 {
         capabilities.push(Capability::FourOctetAs(ASNS[peer]));
     }
-    if peer == 0 {
-        capabilities.push(Capability::GracefulRestart {
-            restarted: false,
-            notification: true,
-            time_seconds: 5,
-            families: vec![(Family::Ipv4Unicast, true)],
-        });
+    if peer < 2 {
+        let extended = (Family::Ipv4Unicast, NextHopAfi::Ipv6);
+        capabilities.push(Capability::ExtendedNextHop(vec![extended]));
     }
+    if peer == 0 {
+        capabilities.extend([
+            Capability::EnhancedRouteRefresh,
+            Capability::GracefulRestart {
+                restarted: false,
+                notification: true,
+                time_seconds: 5,
+                families: vec![(Family::Ipv4Unicast, true)],
+            },
+            Capability::LongLivedGracefulRestart(vec![LongLivedFamily {
+                family: Family::Ipv4Unicast,
+                forwarding: true,
+                stale_time_seconds: 30,
+            }]),
+        ]);
+    }
+    let several = match peer {
+        0 => Some(AddPathMode::Both),
+        ONLOOKER => Some(AddPathMode::Receive),
+        _ => None,
+    };
+    capabilities.extend(
+        several.map(|mode| Capability::AddPath(Family::ALL.map(|family| (family, mode)).to_vec())),
+    );
     Open {
         asn: ASNS[peer],
         hold_time_seconds: 0,
@@ -71,10 +95,19 @@ fn open(peer: usize) -> Open {
     }
 }
 
+/// As the peer has it: `send` is what it says.
 fn codec(peer: usize) -> Codec {
+    let if_it = |does: bool| match does {
+        true => Family::ALL.to_vec(),
+        false => Vec::new(),
+    };
     Codec {
         four_octet_as: peer != 2,
         families: Family::ALL.to_vec(),
+        add_path_send: if_it(peer == 0),
+        add_path_receive: if_it(peer == 0 || peer == ONLOOKER),
+        extended_next_hop: peer < 2,
+        enhanced_route_refresh: peer == 0,
         ..Codec::initial()
     }
 }
@@ -82,7 +115,7 @@ fn codec(peer: usize) -> Codec {
 /// What each peer might say, most of it UPDATEs that are accepted.
 fn corpus(peer: usize) -> Vec<Vec<u8>> {
     let mut runner = TestRunner::new(config(1));
-    let (updates, any) = (update(), message());
+    let (updates, any) = (update_for(&codec(peer)), message_for(&codec(peer)));
     let mut all = Vec::new();
     for index in 0..300 {
         let mut message = match index % 20 {
@@ -113,7 +146,7 @@ struct Scene {
     /// What has come to the onlooker and is not a whole message yet.
     heard: Vec<u8>,
     /// What the onlooker has been told and not taken back.
-    known: BTreeSet<IpNet>,
+    known: BTreeSet<Nlri>,
     sessions: u64,
 }
 
@@ -131,6 +164,17 @@ impl Scene {
                 families: Family::ALL.to_vec(),
                 hold_time: Duration::ZERO,
                 reflector_client: peer == 0,
+                extended_next_hop: peer < 2,
+                long_lived: (peer == 0).then_some(Duration::from_secs(30)),
+                add_path: AddPath {
+                    receive: peer == 0,
+                    receive_max: 4,
+                    send: match peer {
+                        0 => PathsSent::BestOf(2),
+                        ONLOOKER => PathsSent::All,
+                        _ => PathsSent::Best,
+                    },
+                },
                 next_hop_self_v6: Some(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1)),
                 ..PeerConfig::new(address(peer), asn, ASN)
             };
@@ -249,12 +293,12 @@ impl Scene {
                 Message::Update(update) => {
                     assert!(update.errors.is_empty(), "{:?}", update.errors);
                     for nlri in &update.withdrawn {
-                        self.known.remove(&nlri.prefix);
+                        self.known.remove(nlri);
                     }
                     let reach = update.mp_announced.iter();
                     let reach = reach.flat_map(|reach| &reach.prefixes);
                     let announced = update.announced.iter().chain(reach);
-                    self.known.extend(announced.map(|nlri| nlri.prefix));
+                    self.known.extend(announced);
                 }
                 Message::Notification(last) => panic!("{last}"),
                 Message::Open(_) | Message::Keepalive | Message::RouteRefresh(_) => {}
@@ -299,14 +343,9 @@ impl Scene {
             (onlooker.state.as_str(), onlooker.flaps),
             ("Established", 0)
         );
-        let advertised: BTreeSet<_> = self
-            .speaker
-            .advertised(address(ONLOOKER))
-            .into_iter()
-            .map(|nlri| nlri.prefix)
-            .collect();
-        assert_eq!(advertised, self.known);
-        assert!(self.known.contains(&local()));
+        let advertised = self.speaker.advertised(address(ONLOOKER));
+        assert_eq!(advertised.into_iter().collect::<BTreeSet<_>>(), self.known);
+        assert!(self.known.iter().any(|nlri| nlri.prefix == local()));
     }
 }
 
