@@ -1,8 +1,9 @@
 //! Writes down what is done to a speaker (see [`caracal_bgp::record`]).
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::ffi::OsString;
+use std::fs::{File, rename};
+use std::io::{BufWriter, ErrorKind, Write};
+use std::path::{Path, PathBuf};
 
 use caracal_bgp::record::Record;
 use caracal_bgp::{Speaker, Time};
@@ -17,12 +18,37 @@ pub(crate) struct Recorder {
     thread: JoinHandle<()>,
 }
 
-/// Records everything that is done to the new speaker from here on into this file, which is made or emptied. Give
-/// the speaker to [`crate::Shell::start`] then, and the recording to [`crate::Shell::record`].
+/// Records everything that is done to the new speaker from here on into this file. Give the speaker to
+/// [`crate::Shell::start`] then, and the recording to [`crate::Shell::record`]. A record that is there is kept as
+/// `FILE.1`, those before it as `FILE.2` to `FILE.5`: the process that wrote it may have crashed, and it tells why.
 pub fn begin(speaker: &mut Speaker, now: Time, path: &Path) -> std::io::Result<Recording> {
+    keep_earlier(path)?;
     let file = BufWriter::new(File::create(path)?);
     speaker.set_recording(now, true);
     Ok(Recording(file))
+}
+
+/// Files without anything in them, and what is no file (`/dev/null`, a pipe), are not kept.
+fn keep_earlier(path: &Path) -> std::io::Result<()> {
+    match path.metadata() {
+        Ok(found) if found.is_file() && found.len() > 0 => {}
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    for age in (1..EARLIER_MAX).rev() {
+        match rename(earlier(path, age), earlier(path, age + 1)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    rename(path, earlier(path, 1))
+}
+
+fn earlier(path: &Path, age: usize) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(format!(".{age}"));
+    PathBuf::from(name)
 }
 
 /// A record that has begun.
@@ -70,3 +96,8 @@ impl Recorder {
 
 /// Turns of the driver.
 const BATCHES_MAX: usize = 1024;
+/// Records of earlier processes.
+const EARLIER_MAX: usize = 5;
+
+#[cfg(test)]
+mod tests;
