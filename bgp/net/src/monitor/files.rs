@@ -1,7 +1,7 @@
-//! MRT files. A file has its name when it is complete; until then it is `NAME.part`.
+//! MRT files. A file has its name when it is complete; until then it is `NAME.part`. One directory is for one process.
 
-use std::fs::{File, create_dir_all, remove_file, rename};
-use std::io::{BufWriter, Write};
+use std::fs::{File, create_dir_all, read_dir, remove_file, rename};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,6 +37,7 @@ impl Files {
         let counters = Arc::new(Counters::default());
         let mut writer = Writer::new(config, counters.clone());
         let thread = tokio::task::spawn_blocking(move || {
+            writer.complete_left();
             while let Some(output) = outputs_in.blocking_recv() {
                 writer.write(output);
             }
@@ -126,6 +127,18 @@ impl Writer {
         }
     }
 
+    /// Gives the files of messages that an earlier process left when it was killed their names. A table that it left is
+    /// none, and stays as it is.
+    fn complete_left(&self) {
+        if let Some(updates) = &self.updates
+            && let Err(error) = updates.complete_left()
+        {
+            let directory = updates.directory.display();
+            warn!(%directory, %error, "cannot complete the MRT files of an earlier process");
+            self.counters.errors.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     fn write(&mut self, output: MrtOutput) {
         let (of, octets) = match &output {
             MrtOutput::Octets(of, octets) => (*of, octets.len()),
@@ -174,6 +187,29 @@ impl Writer {
 }
 
 impl Series {
+    fn complete_left(&self) -> std::io::Result<()> {
+        let entries = match read_dir(&self.directory) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
+            let part = entry?.path();
+            let path = part.with_extension("");
+            if self.is_part(&part) && !path.exists() {
+                rename(&part, &path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_part(&self, path: &Path) -> bool {
+        let seconds = path
+            .file_name()
+            .and_then(|name| name.to_str()?.strip_prefix(self.name)?.strip_prefix('.'))
+            .and_then(|rest| rest.strip_suffix(".mrt.part"));
+        seconds.is_some_and(|seconds| seconds.parse::<u64>().is_ok())
+    }
+
     fn append(&mut self, octets: &[u8]) -> std::io::Result<()> {
         let rotate = self.open.as_ref().is_some_and(|open| {
             let is_old = |after: Duration| open.since.elapsed() >= after;
@@ -234,3 +270,6 @@ impl Open {
 }
 
 const OUTPUTS_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests;
