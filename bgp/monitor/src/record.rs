@@ -24,6 +24,15 @@ pub enum RecordError {
         /// What is wrong with it.
         error: serde_json::Error,
     },
+    /// The last line ends in the middle, as a crash leaves it.
+    #[error("line {line} is cut off; the {} before it matched", line - 1)]
+    Cut {
+        /// From 1.
+        line: usize,
+    },
+    /// Nothing is in it.
+    #[error("empty: no record")]
+    Empty,
     /// The speaker did not do what it did then.
     #[error("line {line}: {error}")]
     Different {
@@ -39,8 +48,8 @@ pub enum RecordError {
 pub struct Replayed {
     /// How many lines.
     pub records: usize,
-    /// The speaker as it was at the end; `None`: the file is empty.
-    pub speaker: Option<Speaker>,
+    /// The speaker as it was at the end.
+    pub speaker: Speaker,
 }
 
 /// Writes one line.
@@ -50,21 +59,31 @@ pub fn write(record: &Record, out: &mut impl Write) -> std::io::Result<()> {
 }
 
 /// Does all that was recorded once more and compares the answers, octet by octet.
-pub fn replay(lines: impl BufRead) -> Result<Replayed, RecordError> {
+pub fn replay(mut lines: impl BufRead) -> Result<Replayed, RecordError> {
     let mut replay = Replay::default();
     let mut records = 0;
-    for (index, text) in lines.lines().enumerate() {
-        let line = index + 1;
-        let text = text.map_err(|error| RecordError::Io { line, error })?;
-        let record: Record =
-            serde_json::from_str(&text).map_err(|error| RecordError::Line { line, error })?;
+    let mut text = Vec::new();
+    loop {
+        let line = records + 1;
+        text.clear();
+        let octets = lines
+            .read_until(b'\n', &mut text)
+            .map_err(|error| RecordError::Io { line, error })?;
+        if octets == 0 {
+            break;
+        }
+        let record: Record = serde_json::from_slice(&text).map_err(|error| {
+            if error.is_eof() && !text.ends_with(b"\n") {
+                RecordError::Cut { line }
+            } else {
+                RecordError::Line { line, error }
+            }
+        })?;
         replay
             .step(&record)
             .map_err(|error| RecordError::Different { line, error })?;
-        records += 1;
+        records = line;
     }
-    Ok(Replayed {
-        records,
-        speaker: replay.into_speaker(),
-    })
+    let speaker = replay.into_speaker().ok_or(RecordError::Empty)?;
+    Ok(Replayed { records, speaker })
 }

@@ -10,11 +10,11 @@ use caracal_monitor::record::{Replayed, replay};
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     let (Some(path), None) = (arguments.next(), arguments.next()) else {
-        return say(
-            "usage: caracal-replay FILE\nReplays a record that caracal-agent wrote (bgp.record).",
-            2,
-        );
+        return say(USAGE, 2);
     };
+    if path == "--help" || path == "-h" {
+        return say(USAGE, 0);
+    }
     let name = path.to_string_lossy().into_owned();
     let file = match File::open(&path) {
         Ok(file) => file,
@@ -22,9 +22,7 @@ fn main() -> ExitCode {
     };
     match replay(BufReader::new(file)) {
         Ok(Replayed { records, speaker }) => {
-            let (peers, routes) = speaker.map_or((0, 0), |speaker| {
-                (speaker.peers(Time::ZERO).len(), speaker.routes_count())
-            });
+            let (peers, routes) = (speaker.peers(Time::ZERO).len(), speaker.routes_count());
             say(
                 &format!(
                     "{name}: {records} records, all answers as recorded; at the end {peers} peers, {routes} routes"
@@ -46,3 +44,8 @@ fn say(text: &str, code: u8) -> ExitCode {
     let _ = writeln!(out, "{text}");
     ExitCode::from(code)
 }
+
+const USAGE: &str = "\
+usage: caracal-replay FILE
+Replays a record that caracal-agent or caracal-route-reflector wrote (bgp.record).
+Exit code: 0 all answers as recorded, 1 not so or no whole record, 2 no such file.";
