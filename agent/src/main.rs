@@ -14,6 +14,7 @@
 mod address;
 mod cluster;
 mod config;
+mod log;
 mod metrics;
 mod node;
 mod plan;
@@ -83,8 +84,7 @@ fn main() -> ExitCode {
 }
 
 fn start_logging(config: &Config) -> Result<(), String> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&config.log.level)
-        .map_err(|fault| format!("log.level: {:?} is no level: {fault}", config.log.level))?;
+    let filter = log::filter(&config.log.level)?;
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

@@ -15,6 +15,7 @@ mod cluster;
 mod config;
 mod desired;
 mod dynamic;
+mod log;
 mod metrics;
 mod reflector;
 mod server;
@@ -84,8 +85,7 @@ fn main() -> ExitCode {
 }
 
 fn start_logging(log: &LogConfig) -> Result<(), String> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&log.level)
-        .map_err(|fault| format!("log.level: {:?} is no level: {fault}", log.level))?;
+    let filter = log::filter(&log.level)?;
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

@@ -57,6 +57,7 @@ fn names_a_bad_value() {
             "bfd: multiplier: 0",
         ),
         ("nodename: n\ncni: {mtu: 100}\n", "100"),
+        ("nodename: n\nlog: {level: loud}\n", "log.level: \"loud\""),
     ] {
         let fault = parse(text).unwrap_err();
         assert!(fault.contains(word), "{text:?}: {fault}");

@@ -51,6 +51,13 @@ fn a_whole_file_is_understood() {
 }
 
 #[test]
+fn a_log_level_that_is_none_is_refused() {
+    let text = WHOLE.replace("level: debug", "level: loud");
+    let fault = Config::parse(&text).unwrap_err();
+    assert!(fault.contains("log.level: \"loud\""), "{fault}");
+}
+
+#[test]
 fn defaults_are_those_of_the_help() {
     let config =
         Config::parse("{asn: 64512, routerId: 172.31.0.1, listen: ['172.31.0.1:179']}").unwrap();
