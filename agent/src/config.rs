@@ -355,7 +355,7 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), String> {
-        crate::log::filter(&self.log.level)?;
+        caracal_agent_api::log::filter(&self.log.level)?;
         let monitor = self.bgp.monitor();
         monitor.check().map_err(|fault| format!("bgp: {fault}"))?;
         for (index, entry) in self.bgp.unnumbered.iter().enumerate() {

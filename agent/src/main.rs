@@ -14,7 +14,6 @@
 mod address;
 mod cluster;
 mod config;
-mod log;
 mod metrics;
 mod node;
 mod plan;
@@ -84,7 +83,7 @@ fn main() -> ExitCode {
 }
 
 fn start_logging(config: &Config) -> Result<(), String> {
-    let filter = log::filter(&config.log.level)?;
+    let filter = caracal_agent_api::log::filter(&config.log.level)?;
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

@@ -299,7 +299,7 @@ impl Config {
         if let Some(address) = raw.listen.iter().find(|address| address.port() == 0) {
             return Err(format!("listen: {address}: 0 is not a port"));
         }
-        crate::log::filter(&raw.log.level)?;
+        caracal_agent_api::log::filter(&raw.log.level)?;
         let monitor = raw.bgp.monitor();
         monitor.check().map_err(|fault| format!("bgp: {fault}"))?;
         Ok(Config {

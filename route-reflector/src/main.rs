@@ -15,7 +15,6 @@ mod cluster;
 mod config;
 mod desired;
 mod dynamic;
-mod log;
 mod metrics;
 mod reflector;
 mod server;
@@ -85,7 +84,7 @@ fn main() -> ExitCode {
 }
 
 fn start_logging(log: &LogConfig) -> Result<(), String> {
-    let filter = log::filter(&log.level)?;
+    let filter = caracal_agent_api::log::filter(&log.level)?;
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

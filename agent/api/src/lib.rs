@@ -21,6 +21,8 @@
 mod client;
 mod cni;
 #[cfg(feature = "speaker")]
+pub mod log;
+#[cfg(feature = "speaker")]
 pub mod metrics;
 #[cfg(feature = "speaker")]
 mod speaker;

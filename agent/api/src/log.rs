@@ -1,11 +1,11 @@
-//! The filter of the log.
+//! The filter of the log, of everything that has a speaker.
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 /// Reads `log.level`: a level, or directives `TARGET=LEVEL` with commas. A lone word that is no level would be a
 /// target, and nothing else would be logged: that is an error here.
-pub(crate) fn filter(level: &str) -> Result<EnvFilter, String> {
+pub fn filter(level: &str) -> Result<EnvFilter, String> {
     let fault = |directive: &str, why: &str| format!("log.level: {directive:?} {why}");
     let mut directives = level.split(',').filter(|directive| !directive.is_empty());
     if level.split(',').all(str::is_empty) {
