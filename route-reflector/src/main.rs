@@ -15,6 +15,7 @@ mod cluster;
 mod config;
 mod desired;
 mod dynamic;
+mod file;
 mod metrics;
 mod reflector;
 mod server;

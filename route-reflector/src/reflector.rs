@@ -17,6 +17,7 @@ use crate::cluster::Cluster;
 use crate::config::{BgpConfig, Config, Source};
 use crate::desired::{Desired, Own};
 use crate::dynamic::Roster;
+use crate::file::ConfigFile;
 use crate::metrics::Metrics;
 use crate::server;
 use crate::sessions::{self, Sessions};
@@ -32,7 +33,7 @@ pub(crate) async fn run(file: PathBuf, config: Config) -> anyhow::Result<()> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => reflector.reload().await?,
+            _ = hangup.recv() => reflector.hangup().await?,
             stepped = reflector.step() => stepped?,
         }
     }
@@ -43,9 +44,7 @@ pub(crate) async fn run(file: PathBuf, config: Config) -> anyhow::Result<()> {
 /// Everything but the signals.
 #[derive(Debug)]
 pub(crate) struct Reflector {
-    file: PathBuf,
-    /// The text of the file when it was last looked at.
-    text: Option<String>,
+    file: ConfigFile,
     config: Config,
     cluster: Option<Cluster>,
     /// What of the newest file waits for a restart or is wrong.
@@ -83,8 +82,7 @@ impl Reflector {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut reflector = Reflector {
             tick,
-            text: std::fs::read_to_string(&file).ok(),
-            file,
+            file: ConfigFile::new(file),
             config,
             cluster,
             file_conditions: Vec::new(),
@@ -197,13 +195,22 @@ impl Reflector {
         Ok(())
     }
 
-    /// Reads the file again. A file that is wrong changes nothing but the conditions.
-    async fn reload(&mut self) -> anyhow::Result<()> {
-        self.text = std::fs::read_to_string(&self.file).ok();
+    /// Whoever sends the signal knows that the file is whole.
+    async fn hangup(&mut self) -> anyhow::Result<()> {
+        let text = self.file.take();
+        self.reload(text).await
+    }
+
+    /// Follows what the file says by now. A file that is wrong changes nothing but the conditions.
+    async fn reload(&mut self, text: std::io::Result<String>) -> anyhow::Result<()> {
         self.file_conditions.clear();
-        match Config::load(&self.file) {
+        let parsed = text
+            .map_err(|fault| fault.to_string())
+            .and_then(|text| Config::parse(&text));
+        let path = self.file.path().display();
+        match parsed {
             Ok(new) => {
-                info!(file = %self.file.display(), "read the configuration again");
+                info!(file = %path, "read the configuration again");
                 self.file_conditions.extend(
                     self.config
                         .waits_for_restart(&new)
@@ -225,7 +232,7 @@ impl Reflector {
                 }
             }
             Err(fault) => {
-                let words = format!("{fault}; the last good configuration stands");
+                let words = format!("{path}: {fault}; the last good configuration stands");
                 self.file_conditions
                     .push(condition("InvalidConfiguration", &words));
             }
@@ -235,9 +242,8 @@ impl Reflector {
 
     /// What is looked at from time to time.
     async fn look_around(&mut self) -> anyhow::Result<()> {
-        // By content, not by inotify: a ConfigMap changes by a symbolic link two folders up.
-        if std::fs::read_to_string(&self.file).ok() != self.text {
-            self.reload().await?;
+        if let Some(text) = self.file.look() {
+            self.reload(text).await?;
         }
         let Some(running) = self.shared.state().running else {
             return Ok(());
@@ -441,7 +447,7 @@ fn condition(name: &str, message: &str) -> Condition {
 }
 
 const SOFTWARE: &str = concat!("Caracal ", env!("CARGO_PKG_VERSION"));
-const TICK: Duration = Duration::from_secs(2);
+const TICK: Duration = Duration::from_secs(1);
 /// How long the clients of a prefix have to come back before we may say that we have everything.
 const COMING_BACK: Duration = Duration::from_secs(15);
 const SELECTION_DEFERRAL: Duration = Duration::from_secs(60);
