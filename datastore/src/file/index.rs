@@ -142,11 +142,21 @@ impl Index {
         listing.folders
     }
 
-    /// Re-reads those of these files that have changed since they were read, and tells the watches.
+    /// Re-reads those of these files that have changed since they were read, and tells the watches. A file that
+    /// someone is writing in place is waited for.
     pub(crate) fn refresh(&mut self, paths: &[PathBuf]) {
+        self.refresh_each(paths, Writer::Perhaps);
+    }
+
+    /// The same for files whose writer has closed them.
+    pub(crate) fn refresh_closed(&mut self, paths: &[PathBuf]) {
+        self.refresh_each(paths, Writer::Done);
+    }
+
+    fn refresh_each(&mut self, paths: &[PathBuf], writer: Writer) {
         let mut touched = BTreeSet::new();
         for path in paths {
-            self.refresh_file(path, &mut touched);
+            self.refresh_file(path, writer, &mut touched);
         }
         self.settle(&touched);
     }
@@ -159,9 +169,14 @@ impl Index {
         self.settle(&touched);
     }
 
-    fn refresh_file(&mut self, path: &Path, touched: &mut BTreeSet<Key>) {
+    fn refresh_file(&mut self, path: &Path, writer: Writer, touched: &mut BTreeSet<Key>) {
         let known = self.files.get(path);
-        let stamp = match Stamp::of(path) {
+        let read_before = known.and_then(|known| known.stamp.as_ref());
+        let stamp = match (writer, read_before) {
+            (Writer::Perhaps, Some(before)) => Stamp::of_quiet(path, before),
+            _ => Stamp::of(path),
+        };
+        let stamp = match stamp {
             Ok(stamp) => stamp,
             Err(error) if is_absence(&error) => {
                 // A folder that cannot be reached says nothing about its files.
@@ -296,6 +311,14 @@ impl Index {
         }
         faults
     }
+}
+
+/// Whether someone may be writing a file just now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Writer {
+    Perhaps,
+    /// It was closed, or moved to its place.
+    Done,
 }
 
 fn is_absence(error: &io::Error) -> bool {

@@ -74,6 +74,8 @@ struct Watches {
 #[derive(Debug, Default)]
 struct Batch {
     changed: BTreeSet<PathBuf>,
+    /// Changed, and their writer is done.
+    closed: BTreeSet<PathBuf>,
     /// Moved away; perhaps to be replaced at once.
     moved: BTreeSet<PathBuf>,
     /// Folders came or went, or events were lost.
@@ -163,6 +165,8 @@ impl Watches {
         } else if layout::is_manifest(&path) {
             if event.mask.contains(EventMask::MOVED_FROM) {
                 batch.moved.insert(path);
+            } else if event.mask.contains(EventMask::CLOSE_WRITE) {
+                batch.closed.insert(path);
             } else if !event.mask.contains(EventMask::CREATE) || path.is_symlink() {
                 batch.changed.insert(path);
             }
@@ -174,11 +178,15 @@ impl Watches {
 
     /// Returns false when the store is closed.
     async fn handle(&mut self, batch: Batch, inner: &Weak<Inner>) -> bool {
+        let closed: Vec<PathBuf> = batch.closed.into_iter().collect();
         let changed: Vec<PathBuf> = batch.changed.into_iter().collect();
-        if !changed.is_empty()
-            && act(inner, move |inner| inner.index().refresh(&changed))
-                .await
-                .is_none()
+        if !(closed.is_empty() && changed.is_empty())
+            && act(inner, move |inner| {
+                inner.index().refresh_closed(&closed);
+                inner.index().refresh(&changed);
+            })
+            .await
+            .is_none()
         {
             return false;
         }

@@ -261,6 +261,29 @@ async fn a_file_moved_away_and_written_anew_is_never_deleted_for_the_watch() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_written_in_place_is_never_read_half() {
+    let folder = Folder::new();
+    folder.write("pools.yaml", &manifest("a", "10.0.0.0/16"));
+    let store = Arc::new(folder.open().await);
+    for round in 1..=8 {
+        let mut file = fs::File::create(folder.path("pools.yaml")).unwrap();
+        let reading = {
+            let store = store.clone();
+            tokio::spawn(async move { cidr(&store, "a").await })
+        };
+        tokio::task::yield_now().await;
+        let text = manifest("a", &format!("10.{round}.0.0/16")) + "---\n" + &manifest("b", "");
+        let (first, second) = text.split_at(text.len() / 2);
+        for half in [first, second] {
+            std::io::Write::write_all(&mut file, half.as_bytes()).unwrap();
+        }
+        drop(file);
+        let read = reading.await.unwrap();
+        assert_eq!(read, Some(format!("10.{round}.0.0/16")));
+    }
+}
+
 #[tokio::test]
 async fn a_change_of_form_only_is_no_change() {
     let folder = Folder::new();

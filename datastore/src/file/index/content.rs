@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
@@ -18,6 +18,11 @@ const SIZE_MAX: u64 = 64 << 20;
 /// Kernels count a file's times in ticks: two changes within one tick may look the same. A stamp this young
 /// is not trusted.
 const TICK_MAX: Duration = Duration::from_millis(20);
+
+/// A file that is written in place is left alone until it has not changed for that long…
+const QUIET: Duration = Duration::from_millis(100);
+/// …but nobody may keep readers waiting for longer.
+const QUIET_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Tells whether a file is the one that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +68,10 @@ pub(crate) enum Reading {
 
 impl Stamp {
     pub(crate) fn of(path: &Path) -> io::Result<Stamp> {
+        Stamp::with_age(path).map(|(stamp, _)| stamp)
+    }
+
+    fn with_age(path: &Path) -> io::Result<(Stamp, Duration)> {
         let metadata = fs::metadata(path)?;
         let seconds = metadata.mtime().max(metadata.ctime());
         let newest = UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
@@ -76,27 +85,47 @@ impl Stamp {
         if !metadata.is_file() {
             return Err(io::Error::other("it is not a regular file"));
         }
-        Ok(Stamp {
+        let stamp = Stamp {
             device: metadata.dev(),
             inode: metadata.ino(),
             size: metadata.size(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
             young: age < TICK_MAX,
-        })
+        };
+        Ok((stamp, age))
+    }
+
+    /// Waits while the file is being written in place. Many editors, and `cp`, empty a file before they write it anew, and half
+    /// a text can be a good one with half of its objects.
+    pub(crate) fn of_quiet(path: &Path, before: &Stamp) -> io::Result<Stamp> {
+        let deadline = Instant::now() + QUIET_PATIENCE;
+        loop {
+            let (stamp, age) = Stamp::with_age(path)?;
+            // Whoever replaces a file has another one.
+            let same_file = (stamp.device, stamp.inode) == (before.device, before.inode);
+            let same_text = (stamp.size, stamp.modified) == (before.size, before.modified);
+            if !same_file || same_text || age >= QUIET || Instant::now() >= deadline {
+                return Ok(stamp);
+            }
+            std::thread::sleep(QUIET - age);
+        }
+    }
+
+    fn is_same(&self, other: &Stamp) -> bool {
+        let young = other.young;
+        Stamp {
+            young,
+            ..self.clone()
+        } == *other
     }
 }
 
 impl Content {
     /// Whether a file with this stamp still says the same.
     pub(crate) fn is_still(&self, stamp: &Stamp) -> bool {
-        self.stamp.as_ref().is_some_and(|known| {
-            !known.young
-                && Stamp {
-                    young: false,
-                    ..stamp.clone()
-                } == *known
-        })
+        let known = self.stamp.as_ref();
+        known.is_some_and(|known| !known.young && stamp.is_same(known))
     }
 
     /// What is left of a file that cannot be read: its last good objects.
