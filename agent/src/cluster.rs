@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use caracal_datastore::resources::{BlockAffinity, IPAMBlock, Resource};
+use caracal_datastore::resources::{BlockAffinity, FelixConfiguration, IPAMBlock, Resource};
 use caracal_datastore::{Key, Kind, Object, StoreError, Stored, WatchEvent};
 use caracal_peering::{PeerOptions, View};
 
 /// What the agent watches. WorkloadEndpoints are kept by [`crate::workloads`], handles by IPAM.
-pub(crate) const WATCHED: [Kind; 9] = [
+pub(crate) const WATCHED: [Kind; 10] = [
     Kind::Node,
     Kind::IPPool,
     Kind::BGPConfiguration,
@@ -16,6 +16,7 @@ pub(crate) const WATCHED: [Kind; 9] = [
     Kind::IPAMBlock,
     Kind::BlockAffinity,
     Kind::WorkloadEndpoint,
+    Kind::FelixConfiguration,
     Kind::Secret,
 ];
 
@@ -27,6 +28,8 @@ pub(crate) struct Cluster {
     pub(crate) view: View,
     pub(crate) affinities: BTreeMap<String, Stored<BlockAffinity>>,
     pub(crate) blocks: BTreeMap<String, Stored<IPAMBlock>>,
+    /// `default` and `node.<node>` of all nodes.
+    pub(crate) felix: BTreeMap<String, Stored<FelixConfiguration>>,
     /// Objects whose newest state makes no sense; their last good state stands.
     invalid: BTreeMap<Key, String>,
     /// What the datastore itself cannot read.
@@ -81,6 +84,7 @@ impl Cluster {
             Kind::BGPFilter => take(&mut self.view.filters, name, object),
             Kind::BlockAffinity => take(&mut self.affinities, name, object),
             Kind::IPAMBlock => take(&mut self.blocks, name, object),
+            Kind::FelixConfiguration => take(&mut self.felix, name, object),
             Kind::Secret => Stored::from_object(object)
                 .map(|stored| drop(self.view.secrets.insert(place(&object.key), stored)))
                 .map_err(|fault| fault.to_string()),
@@ -107,6 +111,7 @@ impl Cluster {
             Kind::BGPFilter => drop(self.view.filters.remove(&key.name)),
             Kind::BlockAffinity => drop(self.affinities.remove(&key.name)),
             Kind::IPAMBlock => drop(self.blocks.remove(&key.name)),
+            Kind::FelixConfiguration => drop(self.felix.remove(&key.name)),
             Kind::Secret => drop(self.view.secrets.remove(&place(key))),
             Kind::WorkloadEndpoint => return Touched::Workload(key.clone(), None),
             Kind::IPAMHandle | Kind::IPAMConfig => return Touched::Nothing,

@@ -109,7 +109,8 @@ Examples:
     Ipam(IpamCommand),
     /// Show resources of a kind
     #[command(after_help = "\
-Kinds: Node, IPPool, BGPConfiguration, BGPPeer, BGPFilter, IPAMBlock, BlockAffinity, IPAMHandle, IPAMConfig, WorkloadEndpoint;
+Kinds: Node, IPPool, BGPConfiguration, BGPPeer, BGPFilter, IPAMBlock, BlockAffinity, IPAMHandle, IPAMConfig, WorkloadEndpoint,
+FelixConfiguration;
 case does not matter, plurals and short names work (pools, bgpconfig, wep).
 
 Examples:

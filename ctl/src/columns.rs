@@ -121,6 +121,19 @@ fn columns(kind: Kind, wide: bool) -> Vec<Column> {
                 ("CONTAINER", "/containerID"),
             ],
         ),
+        Kind::FelixConfiguration => (
+            vec![
+                ("NAME", NAME),
+                ("V4PRIORITY", "/ipv4NormalRoutePriority"),
+                ("V6PRIORITY", "/ipv6NormalRoutePriority"),
+                ("MTUPATTERN", "/mtuIfacePattern"),
+            ],
+            &[
+                ("IPIPMTU", "/ipipMTU"),
+                ("VXLANMTU", "/vxlanMTU"),
+                ("SPOOFING", "/workloadSourceSpoofing"),
+            ],
+        ),
         // Never the values.
         Kind::Secret => (
             vec![

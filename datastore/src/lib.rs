@@ -30,7 +30,7 @@ mod conformance;
 pub use file::FileDatastore;
 pub use memory::MemoryDatastore;
 pub use resources::{
-    BGPConfiguration, BGPPeer, BlockAffinity, IPAMBlock, IPAMConfig, IPAMHandle, IPPool, Node,
+    BGPConfiguration, BGPPeer, BlockAffinity, FelixConfiguration, IPAMBlock, IPAMConfig, IPAMHandle, IPPool, Node,
     Resource, Timestamp, WorkloadEndpoint,
 };
 pub use selector::Selector;

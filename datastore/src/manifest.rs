@@ -25,11 +25,10 @@ const CRD_API_VERSION: &str = "crd.projectcalico.org/v1";
 const CORE_API_VERSION: &str = "v1";
 
 /// Kinds of Calico that nothing here needs. They may stand in a file and are passed over.
-const OTHER_KINDS: [&str; 17] = [
+const OTHER_KINDS: [&str; 16] = [
     "CalicoNodeStatus",
     "ClusterInformation",
     "ExternalNetwork",
-    "FelixConfiguration",
     "GlobalNetworkPolicy",
     "GlobalNetworkSet",
     "HostEndpoint",

@@ -6,6 +6,7 @@ mod bgp_configuration;
 mod bgp_filter;
 mod bgp_peer;
 mod block_affinity;
+mod felix_configuration;
 mod fields;
 mod ip_pool;
 mod ipam_block;
@@ -24,7 +25,8 @@ use serde_json::Value;
 use crate::store::{Kind, Metadata, Object, Stored};
 
 pub use bgp_configuration::{
-    BGPConfiguration, BindMode, CidrEntry, Community, PrefixAdvertisement, Toggle,
+    BGPConfiguration, BindMode, CidrEntry, Community, PrefixAdvertisement, ProgramClusterRoutes,
+    Toggle,
 };
 pub use bgp_filter::{
     BGPFilter, BGPFilterRule, FilterAction, FilterCommunities, MatchOperator, PrefixLength,
@@ -33,6 +35,10 @@ pub use bgp_peer::{
     BGPPeer, NextHopMode, Password, PeerAddress, ReversePeering, SecretKeyRef, SourceAddress,
 };
 pub use block_affinity::{AffinityState, AffinityType, BlockAffinity};
+pub use felix_configuration::{
+    FelixConfiguration, NatOutgoingExclusions, PortRange, ServiceLoopPrevention,
+    WorkloadSourceSpoofing,
+};
 pub(crate) use ip_pool::overlap;
 pub use ip_pool::{AllowedUse, AssignmentMode, Encapsulation, IPPool, overlaps};
 pub use ipam_block::{Attribute, IPAMBlock};
@@ -68,6 +74,7 @@ pub fn faults_of(object: &Object) -> Vec<String> {
         Kind::IPAMHandle => faults_as::<IPAMHandle>(object),
         Kind::IPAMConfig => faults_as::<IPAMConfig>(object),
         Kind::WorkloadEndpoint => faults_as::<WorkloadEndpoint>(object),
+        Kind::FelixConfiguration => faults_as::<FelixConfiguration>(object),
         Kind::Secret => faults_as::<Secret>(object),
     }
 }

@@ -25,6 +25,7 @@ pub enum Kind {
     IPAMHandle,
     IPAMConfig,
     WorkloadEndpoint,
+    FelixConfiguration,
     Secret,
 }
 
@@ -42,6 +43,7 @@ impl Kind {
             Kind::IPAMHandle,
             Kind::IPAMConfig,
             Kind::WorkloadEndpoint,
+            Kind::FelixConfiguration,
             Kind::Secret,
         ]
     }
@@ -69,6 +71,7 @@ impl Kind {
             Kind::IPAMHandle => "IPAMHandle",
             Kind::IPAMConfig => "IPAMConfig",
             Kind::WorkloadEndpoint => "WorkloadEndpoint",
+            Kind::FelixConfiguration => "FelixConfiguration",
             Kind::Secret => "Secret",
         }
     }
@@ -87,6 +90,7 @@ impl Kind {
             // The kind's name in the group projectcalico.org/v3 served as CRDs.
             Kind::IPAMConfig => &["ipamconfiguration"],
             Kind::WorkloadEndpoint => &["wep", "endpoint"],
+            Kind::FelixConfiguration => &["felixconfig"],
             Kind::Secret => &[],
         }
     }

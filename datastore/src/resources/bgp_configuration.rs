@@ -110,7 +110,7 @@ pub struct BGPConfiguration {
     pub service_load_balancer_aggregation: Option<Toggle>,
     /// Whether BGP writes the routes to pods of other nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub program_cluster_routes: Option<Toggle>,
+    pub program_cluster_routes: Option<ProgramClusterRoutes>,
     /// Metric of ordinary routes; 1024 when absent.
     #[serde(
         default,
@@ -186,6 +186,21 @@ string_enum! {
         Enabled = "Enabled",
         /// Off.
         Disabled = "Disabled",
+    }
+}
+
+string_enum! {
+    /// Which routes to other nodes' workloads one of Calico's two writers writes, BGP or Felix.
+    ProgramClusterRoutes {
+        /// All.
+        #[default]
+        Enabled = "Enabled",
+        /// None.
+        Disabled = "Disabled",
+        /// Those through the IPIP tunnel.
+        EnabledIPIPOnly = "EnabledIPIPOnly",
+        /// Those without a tunnel.
+        EnabledNoEncapOnly = "EnabledNoEncapOnly",
     }
 }
 

@@ -407,6 +407,7 @@ fn written_by_people(kind: Kind) -> bool {
             | Kind::BGPPeer
             | Kind::BGPFilter
             | Kind::IPAMConfig
+            | Kind::FelixConfiguration
             | Kind::Secret
     )
 }

@@ -260,6 +260,71 @@ fn of_a_bgp_configuration() {
 }
 
 #[test]
+fn of_a_felix_configuration() {
+    let default = |spec| faults(Kind::FelixConfiguration, "default", spec);
+    for (spec, expected) in [
+        (
+            json!({"interfacePrefix": "cali,"}),
+            "spec.interfacePrefix: \"\" is no beginning of a device's name (1 to 15 letters, digits, '-' and '_')",
+        ),
+        (
+            json!({"mtuIfacePattern": "eth("}),
+            "spec.mtuIfacePattern: \"eth(\" is no regular expression: unclosed group",
+        ),
+        (
+            json!({"iptablesNATOutgoingInterfaceFilter": "eth 0"}),
+            "spec.iptablesNATOutgoingInterfaceFilter: \"eth 0\" is no name of a device (up to 15 letters, digits, ':', '.', '_', '-', and '+' at the end)",
+        ),
+        (
+            json!({"ipipMTU": 67}),
+            "spec.ipipMTU: 67 is neither 0 nor between 68 and 65535",
+        ),
+        (
+            json!({"vxlanMTUV6": 1279}),
+            "spec.vxlanMTUV6: 1279 is neither 0 nor between 1280 and 65535",
+        ),
+        (json!({"vxlanPort": 0}), "spec.vxlanPort: 0 is not a port"),
+        (
+            json!({"vxlanVNI": 16_777_216}),
+            "spec.vxlanVNI: 16777216 is not between 1 and 16777215",
+        ),
+        (
+            json!({"natPortRange": "0:9"}),
+            "spec.natPortRange: 0:9 begins with port 0",
+        ),
+        (
+            json!({"ipv4NormalRoutePriority": 0}),
+            "spec.ipv4NormalRoutePriority: 0 is not between 1 and 2147483646",
+        ),
+        (
+            json!({"ipv6ElevatedRoutePriority": 2_147_483_647_u32}),
+            "spec.ipv6ElevatedRoutePriority: 2147483647 is not between 1 and 2147483646",
+        ),
+        (
+            json!({"serviceLoopPrevention": "Perhaps"}),
+            "spec.serviceLoopPrevention: \"Perhaps\" is none of Drop, Reject, Disabled",
+        ),
+        (
+            json!({"routeRefreshInterval": "soon"}),
+            "spec.routeRefreshInterval: \"soon\" is not a duration such as 90s or 2m0s",
+        ),
+        (
+            json!({"deviceRouteSourceAddress": "fd00::1"}),
+            "spec.deviceRouteSourceAddress: \"fd00::1\" is not an IPv4 address",
+        ),
+    ] {
+        assert_eq!(default(spec), [expected]);
+    }
+    assert!(default(json!({"ipipMTU": 0, "vxlanMTUV6": 0})).is_empty());
+    assert!(default(json!({"mtuIfacePattern": r"^((en|ib)[Pcopsvx]\w*|eth\d+)"})).is_empty());
+    assert!(faults(Kind::FelixConfiguration, "node.n", json!({})).is_empty());
+    assert_eq!(
+        faults(Kind::FelixConfiguration, "other", json!({})),
+        ["metadata.name: \"other\" is neither default nor node.<node>"]
+    );
+}
+
+#[test]
 fn of_the_other_kinds() {
     for (kind, name, spec, expected) in [
         (
