@@ -30,8 +30,8 @@ mod conformance;
 pub use file::FileDatastore;
 pub use memory::MemoryDatastore;
 pub use resources::{
-    BGPConfiguration, BGPPeer, BlockAffinity, FelixConfiguration, IPAMBlock, IPAMConfig, IPAMHandle, IPPool, Node,
-    Resource, Timestamp, WorkloadEndpoint,
+    BGPConfiguration, BGPPeer, BlockAffinity, FelixConfiguration, IPAMBlock, IPAMConfig,
+    IPAMHandle, IPPool, Node, Resource, Timestamp, WorkloadEndpoint,
 };
 pub use selector::Selector;
 pub use store::{

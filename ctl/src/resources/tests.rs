@@ -178,13 +178,13 @@ async fn kinds_that_are_not_used_here_are_passed_over_aloud() {
     let outcome = run(
         &store,
         Verb::Apply,
-        "apiVersion: projectcalico.org/v3\nkind: FelixConfiguration\nmetadata: {name: default}\nspec: {}\n",
+        "apiVersion: projectcalico.org/v3\nkind: Tier\nmetadata: {name: default}\nspec: {}\n",
     )
     .await
     .unwrap();
     assert_eq!(outcome.text, "");
     assert!(
-        outcome.notes[0].ends_with(":1: FelixConfiguration is passed over: not used here"),
+        outcome.notes[0].ends_with(":1: Tier is passed over: not used here"),
         "{:?}",
         outcome.notes
     );

@@ -390,7 +390,10 @@ async fn any_bytes_are_a_fault_with_a_name() {
         "typo.yaml",
         "apiVersion: projectcalico.org/v3\nkind: IPPol\nmetadata: {name: x}\n",
     );
-    folder.write("tier.yaml", "apiVersion: projectcalico.org/v3\nkind: Tier\nmetadata: {name: default}\nspec: {}\n");
+    folder.write(
+        "tier.yaml",
+        "apiVersion: projectcalico.org/v3\nkind: Tier\nmetadata: {name: default}\nspec: {}\n",
+    );
     folder.write("empty.yaml", "\n# nothing\n---\n...\n");
     folder.write(
         "nameless.yaml",

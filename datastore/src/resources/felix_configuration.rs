@@ -364,7 +364,9 @@ impl FelixConfiguration {
         if let Some(vni) = self.vxlan_vni
             && !(1..1 << 24).contains(&vni)
         {
-            faults.push(format!("spec.vxlanVNI: {vni} is not between 1 and 16777215"));
+            faults.push(format!(
+                "spec.vxlanVNI: {vni} is not between 1 and 16777215"
+            ));
         }
     }
 

@@ -41,9 +41,18 @@ fn ports_are_a_number_or_a_range() {
     assert_eq!(range(json!(99)), ports(99, 99));
     assert_eq!(range(json!("99")), ports(99, 99));
     assert_eq!(range(json!(null)), None);
-    for wrong in [json!("5:4"), json!("a:b"), json!(65_536), json!(-1), json!("1:2:3")] {
+    for wrong in [
+        json!("5:4"),
+        json!("a:b"),
+        json!(65_536),
+        json!(-1),
+        json!("1:2:3"),
+    ] {
         let spec = json!({ "natPortRange": wrong });
         let fault = serde_json::from_value::<FelixConfiguration>(spec).unwrap_err();
-        assert!(fault.to_string().contains("is no range of ports"), "{fault}");
+        assert!(
+            fault.to_string().contains("is no range of ports"),
+            "{fault}"
+        );
     }
 }
