@@ -20,7 +20,7 @@ pub(crate) fn may_delete(gate: &Gate, protected: &HashSet<IpAddr>, spec: &Spec) 
         Gate::Open => true,
         Gate::LocalOnly => spec.kind == Kind::Blackhole || is_workload(spec),
         Gate::OpenExcept(peers) => !spec
-            .hops
+            .hops()
             .iter()
             .filter_map(|hop| hop.via)
             .any(|via| peers.contains(&via) || protected.contains(&via)),
@@ -44,9 +44,9 @@ pub(crate) fn foreign(spec: &Spec, world: &World, device_prefix: &str) -> Foreig
         return Foreign::Untouchable;
     }
     let on = |meant: &dyn Fn(&str) -> bool| {
-        !spec.hops.is_empty()
+        !spec.hops().is_empty()
             && spec
-                .hops
+                .hops()
                 .iter()
                 .all(|hop| world.name(hop.device).is_some_and(meant))
     };

@@ -3,12 +3,18 @@
 
 #[cfg(test)]
 pub(crate) mod fake;
+#[allow(dead_code, reason = "written by the worker's part, which follows")]
+mod nexthop;
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use smallvec::SmallVec;
+
+#[allow(unused_imports, reason = "as above")]
+pub(crate) use nexthop::{Content, Member, Nexthops, Object, ObjectId};
 
 /// What tells one route of the main table from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,9 +31,8 @@ pub(crate) struct Spec {
     pub kind: Kind,
     /// RT_SCOPE_LINK for IPv4 routes without a gateway; always 0 in IPv6.
     pub scope: u8,
-    /// In ascending order. Empty unless unicast.
-    pub hops: SmallVec<[Hop; 1]>,
-    /// It has attributes that we never write: preferred source, metrics, a nexthop object.
+    pub nexthops: Nexthops,
+    /// It has attributes that we never write: preferred source, metrics.
     pub foreign_attributes: bool,
 }
 
@@ -55,7 +60,10 @@ pub(crate) struct Hop {
 pub(crate) struct Link {
     pub index: u32,
     pub name: String,
+    /// Administratively (IFF_UP).
     pub up: bool,
+    /// IFF_RUNNING or IFF_LOWER_UP. Without both, the kernel keeps no nexthop objects on it.
+    pub carrier: bool,
     /// Octets.
     pub mtu: u32,
     pub mac: Option<[u8; 6]>,
@@ -119,9 +127,16 @@ pub(crate) struct Snapshot {
     /// Of the main table.
     pub routes: Vec<(Key, Spec)>,
     pub neighbours: Vec<(NeighbourKey, NeighbourValue)>,
+    /// Nexthop objects, ours and others'; `None`: this kernel has no such thing.
+    #[allow(dead_code, reason = "read by the worker's part, which follows")]
+    pub objects: Option<Vec<(ObjectId, Object)>>,
 }
 
 /// Something happened that was not our own route write.
+#[allow(
+    dead_code,
+    reason = "nexthop objects: made by the worker's part, which follows"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
     Link(Link),
@@ -141,13 +156,28 @@ pub(crate) enum Event {
         spec: Spec,
         by: u32,
     },
+    /// A nexthop object was added or replaced.
+    Object {
+        id: ObjectId,
+        object: Object,
+        by: u32,
+    },
+    /// With the routes on it.
+    ObjectGone {
+        id: ObjectId,
+        by: u32,
+    },
     Neighbour(NeighbourKey, NeighbourValue),
     NeighbourGone(NeighbourKey),
     /// Events were lost.
     Overrun,
 }
 
-/// One route message.
+/// One message about a route, or about the nexthop object that routes share.
+#[allow(
+    dead_code,
+    reason = "nexthop objects: made by the worker's part, which follows"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Write {
     Set {
@@ -159,6 +189,16 @@ pub(crate) enum Write {
     Delete {
         key: Key,
         spec: Spec,
+    },
+    SetObject {
+        id: ObjectId,
+        object: Object,
+        /// As of a route.
+        replace: bool,
+    },
+    /// And the routes on it, if there still are any.
+    DeleteObject {
+        id: ObjectId,
     },
 }
 
@@ -243,7 +283,7 @@ impl Spec {
             } else {
                 0
             },
-            hops,
+            nexthops: Nexthops::Own(Arc::from(hops.as_slice())),
             foreign_attributes: false,
         }
     }
@@ -254,14 +294,45 @@ impl Spec {
             protocol,
             kind: Kind::Blackhole,
             scope: 0,
-            hops: SmallVec::new(),
+            nexthops: Nexthops::Own(Arc::default()),
             foreign_attributes: false,
+        }
+    }
+
+    /// A route of ours by a nexthop object that has a gateway.
+    #[allow(
+        dead_code,
+        reason = "nexthop objects: made by the worker's part, which follows"
+    )]
+    pub(crate) fn by_object(protocol: u8, id: ObjectId) -> Spec {
+        Spec {
+            protocol,
+            kind: Kind::Unicast,
+            scope: 0,
+            nexthops: Nexthops::Object(id),
+            foreign_attributes: false,
+        }
+    }
+
+    /// Its own next hops; none where an object has them.
+    pub(crate) fn hops(&self) -> &[Hop] {
+        match &self.nexthops {
+            Nexthops::Own(hops) => hops,
+            Nexthops::Object(_) => &[],
+        }
+    }
+
+    /// The nexthop object that it leads to.
+    pub(crate) fn object(&self) -> Option<ObjectId> {
+        match self.nexthops {
+            Nexthops::Object(id) => Some(id),
+            Nexthops::Own(_) => None,
         }
     }
 
     /// It leaves through this device, at least in part.
     pub(crate) fn uses(&self, device: u32) -> bool {
-        self.hops.iter().any(|hop| hop.device == device)
+        self.hops().iter().any(|hop| hop.device == device)
     }
 
     /// As `ip route` would print it.
@@ -285,7 +356,7 @@ impl Spec {
             }
             text
         };
-        match self.hops.as_slice() {
+        match self.hops() {
             [one] if self.scope == SCOPE_LINK => format!("{} scope link", hop(one)),
             [one] => hop(one),
             many => many

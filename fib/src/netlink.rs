@@ -115,6 +115,7 @@ impl Kernel for Netlink {
             addresses,
             routes,
             neighbours,
+            objects: None,
         })
     }
 

@@ -48,7 +48,9 @@ pub(crate) fn write(key: Key, action: &Action<Spec>, taken_over: bool) -> Write 
 
 /// Straight to a device, with no gateway.
 pub(crate) fn is_workload(spec: &Spec) -> bool {
-    spec.kind == Kind::Unicast && spec.hops.iter().all(|hop| hop.via.is_none())
+    spec.kind == Kind::Unicast
+        && spec.object().is_none()
+        && spec.hops().iter().all(|hop| hop.via.is_none())
 }
 
 const LAST: usize = RANKS - 1;

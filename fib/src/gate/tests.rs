@@ -114,6 +114,7 @@ fn world() -> World {
         index,
         name: (*name).into(),
         up: true,
+        carrier: true,
         mtu: 1500,
         mac: None,
         kind: LinkKind::Ordinary,

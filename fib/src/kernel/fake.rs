@@ -1,6 +1,8 @@
 //! A kernel in memory: routes, links, addresses and neighbours as the real one would keep them, and failures when a
 //! test asks for them. What "others" do comes out as events, as from the real one.
 
+mod objects;
+
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -9,7 +11,7 @@ use ipnet::IpNet;
 
 use super::{
     DeviceChange, Event, Hop, Kernel, Key, Kind, Link, LinkKind, NeighbourKey, NeighbourValue,
-    Refusal, Resolution, Snapshot, Spec, Write, WriteError,
+    Object, ObjectId, Refusal, Resolution, Snapshot, Spec, Write, WriteError,
 };
 
 /// Shared by the test and the worker.
@@ -22,6 +24,9 @@ pub(crate) struct State {
     pub addresses: Vec<(u32, IpNet)>,
     pub routes: BTreeMap<Key, Spec>,
     pub neighbours: HashMap<NeighbourKey, NeighbourValue>,
+    pub objects: BTreeMap<ObjectId, Object>,
+    /// A kernel before Linux 5.3.
+    pub no_objects: bool,
     pub gateways: HashMap<IpAddr, Resolution>,
     /// What happened and was not yet told.
     pub events: Vec<Event>,
@@ -113,6 +118,7 @@ impl State {
             index: self.next_index,
             name: name.into(),
             up: true,
+            carrier: true,
             mtu: 1500,
             mac: None,
             kind,
@@ -127,6 +133,7 @@ impl State {
             return;
         };
         link.up = up;
+        link.carrier = up;
         let link = link.clone();
         if !up {
             self.flush(device);
@@ -137,6 +144,7 @@ impl State {
     /// As the kernel does it for IPv4: without a word.
     fn flush(&mut self, device: u32) {
         self.routes.retain(|_, spec| !spec.uses(device));
+        self.flush_objects(device);
         self.neighbours.retain(|key, _| match key {
             NeighbourKey::Address(index, _) | NeighbourKey::Mac(index, _) => *index != device,
         });
@@ -153,8 +161,11 @@ impl State {
                 if !replace && self.routes.contains_key(key) {
                     return Err(refusal(libc::EEXIST, "File exists"));
                 }
+                if let Some(id) = spec.object() {
+                    self.check_object(key, id)?;
+                }
                 let dead = spec
-                    .hops
+                    .hops()
                     .iter()
                     .any(|hop| self.links.get(&hop.device).is_none_or(|link| !link.up));
                 if dead {
@@ -168,6 +179,12 @@ impl State {
                 }
                 _ => return Err(refusal(libc::ESRCH, "No such process")),
             },
+            Write::SetObject {
+                id,
+                object,
+                replace,
+            } => self.set_object(*id, object, *replace)?,
+            Write::DeleteObject { id } => self.delete_object(*id)?,
         }
         Ok(())
     }
@@ -186,6 +203,8 @@ impl Kernel for FakeKernel {
                 addresses: state.addresses.clone(),
                 routes: state.routes.iter().map(|(k, s)| (*k, s.clone())).collect(),
                 neighbours: state.neighbours.iter().map(|(k, v)| (*k, *v)).collect(),
+                objects: (!state.no_objects)
+                    .then(|| state.objects.iter().map(|(k, o)| (*k, o.clone())).collect()),
             })
         })
     }

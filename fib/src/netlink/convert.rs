@@ -17,7 +17,8 @@ use netlink_packet_route::route::{
 use smallvec::SmallVec;
 
 use crate::kernel::{
-    Hop, Key, Kind, Link, LinkKind, NeighbourKey, NeighbourValue, Resolution, Spec, VxlanLink,
+    Hop, Key, Kind, Link, LinkKind, NeighbourKey, NeighbourValue, Nexthops, Resolution, Spec,
+    VxlanLink,
 };
 
 /// A route of the main table; `None` for any other.
@@ -36,6 +37,7 @@ pub(super) fn route(message: &RouteMessage) -> Option<(Key, Spec)> {
     let mut metric = 0;
     let mut foreign_attributes = header.source_prefix_length != 0;
     let mut hops: SmallVec<[Hop; 1]> = SmallVec::new();
+    let mut object = None;
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Destination(destination) => address = ip(destination)?,
@@ -53,9 +55,9 @@ pub(super) fn route(message: &RouteMessage) -> Option<(Key, Spec)> {
                     .collect();
                 hops.sort_unstable();
             }
+            RouteAttribute::NhId(id) => object = Some(*id),
             RouteAttribute::Metrics(metrics) => foreign_attributes |= !metrics.is_empty(),
             RouteAttribute::PrefSource(_)
-            | RouteAttribute::NhId(_)
             | RouteAttribute::Encap(_)
             | RouteAttribute::Realm(_)
             | RouteAttribute::Source(_) => foreign_attributes = true,
@@ -92,7 +94,11 @@ pub(super) fn route(message: &RouteMessage) -> Option<(Key, Spec)> {
             IpNet::V4(_) => header.scope.into(),
             IpNet::V6(_) => 0,
         },
-        hops,
+        // With `net.ipv4.nexthop_compat_mode` the kernel shows what the object says, too.
+        nexthops: match object {
+            Some(id) => Nexthops::Object(id),
+            None => Nexthops::Own(hops.as_slice().into()),
+        },
         foreign_attributes,
     };
     Some((key, spec))
@@ -103,14 +109,17 @@ pub(super) fn lookup(message: &RouteMessage) -> Option<Resolution> {
     let mut message = message.clone();
     // Rules may send the lookup elsewhere; for the answer that makes no difference.
     message.header.table = RT_TABLE_MAIN as u8;
-    message
-        .attributes
-        .retain(|attribute| !matches!(attribute, RouteAttribute::Table(_)));
+    message.attributes.retain(|attribute| {
+        !matches!(
+            attribute,
+            RouteAttribute::Table(_) | RouteAttribute::NhId(_)
+        )
+    });
     let (_, spec) = route(&message)?;
     Some(Resolution {
         protocol: spec.protocol,
         kind: spec.kind,
-        hops: spec.hops,
+        hops: spec.hops().into(),
     })
 }
 
@@ -123,6 +132,10 @@ pub(super) fn link(message: &LinkMessage) -> Option<Link> {
         index: message.header.index,
         name: String::new(),
         up: message.header.flags.contains(LinkFlags::Up),
+        carrier: message
+            .header
+            .flags
+            .intersects(LinkFlags::Running | LinkFlags::LowerUp),
         mtu: 0,
         mac: None,
         kind: match message.header.flags.contains(LinkFlags::Loopback) {

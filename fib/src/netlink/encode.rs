@@ -1,32 +1,39 @@
-//! Route messages as bytes: `nlmsghdr`, `rtmsg`, attributes. Many of them stand in one buffer.
+//! Messages about routes and nexthop objects as bytes: `nlmsghdr`, `rtmsg` or `nhmsg`, attributes. Many of them stand
+//! in one buffer.
 //!
-//! The crate netlink-packet-route could do it too; this is several times faster, and the writer needs only this one
-//! kind of message.
+//! The crate netlink-packet-route could do it too; this is several times faster, and knows nexthop objects, which that
+//! crate does not.
 
 #[cfg(test)]
 mod tests;
 
 use std::net::IpAddr;
 
-use crate::kernel::{Hop, Key, Kind, Spec, Write};
+use crate::kernel::{Content, Hop, Key, Kind, Nexthops, Object, ObjectId, Spec, Write};
 
 /// Appends one message and returns its position, for [`ask_for_ack`].
-pub(super) fn route(buffer: &mut Vec<u8>, write: &Write, sequence: u32) -> usize {
+pub(super) fn message(buffer: &mut Vec<u8>, write: &Write, sequence: u32) -> usize {
     let start = buffer.len();
-    let (kind, flags, key, spec) = match write {
-        Write::Set { key, spec, replace } => {
-            let exclusive = if *replace { NLM_F_REPLACE } else { NLM_F_EXCL };
-            (RTM_NEWROUTE, NLM_F_CREATE | exclusive, key, spec)
-        }
-        Write::Delete { key, spec } => (RTM_DELROUTE, 0, key, spec),
+    let (kind, flags) = match write {
+        Write::Set { replace, .. } => (RTM_NEWROUTE, creation(*replace)),
+        Write::Delete { .. } => (RTM_DELROUTE, 0),
+        Write::SetObject { replace, .. } => (RTM_NEWNEXTHOP, creation(*replace)),
+        Write::DeleteObject { .. } => (RTM_DELNEXTHOP, 0),
     };
     buffer.extend_from_slice(&0u32.to_ne_bytes());
     buffer.extend_from_slice(&kind.to_ne_bytes());
     buffer.extend_from_slice(&(NLM_F_REQUEST | flags).to_ne_bytes());
     buffer.extend_from_slice(&sequence.to_ne_bytes());
     buffer.extend_from_slice(&0u32.to_ne_bytes());
-    header(buffer, key, spec, kind == RTM_DELROUTE);
-    attributes(buffer, key, spec, kind == RTM_DELROUTE);
+    match write {
+        Write::Set { key, spec, .. } => route(buffer, key, spec, false),
+        Write::Delete { key, spec } => route(buffer, key, spec, true),
+        Write::SetObject { id, object, .. } => set_object(buffer, *id, object),
+        Write::DeleteObject { id } => {
+            buffer.extend_from_slice(&[0; NHMSG_BYTES]);
+            attribute(buffer, NHA_ID, &id.to_ne_bytes());
+        }
+    }
     let length = (buffer.len() - start) as u32;
     buffer[start..start + 4].copy_from_slice(&length.to_ne_bytes());
     start
@@ -39,8 +46,45 @@ pub(super) fn ask_for_ack(buffer: &mut [u8], position: usize) {
     flags.copy_from_slice(&with_ack.to_ne_bytes());
 }
 
+fn creation(replace: bool) -> u16 {
+    NLM_F_CREATE | if replace { NLM_F_REPLACE } else { NLM_F_EXCL }
+}
+
+/// `nhmsg` has family, scope, protocol, a hole, and flags.
+fn set_object(buffer: &mut Vec<u8>, id: ObjectId, object: &Object) {
+    let hop = match &object.content {
+        Content::Single(hop) => Some(hop),
+        Content::Group(_) | Content::Other => None,
+    };
+    // A group has no family. An object without a gateway has one all the same.
+    let family = hop.map_or(AF_UNSPEC, |hop| hop.via.as_ref().map_or(AF_INET, family));
+    let onlink = hop.is_some_and(|hop| hop.onlink);
+    buffer.extend_from_slice(&[family, 0, object.protocol, 0]);
+    let flags = if onlink { u32::from(RTNH_F_ONLINK) } else { 0 };
+    buffer.extend_from_slice(&flags.to_ne_bytes());
+    attribute(buffer, NHA_ID, &id.to_ne_bytes());
+    if let Some(hop) = hop {
+        attribute(buffer, NHA_OIF, &hop.device.to_ne_bytes());
+        if let Some(via) = &hop.via {
+            address(buffer, NHA_GATEWAY, via);
+        }
+    } else {
+        nested(buffer, NHA_GROUP, |buffer| {
+            for member in object.members() {
+                buffer.extend_from_slice(&member.id.to_ne_bytes());
+                buffer.extend_from_slice(&[member.weight, 0, 0, 0]);
+            }
+        });
+    }
+}
+
+fn route(buffer: &mut Vec<u8>, key: &Key, spec: &Spec, delete: bool) {
+    header(buffer, key, spec, delete);
+    attributes(buffer, key, spec, delete);
+}
+
 fn header(buffer: &mut Vec<u8>, key: &Key, spec: &Spec, delete: bool) {
-    let onlink = match spec.hops.as_slice() {
+    let onlink = match spec.hops() {
         [one] if one.onlink => u32::from(RTNH_F_ONLINK),
         _ => 0,
     };
@@ -65,7 +109,10 @@ fn attributes(buffer: &mut Vec<u8>, key: &Key, spec: &Spec, delete: bool) {
     if key.metric != 0 {
         attribute(buffer, RTA_PRIORITY, &key.metric.to_ne_bytes());
     }
-    match spec.hops.as_slice() {
+    if let Nexthops::Object(id) = spec.nexthops {
+        attribute(buffer, RTA_NH_ID, &id.to_ne_bytes());
+    }
+    match spec.hops() {
         [] => {}
         [one] => {
             attribute(buffer, RTA_OIF, &one.device.to_ne_bytes());
@@ -134,7 +181,8 @@ fn family(address: &IpAddr) -> u8 {
     }
 }
 
-// linux/netlink.h, linux/rtnetlink.h
+// linux/netlink.h, linux/rtnetlink.h, linux/nexthop.h
+const AF_UNSPEC: u8 = 0;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 const NLM_F_REQUEST: u16 = 0x1;
@@ -144,6 +192,8 @@ const NLM_F_EXCL: u16 = 0x200;
 const NLM_F_CREATE: u16 = 0x400;
 const RTM_NEWROUTE: u16 = 24;
 const RTM_DELROUTE: u16 = 25;
+const RTM_NEWNEXTHOP: u16 = 104;
+const RTM_DELNEXTHOP: u16 = 105;
 const RT_TABLE_MAIN: u8 = 254;
 const RT_SCOPE_NOWHERE: u8 = 255;
 const RTN_UNICAST: u8 = 1;
@@ -154,4 +204,10 @@ const RTA_GATEWAY: u16 = 5;
 const RTA_PRIORITY: u16 = 6;
 const RTA_MULTIPATH: u16 = 9;
 const RTA_VIA: u16 = 18;
+const RTA_NH_ID: u16 = 30;
+const NHMSG_BYTES: usize = 8;
+const NHA_ID: u16 = 1;
+const NHA_GROUP: u16 = 2;
+const NHA_OIF: u16 = 5;
+const NHA_GATEWAY: u16 = 6;
 const RTNH_F_ONLINK: u8 = 4;

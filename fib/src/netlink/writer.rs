@@ -76,7 +76,7 @@ impl Writer {
                 break;
             }
             self.sequence = self.sequence.wrapping_add(1);
-            last = encode::route(&mut self.outgoing, write, self.sequence);
+            last = encode::message(&mut self.outgoing, write, self.sequence);
             count += 1;
         }
         encode::ask_for_ack(&mut self.outgoing, last);

@@ -43,6 +43,7 @@ impl<K: Kernel> Worker<K> {
                 by,
             } => self.route_changed(key, spec, replaced, by, now),
             Event::RouteGone { key, spec, by } => self.route_gone(key, &spec, by, now),
+            Event::Object { .. } | Event::ObjectGone { .. } => {}
             Event::Neighbour(key, value) => self.report_neighbour(key, Some(value), now),
             Event::NeighbourGone(key) => self.report_neighbour(key, None, now),
             Event::Overrun => {
@@ -95,7 +96,7 @@ impl<K: Kernel> Worker<K> {
             let whole = self
                 .routes
                 .actual(&key)
-                .is_some_and(|spec| spec.hops.iter().all(|hop| hop.device == index));
+                .is_some_and(|spec| spec.hops().iter().all(|hop| hop.device == index));
             if whole {
                 self.routes.report(key, None);
             } else {
@@ -197,11 +198,12 @@ impl<K: Kernel> Worker<K> {
 
     /// Routes of the host decide where gateways are.
     fn foreign_changed(&mut self, spec: &Spec, now: Instant) {
-        let on_workload = spec.hops.iter().all(|hop| {
-            self.world
-                .name(hop.device)
-                .is_some_and(|name| name.starts_with(&self.config.device_prefix))
-        });
+        let on_workload = spec.object().is_none()
+            && spec.hops().iter().all(|hop| {
+                self.world
+                    .name(hop.device)
+                    .is_some_and(|name| name.starts_with(&self.config.device_prefix))
+            });
         if !on_workload {
             self.gateways.ask_all_again(now);
         }

@@ -172,7 +172,7 @@ fn a_wish_that_changes_while_it_waits_is_written_once() {
         let batches = bench.kernel.with(|kernel| kernel.batches.clone());
         assert_eq!(batches.concat().len(), 1);
         let spec = bench.kernel.routes().into_values().next().unwrap();
-        assert_eq!(spec.hops[0].via, Some("172.18.0.4".parse().unwrap()));
+        assert_eq!(spec.hops()[0].via, Some("172.18.0.4".parse().unwrap()));
     });
 }
 

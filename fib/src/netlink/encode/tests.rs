@@ -24,7 +24,7 @@ proptest! {
         };
         let write = Write::Set { key, spec: spec.clone(), replace };
         let mut buffer = vec![];
-        let position = route(&mut buffer, &write, sequence);
+        let position = message(&mut buffer, &write, sequence);
         ask_for_ack(&mut buffer, position);
 
         let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&buffer).unwrap();

@@ -6,7 +6,7 @@ use proptest::sample::select;
 
 use super::*;
 use crate::kernel::fake::through;
-use crate::kernel::{Kind, NeighbourValue, Spec};
+use crate::kernel::{NeighbourValue, Spec};
 use crate::model::{IpipDevice, Mode, Vtep};
 
 #[derive(Debug, Clone)]
@@ -301,13 +301,7 @@ fn index_of(kernel: &FakeKernel, name: &str) -> Option<u32> {
 
 fn through_spec() -> Spec {
     let way = through("172.18.0.254", 1);
-    Spec {
-        protocol: 3,
-        kind: Kind::Unicast,
-        scope: 0,
-        hops: way.hops,
-        foreign_attributes: false,
-    }
+    Spec::unicast(3, &"10.0.0.0/8".parse().unwrap(), way.hops)
 }
 
 fn neighbours(kernel: &FakeKernel) -> BTreeMap<NeighbourKey, String> {
