@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 
 use caracal_bgp::RemoteAs;
 use caracal_bgp_net::monitor::{MonitorConfig, MrtConfig, StationConfig};
+use caracal_datastore::resources::FelixConfiguration;
 use caracal_peering::PeerOptions;
 use ipnet::IpNet;
 use serde::Deserialize;
+
+use crate::settings;
 
 /// What `--help` says about the file.
 pub(crate) const HELP: &str = "\
@@ -42,6 +45,8 @@ CONFIGURATION (defaults in brackets; the environment variable wins over the file
     level: info                    CARACAL_LOG_LEVEL             [info]; also `caracal_bgp=debug,info`
     format: text                   CARACAL_LOG_FORMAT            [text]; or json
 
+FELIX_*, as FELIX_IPV4NORMALROUTEPRIORITY, win over FelixConfiguration, field by field; docs/operation/agent.md lists them.
+
 SIGNALS: TERM and INT end the agent and leave forwarding as it is; peers keep our routes for their restart time.
 FILES:   docs/operation/agent.md describes what it creates and how to look at it.";
 
@@ -60,6 +65,9 @@ pub(crate) struct Config {
     pub(crate) cni: CniConfig,
     pub(crate) metrics: MetricsConfig,
     pub(crate) log: LogConfig,
+    /// What the variables FELIX_* say.
+    #[serde(skip)]
+    pub(crate) felix: FelixConfiguration,
 }
 
 /// Which datastore.
@@ -210,6 +218,7 @@ impl Default for Config {
             cni: CniConfig::default(),
             metrics: MetricsConfig::default(),
             log: LogConfig::default(),
+            felix: FelixConfiguration::default(),
         }
     }
 }
@@ -351,6 +360,7 @@ impl Config {
         if let Some((key, value)) = first(&["CARACAL_LOG_FORMAT"]) {
             self.log.format = word(key, &value)?;
         }
+        self.felix = settings::from_environment(environment)?;
         Ok(())
     }
 

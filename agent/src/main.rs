@@ -18,6 +18,7 @@ mod metrics;
 mod node;
 mod plan;
 mod server;
+mod settings;
 mod shared;
 mod spool;
 mod tunnels;

@@ -276,6 +276,7 @@ impl Node {
             addresses: self.shared.addresses,
             workloads: &workloads,
             mesh_options: &self.shared.config.bgp.mesh_options,
+            felix: &self.shared.config.felix,
         };
         let plan = plan::make(&self.cluster, own);
         let last = std::mem::replace(&mut self.plan, plan);

@@ -7,7 +7,7 @@ use caracal_agent_api::Condition;
 use caracal_bgp::LocalPath;
 use caracal_bgp_net::SessionOptions;
 use caracal_datastore::Stored;
-use caracal_datastore::resources::{Encapsulation, IPAMBlock, IPPool, Node};
+use caracal_datastore::resources::{Encapsulation, FelixConfiguration, IPAMBlock, IPPool, Node};
 use caracal_fib::model::IpipDevice;
 use caracal_fib::{Mode, Tunnels, Vtep, VxlanDevice};
 use caracal_peering::{Defaults, PeerOptions, PlannedPeer, identity_of, peers_of, session_options};
@@ -15,6 +15,7 @@ use ipnet::IpNet;
 
 use crate::address::NodeAddresses;
 use crate::cluster::Cluster;
+use crate::settings;
 use crate::tunnels::{Tunnel, derived_mac};
 use crate::ways::{self, Pool};
 
@@ -48,6 +49,8 @@ pub(crate) struct Plan {
     pub(crate) tunnels: Tunnels,
     /// By node address.
     pub(crate) vteps: BTreeMap<IpAddr, Vtep>,
+    /// How the node treats its kernel.
+    pub(crate) felix: FelixConfiguration,
     pub(crate) conditions: Vec<Condition>,
 }
 
@@ -60,6 +63,8 @@ pub(crate) struct Own<'a> {
     pub(crate) workloads: &'a [IpAddr],
     /// For the sessions of the mesh.
     pub(crate) mesh_options: &'a PeerOptions,
+    /// What the environment says over FelixConfiguration.
+    pub(crate) felix: &'a FelixConfiguration,
 }
 
 /// Makes the plan.
@@ -118,6 +123,7 @@ pub(crate) fn make(cluster: &Cluster, own: Own<'_>) -> Plan {
         pools,
         tunnels,
         vteps,
+        felix: settings::effective(&cluster.felix, own.node, own.felix),
         conditions,
     }
 }

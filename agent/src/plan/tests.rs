@@ -64,6 +64,9 @@ fn block(name: &'static str, node: &str, cidr: &str, size: usize) -> (Kind, &'st
 static NO_OPTIONS: std::sync::LazyLock<PeerOptions> =
     std::sync::LazyLock::new(PeerOptions::default);
 
+static NOTHING_SAID: std::sync::LazyLock<FelixConfiguration> =
+    std::sync::LazyLock::new(FelixConfiguration::default);
+
 fn own(workloads: &[IpAddr]) -> Own<'_> {
     let addresses = NodeAddresses {
         ipv4: Some("172.31.1.1/24".parse().unwrap()),
@@ -74,6 +77,7 @@ fn own(workloads: &[IpAddr]) -> Own<'_> {
         addresses,
         workloads,
         mesh_options: &NO_OPTIONS,
+        felix: &NOTHING_SAID,
     }
 }
 

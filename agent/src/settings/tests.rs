@@ -1,0 +1,110 @@
+use serde_json::json;
+
+use super::*;
+
+fn felix(spec: Value) -> FelixConfiguration {
+    serde_json::from_value(spec).unwrap()
+}
+
+fn stored(objects: &[(&str, Value)]) -> BTreeMap<String, Stored<FelixConfiguration>> {
+    let one = |(name, spec): &(&str, Value)| {
+        let metadata = Metadata {
+            name: (*name).to_owned(),
+            ..Metadata::default()
+        };
+        let stored = Stored {
+            metadata,
+            spec: felix(spec.clone()),
+            revision: None,
+        };
+        ((*name).to_owned(), stored)
+    };
+    objects.iter().map(one).collect()
+}
+
+#[test]
+fn the_environment_wins_over_the_node_and_the_node_over_the_cluster() {
+    let stored = stored(&[
+        (
+            "default",
+            json!({"vxlanPort": 1, "vxlanVNI": 1, "ipipMTU": 1400}),
+        ),
+        ("node.node1", json!({"vxlanPort": 2, "vxlanVNI": 2})),
+        ("node.node2", json!({"vxlanPort": 9, "natPortRange": 9})),
+    ]);
+    let environment = felix(json!({"vxlanPort": 3}));
+    assert_eq!(
+        effective(&stored, "node1", &environment),
+        felix(json!({"vxlanPort": 3, "vxlanVNI": 2, "ipipMTU": 1400}))
+    );
+    let nothing = FelixConfiguration::default();
+    assert_eq!(effective(&BTreeMap::new(), "node1", &nothing), nothing);
+}
+
+#[test]
+fn every_variable_of_felix_is_read_into_its_field() {
+    // A value for each field that nothing else can be taken for.
+    let environment = |name: &str| {
+        let (_, field, form) = VARIABLES.iter().find(|(known, ..)| *known == name)?;
+        Some(match (form, *field) {
+            (Form::Bool, _) => "Yes".to_owned(),
+            (Form::Seconds, _) => "2.5".to_owned(),
+            (Form::Number, _) => "1300".to_owned(),
+            (Form::Text, "natOutgoingAddress" | "deviceRouteSourceAddress") => "192.0.2.1".into(),
+            (Form::Text, "deviceRouteSourceAddressIPv6") => "2001:db8::1".into(),
+            (Form::Text, "natPortRange") => "5:6".into(),
+            (Form::Text, "natOutgoingExclusions") => "IPPoolsAndHostIPs".into(),
+            (Form::Text, "serviceLoopPrevention") => "Reject".into(),
+            (Form::Text, "workloadSourceSpoofing") => "Any".into(),
+            (Form::Text, "ipForwarding" | "programClusterRoutes") => "Disabled".into(),
+            (Form::Text, _) => "eth".into(),
+        })
+    };
+    let said = from_environment(&environment).unwrap();
+    let written = serde_json::to_value(&said).unwrap();
+    let fields: Vec<&String> = written.as_object().unwrap().keys().collect();
+    assert_eq!(fields.len(), VARIABLES.len(), "{fields:?}");
+    assert!(said.extra.is_empty(), "{:?}", said.extra);
+    assert_eq!(written["requireMTUFile"], json!(true));
+    assert_eq!(written["routeRefreshInterval"], json!("2.5s"));
+    assert_eq!(written["ipipMTU"], json!(1300));
+}
+
+#[test]
+fn a_wrong_variable_is_named_with_its_value() {
+    for (name, value, expected) in [
+        (
+            "FELIX_VXLANPORT",
+            "many",
+            "FELIX_VXLANPORT: \"many\": a number is expected",
+        ),
+        (
+            "FELIX_VXLANVNI",
+            "0",
+            "FELIX_VXLANVNI: vxlanVNI: 0 is not between 1 and 16777215",
+        ),
+        (
+            "FELIX_REQUIREMTUFILE",
+            "perhaps",
+            "FELIX_REQUIREMTUFILE: \"perhaps\": true or false is expected",
+        ),
+        (
+            "FELIX_ROUTEREFRESHINTERVAL",
+            "-1",
+            "FELIX_ROUTEREFRESHINTERVAL: \"-1\": a number of seconds is expected",
+        ),
+        (
+            "FELIX_IPFORWARDING",
+            "On",
+            "FELIX_IPFORWARDING: \"On\": \"On\" is none of Enabled, Disabled",
+        ),
+    ] {
+        let environment = |key: &str| (key == name).then(|| value.to_owned());
+        assert_eq!(from_environment(&environment).unwrap_err(), expected);
+    }
+    let none = |_: &str| Some(" None ".to_owned());
+    assert_eq!(
+        from_environment(&none).unwrap(),
+        FelixConfiguration::default()
+    );
+}
