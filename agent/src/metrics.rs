@@ -6,7 +6,7 @@ use caracal_agent_api::metrics::{BfdMetrics, MonitoringMetrics};
 use caracal_agent_api::{Peer, PeerErrors, Status};
 use caracal_bgp_net::bfd_net::BfdView;
 use caracal_bgp_net::monitor::MonitorView;
-use caracal_fib::FibStatus;
+use caracal_fib::{FibStatus, Refused};
 use prometheus::{
     Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
@@ -27,6 +27,9 @@ pub(crate) struct Metrics {
     errors: IntCounterVec,
     fib_routes: IntGaugeVec,
     fib_events: IntCounterVec,
+    fib_repairs: IntCounterVec,
+    fib_refused: IntCounterVec,
+    fib_contested: IntGauge,
     endpoints: IntGauge,
     blocks: IntGauge,
     conditions: IntGaugeVec,
@@ -123,8 +126,24 @@ impl Metrics {
             )?,
             fib_events: counters(
                 "caracal_fib_events_total",
-                "Route writes, repairs, resyncs, overruns since the start",
+                "What the FIB did since the start: writes, repairs, neighbour_repairs, resyncs, overruns, fights, \
+                 intruders_removed, leftovers_removed",
                 &["kind"],
+            )?,
+            fib_repairs: counters(
+                "caracal_fib_repairs_total",
+                "Routes of ours that were written again: changed, replaced, deleted or flushed by others, unseen (found \
+                 by a read), link_lost (dropped by the kernel)",
+                &["cause"],
+            )?,
+            fib_refused: counters(
+                "caracal_fib_refused_total",
+                "Route writes that the kernel refused: full, unreachable, device, taken, permission, invalid",
+                &["kind"],
+            )?,
+            fib_contested: gauge(
+                "caracal_fib_contested_routes",
+                "Routes that others keep changing, so that repairing them pauses",
             )?,
             endpoints: gauge("caracal_endpoints", "Local workloads")?,
             blocks: gauge(
@@ -270,11 +289,27 @@ impl Metrics {
             ("repairs", fib.repairs),
             ("resyncs", fib.resyncs),
             ("overruns", fib.overruns),
+            ("fights", fib.counters.fights),
+            ("neighbour_repairs", fib.counters.neighbour_repairs),
+            ("intruders_removed", fib.counters.intruders_removed),
+            ("leftovers_removed", fib.counters.leftovers_removed),
         ];
         self.fib_events.reset();
         for (kind, figure) in events {
             self.fib_events.with_label_values(&[kind]).inc_by(figure);
         }
+        self.fib_repairs.reset();
+        for (cause, figure) in fib.counters.repairs.by_cause() {
+            self.fib_repairs.with_label_values(&[cause]).inc_by(figure);
+        }
+        self.fib_refused.reset();
+        for kind in Refused::ALL {
+            let figure = fib.counters.refused.get(&kind).copied().unwrap_or_default();
+            self.fib_refused
+                .with_label_values(&[kind.name()])
+                .inc_by(figure);
+        }
+        self.fib_contested.set(count(fib.contested));
     }
 }
 

@@ -170,5 +170,6 @@ fn summary(fib: &FibStatus) -> FibSummary {
         stale: fib.stale,
         writes: fib.writes,
         repairs: fib.repairs,
+        contested: fib.contested,
     }
 }

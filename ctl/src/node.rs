@@ -76,6 +76,13 @@ fn heading(status: &Status) -> String {
             "Kernel: {} of {} routes; {} pending, {} failed, {} stale",
             fib.actual, fib.desired, fib.pending, fib.failed, fib.stale
         ));
+        if fib.repairs > 0 {
+            lines.push(format!(
+                "  {} changed by others and repaired; {} contested now",
+                counted(fib.repairs as usize, "route"),
+                fib.contested
+            ));
+        }
     }
     lines.extend(status.monitoring.iter().flat_map(monitoring));
     for condition in &status.conditions {

@@ -226,21 +226,37 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
 
     /// The action failed; it is tried again later. Returns whether this is the first failure in a row.
     pub(crate) fn failed(&mut self, key: K, now: Instant, reason: String) -> bool {
+        self.pause(key, |attempts| now + backoff(attempts), reason)
+    }
+
+    /// The action is not to be taken before `retry`.
+    pub(crate) fn hold(&mut self, key: K, retry: Instant, reason: String) {
+        self.pause(key, |_| retry, reason);
+    }
+
+    fn pause(&mut self, key: K, until: impl FnOnce(u32) -> Instant, reason: String) -> bool {
         let mut first = false;
-        let mut retry = now;
+        let mut retry = None;
         self.change(key, |slot| {
             // It may stand in a queue already, if it failed without having been taken.
             slot.queued = None;
             let attempts = slot.failure.as_ref().map_or(0, |f| f.attempts) + 1;
             first = attempts == 1;
-            retry = now + backoff(attempts);
+            let when = until(attempts);
+            retry = Some(when);
             slot.failure = Some(Failure {
                 attempts,
-                retry,
+                retry: when,
                 reason,
             });
         });
-        self.retries.insert((retry, key));
+        // Where there is nothing to do, nothing has failed.
+        let failure = self.slots.get(&key).and_then(|slot| slot.failure.as_ref());
+        if let Some(failure) = failure
+            && retry == Some(failure.retry)
+        {
+            self.retries.insert((failure.retry, key));
+        }
         first
     }
 
@@ -267,12 +283,6 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
     /// When the next failed key is to be tried again.
     pub(crate) fn next_retry(&self) -> Option<Instant> {
         self.retries.first().map(|(when, _)| *when)
-    }
-
-    /// A key that failed, and why.
-    pub(crate) fn first_failed(&self) -> Option<(&K, &str)> {
-        let (_, key) = self.retries.first()?;
-        Some((key, self.reason(key)?))
     }
 
     /// Something can be taken now.

@@ -20,6 +20,8 @@
 //! Every route we write carries our protocol number ([`Config::protocol`]), so that the next start recognises it.
 //! A route with this signature that nobody desires is deleted only as the [`Gate`] says.
 
+mod counters;
+mod culprits;
 mod delta;
 pub mod egress;
 mod fights;
@@ -34,6 +36,7 @@ mod sysctl;
 mod worker;
 mod world;
 
+pub use counters::{FibCounters, Refused, RepairCounters};
 pub use handle::{Fib, FibError, Interface, interfaces};
 pub use model::{
     Change, Config, Encapsulation, Endpoint, FibStatus, Gate, IpipDevice, Mode, Route, RouteStatus,

@@ -7,6 +7,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::counters::FibCounters;
+
 /// How the FIB works; not what it contains.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -20,6 +22,8 @@ pub struct Config {
     pub verify_interval: Duration,
     /// `/proc/sys`, or a folder of a test.
     pub sysctl_root: PathBuf,
+    /// `/proc`, or a folder of a test: names of processes that change our routes.
+    pub proc_root: PathBuf,
 }
 
 impl Default for Config {
@@ -30,6 +34,7 @@ impl Default for Config {
             device_prefix: "cali".into(),
             verify_interval: Duration::from_secs(300),
             sysctl_root: "/proc/sys".into(),
+            proc_root: "/proc".into(),
         }
     }
 }
@@ -188,9 +193,16 @@ pub struct FibStatus {
     pub resyncs: u64,
     /// Overruns of the event socket.
     pub overruns: u64,
+    /// What else has happened, by cause.
+    #[serde(default)]
+    pub counters: FibCounters,
+    /// Routes that someone else keeps changing, so that repairing pauses.
+    #[serde(default)]
+    pub contested: usize,
     /// Smallest MTU of the host's own devices, in octets.
     pub host_mtu: Option<u32>,
-    /// Named conditions with a sentence each: `NoIpip`, `NoVxlan`, `SysctlReadOnly`, `RouteRefused`.
+    /// Named conditions with a sentence each: `NoIpip`, `NoVxlan`, `SysctlReadOnly`, `RouteRefused`, `RouteContested`,
+    /// `TableFull`.
     pub conditions: Vec<(String, String)>,
 }
 

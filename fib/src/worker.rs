@@ -13,6 +13,8 @@
 mod endpoints;
 mod events;
 mod gateways;
+mod refusals;
+mod repair;
 mod resync;
 mod routes;
 mod status;
@@ -30,7 +32,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::delta::Delta;
 use crate::egress::Subnet;
-use crate::fights::Fights;
 use crate::handle::FibError;
 use crate::kernel::{Event, Kernel, Key, NeighbourKey, NeighbourValue, Refusal, Spec};
 use crate::model::{Change, Config, FibStatus, RouteStatus};
@@ -40,6 +41,8 @@ use crate::sysctl::Sysctls;
 use crate::world::World;
 use endpoints::Endpoints;
 use gateways::Gateways;
+use refusals::Refusals;
+use repair::Repairs;
 use tunnels::TunnelState;
 use wishes::Wishes;
 
@@ -72,8 +75,8 @@ pub(crate) struct Worker<K> {
     waiting: HashMap<IpNet, Waiting>,
     /// Who has a key that we want and must not take, by protocol number.
     holders: HashMap<Key, u8>,
-    route_fights: Fights<Key>,
-    neighbour_fights: Fights<NeighbourKey>,
+    repairs: Repairs,
+    refusals: Refusals,
     endpoints: Endpoints,
     gateways: Gateways,
     tunnels: TunnelState,
@@ -157,8 +160,8 @@ impl<K: Kernel> Worker<K> {
             vtep_neighbours: Delta::new(plan::neighbour),
             waiting: HashMap::new(),
             holders: HashMap::new(),
-            route_fights: Fights::default(),
-            neighbour_fights: Fights::default(),
+            repairs: Repairs::new(&config),
+            refusals: Refusals::default(),
             endpoints: Endpoints::default(),
             gateways: Gateways::default(),
             tunnels: TunnelState::default(),
@@ -253,6 +256,7 @@ impl<K: Kernel> Worker<K> {
             self.timing.hold = Some(now + HOLD);
             return self.finish(now, false);
         }
+        self.tend_repairs(now);
         self.look_around();
         self.tend_tunnels(now).await;
         self.tend_endpoints(now).await;
@@ -303,6 +307,7 @@ impl<K: Kernel> Worker<K> {
             self.vtep_neighbours.next_retry(),
             self.tunnels.next_retry(),
             self.gateways.next_due(),
+            self.repairs.next_due(),
             waiter,
         ];
         let next = deadlines.into_iter().flatten().min();

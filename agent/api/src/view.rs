@@ -115,6 +115,9 @@ pub struct FibSummary {
     pub writes: u64,
     /// Foreign changes repaired.
     pub repairs: u64,
+    /// Routes that others keep changing.
+    #[serde(default)]
+    pub contested: usize,
 }
 
 /// A BGP peer.

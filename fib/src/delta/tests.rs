@@ -121,7 +121,7 @@ fn a_failure_waits_longer_each_time_and_a_new_wish_does_not_wait() {
     assert!(waits.is_sorted());
     assert_eq!(waits[0], BACKOFF_MIN);
     assert_eq!(waits[11], BACKOFF_MAX);
-    assert_eq!(delta.first_failed(), Some((&1, "no")));
+    assert_eq!(delta.reason(&1), Some("no"));
 
     delta.failed(1, now, "no".into());
     delta.set(1, 10);

@@ -3,11 +3,10 @@
 use std::time::Instant;
 
 use ipnet::IpNet;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::Worker;
-use crate::gate::{self, Foreign};
-use crate::kernel::{Event, Kernel, Key, Link, NeighbourKey, Spec};
+use crate::kernel::{Event, Kernel, Key, Link, NeighbourKey};
 use crate::model::Route;
 use crate::resolve::{IPIP_DEVICE, VXLAN_DEVICE, VXLAN_V6_DEVICE};
 use crate::world::is_host_device;
@@ -156,101 +155,6 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
-    fn route_changed(&mut self, key: Key, spec: Spec, replaced: bool, by: u32, now: Instant) {
-        if spec.protocol == self.config.protocol {
-            if self.routes.actual(&key) == Some(&spec) {
-                return;
-            }
-            self.repair(key, Some(spec), by, "changed", now);
-            self.ask_gate_about(key);
-            return;
-        }
-        if replaced && self.routes.actual(&key).is_some() {
-            self.repair(key, None, by, "replaced", now);
-        }
-        self.foreign_changed(&spec, now);
-        if gate::foreign(&spec, &self.world, &self.config.device_prefix) != Foreign::Untouchable {
-            self.leftovers.report(key, Some(spec));
-            self.dirty.leftovers = true;
-        }
-    }
-
-    fn route_gone(&mut self, key: Key, spec: &Spec, by: u32, now: Instant) {
-        if spec.protocol == self.config.protocol {
-            match self.routes.actual(&key) {
-                Some(actual) if actual == spec => {
-                    self.repair(key, None, by, "deleted", now);
-                }
-                // A part of a multipath route, or news that have been overtaken.
-                Some(_) => self.dirty.resync = true,
-                None => {}
-            }
-            return;
-        }
-        if self.leftovers.actual(&key) == Some(spec) {
-            self.leftovers.report(key, None);
-        }
-        if self.holders.remove(&key).is_some() {
-            self.routes.retry(now, |failed, _| *failed == key);
-        }
-        self.foreign_changed(spec, now);
-    }
-
-    /// Routes of the host decide where gateways are.
-    fn foreign_changed(&mut self, spec: &Spec, now: Instant) {
-        let on_workload = spec.object().is_none()
-            && spec.hops().iter().all(|hop| {
-                self.world
-                    .name(hop.device)
-                    .is_some_and(|name| name.starts_with(&self.config.device_prefix))
-            });
-        if !on_workload {
-            self.gateways.ask_all_again(now);
-        }
-    }
-
-    /// Someone changed what is at one of our keys. The route becomes pending, and so is written again: at once, unless
-    /// the same one keeps changing it.
-    fn repair(&mut self, key: Key, found: Option<Spec>, by: u32, what: &str, now: Instant) {
-        let ours = self.routes.installed(&key);
-        self.routes.report(key, found);
-        if !ours || self.routes.installed(&key) {
-            return;
-        }
-        // The kernel itself, as at the loss of a link, has no port.
-        if by == 0 {
-            debug!(prefix = %key.prefix, "the kernel dropped a route of ours; writing it again");
-            return;
-        }
-        self.counters.repairs += 1;
-        if self.route_fights.again(key, now) {
-            let reason = format!("someone else keeps changing it (netlink port {by})");
-            if self.routes.failed(key, now, reason) {
-                warn!(prefix = %key.prefix, by_port = by, "a route of ours is {what} again and again; repairing more slowly");
-            }
-        } else {
-            warn!(prefix = %key.prefix, by_port = by, "a route of ours was {what} by someone else; repairing");
-        }
-    }
-
-    fn report_neighbour(
-        &mut self,
-        key: NeighbourKey,
-        value: Option<crate::kernel::NeighbourValue>,
-        now: Instant,
-    ) {
-        let neighbours = match self.neighbour_owner(&key) {
-            Some(Owner::Workload) => &mut self.neighbours,
-            Some(Owner::Vtep) => &mut self.vtep_neighbours,
-            None => return,
-        };
-        let ours = neighbours.installed(&key);
-        neighbours.report(key, value);
-        if ours && !neighbours.installed(&key) && self.neighbour_fights.again(key, now) {
-            neighbours.failed(key, now, "someone else keeps changing it".into());
-        }
-    }
-
     /// Whose table a neighbour belongs to, by its device.
     pub(super) fn neighbour_owner(&self, key: &NeighbourKey) -> Option<Owner> {
         let name = self.world.name(neighbour_device(key))?;
@@ -270,7 +174,7 @@ pub(super) enum Owner {
     Vtep,
 }
 
-fn neighbour_device(key: &NeighbourKey) -> u32 {
+pub(super) fn neighbour_device(key: &NeighbourKey) -> u32 {
     match key {
         NeighbourKey::Address(device, _) | NeighbourKey::Mac(device, _) => *device,
     }

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use tracing::{info, warn};
+use tracing::info;
 
 use super::Worker;
 use super::events::Owner;
@@ -17,7 +17,7 @@ impl<K: Kernel> Worker<K> {
     pub(super) async fn resync(&mut self, now: Instant) -> Result<(), Refusal> {
         let snapshot = self.kernel.read().await?;
         self.timing.verify = now + self.config.verify_interval;
-        self.take_over(snapshot);
+        self.take_over(snapshot, now);
         self.gateways.ask_all_again(now);
         if !self.counters.in_sync {
             let counts = self.routes.counts();
@@ -32,9 +32,9 @@ impl<K: Kernel> Worker<K> {
         Ok(())
     }
 
-    fn take_over(&mut self, snapshot: Snapshot) {
+    fn take_over(&mut self, snapshot: Snapshot, now: Instant) {
         self.world = World::new(snapshot.links, snapshot.addresses);
-        self.sort_routes(snapshot.routes);
+        self.sort_routes(snapshot.routes, now);
         self.sort_neighbours(snapshot.neighbours);
         self.dirty
             .endpoints
@@ -47,7 +47,7 @@ impl<K: Kernel> Worker<K> {
         self.dirty.status = true;
     }
 
-    fn sort_routes(&mut self, routes: Vec<(Key, Spec)>) {
+    fn sort_routes(&mut self, routes: Vec<(Key, Spec)>, now: Instant) {
         let mut ours = HashMap::new();
         let mut leftovers = HashMap::new();
         self.holders.clear();
@@ -67,12 +67,8 @@ impl<K: Kernel> Worker<K> {
                 Foreign::Untouchable => {}
             }
         }
-        for key in self.routes.report_all(ours) {
-            if self.routes.desired(&key).is_some() {
-                self.counters.repairs += 1;
-                warn!(prefix = %key.prefix, "a route of ours is not as we left it; repairing");
-            }
-        }
+        let wrong = self.routes.report_all(ours);
+        self.repair_unseen(wrong, now);
         self.leftovers.report_all(leftovers);
     }
 

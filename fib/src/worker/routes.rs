@@ -108,11 +108,16 @@ impl<K: Kernel> Worker<K> {
             self.dirty.leftovers = true;
         }
         self.holders.remove(&key);
+        self.refusals.forget(&key);
+        if matches!(action, Action::Delete(_)) {
+            self.removed(&key);
+        }
         self.routes.done(key, action);
         self.look_at_retired_tunnels();
     }
 
     fn refused(&mut self, key: Key, write: &Write, refusal: Refusal, now: Instant) {
+        self.refusals.note(key, refusal.errno);
         let taken =
             refusal.errno == libc::EEXIST && matches!(write, Write::Set { replace: false, .. });
         let reason = match self.holders.get(&key) {
@@ -161,7 +166,8 @@ impl<K: Kernel> Worker<K> {
                             self.leftovers.failed(key, now, refusal.reason);
                         }
                         _ => {
-                            info!(prefix = %key.prefix, "took over a route of Calico");
+                            info!(prefix = %key.prefix, "removed a route that others left");
+                            self.repairs.counters.leftovers_removed += 1;
                             self.leftovers.done(key, action);
                         }
                     }

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::Worker;
+use crate::counters::FibCounters;
 use crate::delta::State;
 use crate::kernel::Kernel;
 use crate::model::{FibStatus, RouteStatus};
@@ -22,7 +23,7 @@ impl<K: Kernel> Worker<K> {
         });
     }
 
-    fn current_status(&self) -> FibStatus {
+    fn current_status(&mut self) -> FibStatus {
         let counts = self.routes.counts();
         // A route that waits for its way is pending and not stale, whatever the kernel still has of it.
         let held = self
@@ -47,13 +48,18 @@ impl<K: Kernel> Worker<K> {
             repairs: self.counters.repairs,
             resyncs: self.counters.resyncs,
             overruns: self.counters.overruns,
+            counters: FibCounters {
+                refused: self.refusals.counted.clone(),
+                ..self.repairs.counters.clone()
+            },
+            contested: self.repairs.contested(),
             host_mtu: self.world.host_mtu(&self.config.device_prefix),
             conditions: self.conditions(),
         }
     }
 
     /// Named conditions with a sentence each.
-    fn conditions(&self) -> Vec<(String, String)> {
+    fn conditions(&mut self) -> Vec<(String, String)> {
         let mut conditions = Vec::new();
         if let Some(problem) = self.tunnels.ipip_problem() {
             let waiting = self.waiting_for_device(crate::resolve::IPIP_DEVICE);
@@ -78,15 +84,9 @@ impl<K: Kernel> Worker<K> {
         if let Some(sentence) = self.sysctls.condition() {
             conditions.push(("SysctlReadOnly".into(), sentence));
         }
-        if let Some((key, reason)) = self.routes.first_failed() {
-            conditions.push((
-                "RouteRefused".into(),
-                format!(
-                    "the kernel refuses {} routes, of them {}: {reason}",
-                    self.routes.counts().failed,
-                    key.prefix
-                ),
-            ));
+        conditions.extend(self.refusal_conditions());
+        if let Some(sentence) = self.repairs.condition() {
+            conditions.push(("RouteContested".into(), sentence));
         }
         conditions
     }

@@ -1,6 +1,7 @@
 //! The worker on a kernel in memory. Tests own the time.
 
 mod model;
+mod repair;
 
 use std::collections::BTreeMap;
 
@@ -301,6 +302,7 @@ impl Bench {
         let config = Config {
             // Sysctls are the business of other tests.
             sysctl_root: "/dev/null".into(),
+            proc_root: "/dev/null".into(),
             ..Config::default()
         };
         let started = Worker::start(kernel.clone(), config, now).await;

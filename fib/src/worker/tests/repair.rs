@@ -1,0 +1,164 @@
+//! What others do, and what we do about it.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::*;
+use crate::counters::Refused;
+use crate::kernel::Spec;
+
+#[test]
+fn a_contested_route_is_a_condition_that_names_it_and_clears_itself() {
+    Bench::run(async |bench| {
+        bench.apply(vec![remote(1, 2), remote(2, 2)]);
+        bench.settle().await;
+        let contested = key("10.64.1.0/26");
+        // Whoever it is undoes it the moment it is there, for ten minutes.
+        let end = bench.now + Duration::from_secs(600);
+        while bench.now < end {
+            if bench.kernel.routes().contains_key(&contested) {
+                bench.kernel.foreign_delete(contested);
+            }
+            let next = bench.settle().await;
+            if !bench.kernel.routes().contains_key(&contested) {
+                bench.now = next;
+            }
+        }
+        let status = bench.status();
+        assert!(status.writes < 40, "{} writes", status.writes);
+        assert_eq!((status.contested, status.counters.fights), (1, 1));
+        let (name, sentence) = &status.conditions[0];
+        assert_eq!(name, "RouteContested");
+        let count = status.repairs;
+        let begins = format!("10.64.1.0/26: changed or deleted {count} times by others");
+        assert!(sentence.starts_with(&begins), "{sentence}");
+        assert!(sentence.contains("process 4242"), "{sentence}");
+
+        bench.wait_out(Duration::from_secs(100)).await;
+        assert_eq!(bench.kernel.routes().len(), 2);
+        let status = bench.status();
+        assert_eq!((status.conditions, status.contested), (vec![], 0));
+        assert_eq!(status.failed, 0);
+    });
+}
+
+#[test]
+fn a_route_with_our_number_that_nobody_desires_is_removed_when_the_gate_is_open() {
+    Bench::run(async |bench| {
+        let intruder = key("10.99.0.0/16");
+        bench.kernel.foreign_set(intruder, Spec::blackhole(67));
+        bench.settle().await;
+        assert_eq!(bench.status().stale, 1, "the gate is closed");
+        assert_eq!(bench.status().counters.intruders_removed, 0);
+        bench.apply(vec![Change::SetGate(Gate::Open)]);
+        bench.settle().await;
+        assert_eq!(bench.kernel.routes().len(), 0);
+        assert_eq!(bench.status().counters.intruders_removed, 1);
+        assert_eq!(bench.status().repairs, 0, "no route of ours was touched");
+
+        for _ in 0..100 {
+            bench.kernel.foreign_set(intruder, Spec::blackhole(67));
+            bench.settle().await;
+        }
+        let writes = bench.status().writes;
+        assert!(writes < 10, "{writes} deletions in no time");
+        bench.wait_out(Duration::from_secs(60)).await;
+        assert_eq!(bench.kernel.routes().len(), 0, "nor is it left");
+    });
+}
+
+#[test]
+fn a_flush_of_twenty_thousand_is_repaired_by_events_alone() {
+    Bench::run(async |bench| {
+        bench.apply((0..20_000).map(|i| remote(i, 2)).collect());
+        bench.settle().await;
+        let keys: Vec<Key> = bench.kernel.routes().into_keys().collect();
+        for key in keys {
+            bench.kernel.foreign_delete(key);
+        }
+        bench.settle().await;
+        assert_eq!(bench.kernel.routes().len(), 20_000);
+        let status = bench.status();
+        let causes = &status.counters.repairs;
+        assert_eq!((status.repairs, status.resyncs), (20_000, 1));
+        assert_eq!((causes.deleted, causes.flushed), (3, 19_997));
+        assert_eq!(status.counters.fights, 0);
+    });
+}
+
+#[test]
+fn a_flush_with_lost_events_is_repaired_by_one_read() {
+    Bench::run(async |bench| {
+        bench.apply((0..20_000).map(|i| remote(i, 2)).collect());
+        bench.settle().await;
+        let keys: Vec<Key> = bench.kernel.routes().into_keys().collect();
+        for key in keys {
+            bench.kernel.foreign_delete(key);
+        }
+        bench.kernel.with(|kernel| {
+            kernel.events.truncate(5_000);
+            kernel.events.push(Event::Overrun);
+        });
+        bench.settle().await;
+        assert_eq!(bench.kernel.routes().len(), 20_000);
+        let status = bench.status();
+        let causes = &status.counters.repairs;
+        assert_eq!((status.overruns, status.resyncs), (1, 2));
+        assert_eq!((causes.deleted, causes.flushed), (3, 4_997));
+        assert_eq!((causes.unseen, status.repairs), (15_000, 20_000));
+    });
+}
+
+#[test]
+fn a_full_table_is_a_condition_and_what_fits_is_written() {
+    Bench::run(async |bench| {
+        let full = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+        let mut room = 12;
+        let is_full = full.clone();
+        bench.kernel.with(|kernel| {
+            kernel.refuse = Some(Box::new(move |write| {
+                if !matches!(write, Write::Set { .. }) || !is_full.load(Relaxed) {
+                    return None;
+                }
+                room -= 1;
+                (room < 0).then(|| refusal(libc::ENOSPC, "No space left on device"))
+            }));
+        });
+        bench.apply((0..20).map(|i| remote(i, 2)).collect());
+        bench.settle().await;
+        assert_eq!(bench.kernel.routes().len(), 12);
+        let status = bench.status();
+        assert_eq!((status.pending, status.failed), (8, 8));
+        assert_eq!(status.counters.refused[&Refused::Full], 8);
+        let (name, sentence) = &status.conditions[0];
+        assert_eq!(name, "TableFull");
+        let begins = "the kernel refuses 8 routes, of them 10.64.12.0/26: No space left on device";
+        assert!(sentence.starts_with(begins), "{sentence}");
+
+        full.store(false, Relaxed);
+        bench.wait_out(Duration::from_secs(2)).await;
+        assert_eq!(bench.kernel.routes().len(), 20);
+        assert_eq!(bench.status().conditions, []);
+    });
+}
+
+#[test]
+fn what_the_kernel_drops_with_a_link_is_nobodys_fault() {
+    Bench::run(async |bench| {
+        bench.apply(vec![remote(1, 2)]);
+        bench.settle().await;
+        let route = key("10.64.1.0/26");
+        bench.kernel.with(|kernel| {
+            let spec = kernel.routes.remove(&route).unwrap();
+            let by = 0;
+            kernel.events.push(Event::RouteGone {
+                key: route,
+                spec,
+                by,
+            });
+        });
+        bench.settle().await;
+        assert_eq!(bench.kernel.routes().len(), 1);
+        let status = bench.status();
+        assert_eq!((status.repairs, status.counters.repairs.link_lost), (0, 1));
+    });
+}
