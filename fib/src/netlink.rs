@@ -207,7 +207,7 @@ const DUMP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs a test on a thread of its own in a fresh network namespace with `lo` up, or says that it cannot.
 #[cfg(test)]
-fn in_namespace(test: impl FnOnce() + Send + 'static) {
+pub(crate) fn in_namespace(test: impl FnOnce() + Send + 'static) {
     let thread = std::thread::spawn(|| {
         // NEWNET concerns this thread only; the files of other threads are not touched.
         #[expect(
@@ -228,4 +228,12 @@ fn in_namespace(test: impl FnOnce() + Send + 'static) {
     if let Err(panic) = thread.join() {
         std::panic::resume_unwind(panic);
     }
+}
+
+/// Whether [`in_namespace`] can.
+#[cfg(test)]
+pub(crate) fn can_make_namespaces() -> bool {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    in_namespace(move || sender.send(()).unwrap());
+    receiver.recv().is_ok()
 }

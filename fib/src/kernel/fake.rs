@@ -3,7 +3,7 @@
 
 mod objects;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use super::{
     DeviceChange, Event, Hop, Kernel, Key, Kind, Link, LinkKind, NeighbourKey, NeighbourValue,
-    Object, ObjectId, Refusal, Resolution, Snapshot, Spec, Write, WriteError,
+    Nexthops, Object, ObjectId, Refusal, Resolution, Snapshot, Spec, Write, WriteError,
 };
 
 /// Shared by the test and the worker.
@@ -41,6 +41,8 @@ pub(crate) struct State {
     pub fail_reads: usize,
     pub reads: usize,
     pub has_ipip: bool,
+    /// Next hops of multipath routes whose device went down or lost its last IPv4 address since, by index of the device.
+    dead: BTreeSet<(Key, u32)>,
     next_index: u32,
 }
 
@@ -59,10 +61,7 @@ impl FakeKernel {
     /// Someone adds an address.
     pub(crate) fn add_address(&self, device: u32, address: &str) {
         let address: IpNet = address.parse().unwrap();
-        self.with(|state| {
-            state.addresses.push((device, address));
-            state.events.push(Event::Address(device, address));
-        });
+        self.with(|state| state.add_address(device, address));
     }
 
     /// Someone sets a device up or down.
@@ -72,38 +71,48 @@ impl FakeKernel {
 
     /// Someone deletes a device.
     pub(crate) fn delete_link(&self, device: u32) {
+        self.with(|state| state.delete_link(device));
+    }
+
+    /// Someone gives a device another name.
+    pub(crate) fn rename_link(&self, device: u32, name: &str) {
         self.with(|state| {
-            state.flush(device);
-            state.links.remove(&device);
-            state.addresses.retain(|(index, _)| *index != device);
-            state.events.push(Event::LinkGone(device));
+            if let Some(link) = state.links.get_mut(&device) {
+                link.name = name.into();
+                state.events.push(Event::Link(link.clone()));
+            }
         });
     }
 
-    /// Someone else writes a route, replacing what has its key.
+    /// Someone else writes a route, replacing what has its key. The kernel does not look at it.
     pub(crate) fn foreign_set(&self, key: Key, spec: Spec) {
+        self.with(|state| state.set(key, spec, FOREIGN_PORT));
+    }
+
+    /// Someone else writes a route, and is refused as we would be.
+    pub(crate) fn foreign_write(&self, write: &Write) -> Result<(), Refusal> {
         self.with(|state| {
-            let replaced = state.routes.insert(key, spec.clone()).is_some();
-            state.events.push(Event::Route {
-                key,
-                spec,
-                replaced,
-                by: FOREIGN_PORT,
-            });
-        });
+            state.check(write)?;
+            match write {
+                Write::Set { key, spec, .. } => state.set(*key, spec.clone(), FOREIGN_PORT),
+                Write::Delete { key, .. } => state.delete(key, FOREIGN_PORT),
+                Write::SetObject { id, object, .. } => {
+                    state.set_object(*id, object, true)?;
+                    state.events.push(Event::Object {
+                        id: *id,
+                        object: object.clone(),
+                        by: FOREIGN_PORT,
+                    });
+                }
+                Write::DeleteObject { id } => state.foreign_delete_object(*id),
+            }
+            Ok(())
+        })
     }
 
     /// Someone else deletes a route.
     pub(crate) fn foreign_delete(&self, key: Key) {
-        self.with(|state| {
-            if let Some(spec) = state.routes.remove(&key) {
-                state.events.push(Event::RouteGone {
-                    key,
-                    spec,
-                    by: FOREIGN_PORT,
-                });
-            }
-        });
+        self.with(|state| state.delete(&key, FOREIGN_PORT));
     }
 
     pub(crate) fn routes(&self) -> BTreeMap<Key, Spec> {
@@ -132,22 +141,205 @@ impl State {
         let Some(link) = self.links.get_mut(&device) else {
             return;
         };
-        link.up = up;
+        if std::mem::replace(&mut link.up, up) == up {
+            return;
+        }
         link.carrier = up;
         let link = link.clone();
-        if !up {
-            self.flush(device);
+        if up {
+            self.revive(device);
+        } else {
+            self.go_down(device);
         }
         self.events.push(Event::Link(link));
     }
 
-    /// As the kernel does it for IPv4: without a word.
-    fn flush(&mut self, device: u32) {
-        self.routes.retain(|_, spec| !spec.uses(device));
+    /// Routes and neighbours go with it, and its IPv6 addresses.
+    fn go_down(&mut self, device: u32) {
+        self.kill_hops(device, |_| true);
         self.flush_objects(device);
+        let gone: Vec<NeighbourKey> = self
+            .neighbours
+            .keys()
+            .copied()
+            .filter(|key| matches!(key, NeighbourKey::Address(index, _) if *index == device))
+            .collect();
+        for key in gone {
+            self.neighbours.remove(&key);
+            self.events.push(Event::NeighbourGone(key));
+        }
+        let addresses = self.addresses.clone();
+        for (index, address) in addresses {
+            if index == device && address.addr().is_ipv6() {
+                self.remove_address(device, address);
+            }
+        }
+    }
+
+    /// A route goes when all its next hops are dead: for IPv4 without a word.
+    fn kill_hops(&mut self, device: u32, meant: impl Fn(&Key) -> bool) {
+        let users = self
+            .routes
+            .iter()
+            .filter(|(key, spec)| meant(key) && spec.uses(device));
+        self.dead.extend(users.map(|(key, _)| (*key, device)));
+        let dead = &self.dead;
+        let is_dead = |key: &Key, spec: &Spec| {
+            let mut hops = spec.hops().iter();
+            !spec.hops().is_empty() && hops.all(|hop| dead.contains(&(*key, hop.device)))
+        };
+        let gone: Vec<Key> = self
+            .routes
+            .iter()
+            .filter(|(key, spec)| is_dead(key, spec))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in gone {
+            self.delete(&key, THE_KERNEL);
+            if key.prefix.addr().is_ipv4() {
+                self.events.pop();
+            }
+        }
+    }
+
+    fn revive(&mut self, device: u32) {
+        self.dead.retain(|(_, dead)| *dead != device);
+    }
+
+    fn delete_link(&mut self, device: u32) {
+        self.set_up(device, false);
+        // What is left of a multipath route: IPv6 keeps the other next hops, IPv4 nothing.
+        let rest: Vec<(Key, Spec)> = self
+            .routes
+            .iter()
+            .filter(|(_, spec)| spec.uses(device))
+            .map(|(key, spec)| (*key, spec.clone()))
+            .collect();
+        for (key, spec) in rest {
+            if key.prefix.addr().is_ipv4() {
+                self.routes.remove(&key);
+                continue;
+            }
+            let hops = spec.hops().iter().copied();
+            let (gone, left): (Vec<Hop>, Vec<Hop>) = hops.partition(|hop| hop.device == device);
+            let with = |hops: Vec<Hop>| Spec {
+                nexthops: Nexthops::Own(hops.into()),
+                ..spec.clone()
+            };
+            self.routes.insert(key, with(left));
+            self.events.push(Event::RouteGone {
+                key,
+                spec: with(gone),
+                by: THE_KERNEL,
+            });
+        }
         self.neighbours.retain(|key, _| match key {
             NeighbourKey::Address(index, _) | NeighbourKey::Mac(index, _) => *index != device,
         });
+        for (index, address) in self.addresses.clone() {
+            if index == device {
+                self.remove_address(device, address);
+            }
+        }
+        self.links.remove(&device);
+        self.revive(device);
+        self.events.push(Event::LinkGone(device));
+    }
+
+    fn add_address(&mut self, device: u32, address: IpNet) {
+        if !self.addresses.contains(&(device, address)) {
+            self.addresses.push((device, address));
+        }
+        let up = self.links.get(&device).is_some_and(|link| link.up);
+        if up && address.addr().is_ipv4() {
+            self.revive(device);
+        }
+        self.events.push(Event::Address(device, address));
+    }
+
+    /// With the last IPv4 address of a device its IPv4 routes die.
+    fn remove_address(&mut self, device: u32, address: IpNet) {
+        let before = self.addresses.len();
+        self.addresses.retain(|have| *have != (device, address));
+        if self.addresses.len() == before {
+            return;
+        }
+        let v4 = |(index, left): &(u32, IpNet)| *index == device && left.addr().is_ipv4();
+        if address.addr().is_ipv4() && !self.addresses.iter().any(v4) {
+            self.kill_hops(device, |key| key.prefix.addr().is_ipv4());
+        }
+        self.events.push(Event::AddressGone(device, address));
+    }
+
+    fn set(&mut self, key: Key, spec: Spec, by: u32) {
+        let replaced = self.insert(key, spec.clone());
+        self.events.push(Event::Route {
+            key,
+            spec,
+            replaced,
+            by,
+        });
+    }
+
+    /// Returns whether there was one.
+    fn insert(&mut self, key: Key, spec: Spec) -> bool {
+        self.dead.retain(|(route, _)| *route != key);
+        self.routes.insert(key, spec).is_some()
+    }
+
+    fn delete(&mut self, key: &Key, by: u32) {
+        if let Some(spec) = self.routes.remove(key) {
+            let key = *key;
+            self.events.push(Event::RouteGone { key, spec, by });
+        }
+    }
+
+    /// Says no where the kernel does.
+    fn check(&self, write: &Write) -> Result<(), Refusal> {
+        match write {
+            Write::Set { key, spec, replace } => {
+                for hop in spec.hops() {
+                    self.check_way(key, hop)?;
+                }
+                if let Some(id) = spec.object() {
+                    self.check_object(key, id)?;
+                }
+                if !replace && self.routes.contains_key(key) {
+                    return Err(refusal(libc::EEXIST, "File exists"));
+                }
+            }
+            Write::Delete { key, spec } => {
+                if self.routes.get(key) != Some(spec) {
+                    return Err(refusal(libc::ESRCH, "No such process"));
+                }
+            }
+            // They are looked at when they are carried out.
+            Write::SetObject { .. } | Write::DeleteObject { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn check_way(&self, key: &Key, hop: &Hop) -> Result<(), Refusal> {
+        let up = self.links.get(&hop.device).is_some_and(|link| link.up);
+        if !up {
+            return Err(refusal(libc::ENETDOWN, "Nexthop device is not up"));
+        }
+        let Some(via) = hop.via else {
+            return Ok(());
+        };
+        if key.prefix.addr().is_ipv6() && via.is_ipv4() {
+            return Err(refusal(
+                libc::EINVAL,
+                "IPv6 does not support RTA_VIA attribute",
+            ));
+        }
+        let mut subnets = self.addresses.iter();
+        let near = subnets.any(|(device, subnet)| *device == hop.device && subnet.contains(&via));
+        let link_local = matches!(via, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        if near || link_local || hop.onlink {
+            return Ok(());
+        }
+        Err(refusal(libc::ENETUNREACH, "Nexthop has invalid gateway"))
     }
 
     fn carry_out(&mut self, write: &Write) -> Result<(), Refusal> {
@@ -156,29 +348,14 @@ impl State {
         {
             return Err(refusal);
         }
+        self.check(write)?;
         match write {
-            Write::Set { key, spec, replace } => {
-                if !replace && self.routes.contains_key(key) {
-                    return Err(refusal(libc::EEXIST, "File exists"));
-                }
-                if let Some(id) = spec.object() {
-                    self.check_object(key, id)?;
-                }
-                let dead = spec
-                    .hops()
-                    .iter()
-                    .any(|hop| self.links.get(&hop.device).is_none_or(|link| !link.up));
-                if dead {
-                    return Err(refusal(libc::ENETDOWN, "Nexthop device is not up"));
-                }
-                self.routes.insert(*key, spec.clone());
+            Write::Set { key, spec, .. } => {
+                self.insert(*key, spec.clone());
             }
-            Write::Delete { key, spec } => match self.routes.get(key) {
-                Some(there) if there == spec => {
-                    self.routes.remove(key);
-                }
-                _ => return Err(refusal(libc::ESRCH, "No such process")),
-            },
+            Write::Delete { key, .. } => {
+                self.routes.remove(key);
+            }
             Write::SetObject {
                 id,
                 object,
@@ -187,6 +364,51 @@ impl State {
             Write::DeleteObject { id } => self.delete_object(*id)?,
         }
         Ok(())
+    }
+
+    /// The route to an address: that of the longest prefix, of these the one with the least metric.
+    fn lookup(&self, to: IpAddr) -> Option<Resolution> {
+        if self.addresses.iter().any(|(_, own)| own.addr() == to) {
+            return Some(Resolution {
+                protocol: RTPROT_KERNEL,
+                kind: Kind::Other(RTN_LOCAL),
+                hops: Default::default(),
+            });
+        }
+        let up = |device: &u32| self.links.get(device).is_some_and(|link| link.up);
+        let connected = self
+            .addresses
+            .iter()
+            .filter(|(device, subnet)| up(device) && subnet.contains(&to))
+            .map(|(device, subnet)| {
+                let hop = Hop {
+                    via: None,
+                    device: *device,
+                    onlink: false,
+                    weight: 0,
+                };
+                let way = Resolution {
+                    protocol: RTPROT_KERNEL,
+                    kind: Kind::Unicast,
+                    hops: [hop].into_iter().collect(),
+                };
+                ((subnet.prefix_len(), std::cmp::Reverse(0)), way)
+            });
+        let routes = self.routes.iter();
+        let written = routes
+            .filter(|(key, _)| key.prefix.contains(&to))
+            .map(|(key, spec)| {
+                let way = Resolution {
+                    protocol: spec.protocol,
+                    kind: spec.kind,
+                    hops: self.hops_of(spec).into(),
+                };
+                let metric = std::cmp::Reverse(key.metric);
+                ((key.prefix.prefix_len(), metric), way)
+            });
+        let best = connected.chain(written).max_by_key(|(rank, _)| *rank);
+        best.map(|(_, way)| way)
+            .filter(|way| way.kind != Kind::Blackhole)
     }
 }
 
@@ -223,7 +445,9 @@ impl Kernel for FakeKernel {
 
     async fn resolve(&mut self, to: IpAddr) -> Result<Resolution, Refusal> {
         let found = self.with(|state| {
-            let found = state.gateways.get(&to)?;
+            let Some(found) = state.gateways.get(&to) else {
+                return state.lookup(to);
+            };
             let up = |hop: &Hop| state.links.get(&hop.device).is_some_and(|link| link.up);
             found.hops.iter().all(up).then(|| found.clone())
         });
@@ -235,38 +459,46 @@ impl Kernel for FakeKernel {
             state.changes.push(change.clone());
             match change {
                 DeviceChange::AddIpip(name) if state.has_ipip => {
-                    state.add_link(name, LinkKind::Tunnel);
+                    let index = state.add_link(name, LinkKind::Tunnel);
+                    state.set_up(index, false);
                 }
                 DeviceChange::AddIpip(_) => {
                     return Err(refusal(libc::EOPNOTSUPP, "Operation not supported"));
                 }
                 DeviceChange::AddVxlan {
-                    name, link, mac, ..
+                    name,
+                    link,
+                    mac,
+                    mtu,
                 } => {
+                    if state.links.values().any(|there| there.name == *name) {
+                        return Err(refusal(libc::EEXIST, "File exists"));
+                    }
                     let index = state.add_link(name, LinkKind::Vxlan(link.clone()));
                     if let Some(link) = state.links.get_mut(&index) {
                         link.mac = Some(*mac);
+                        link.mtu = *mtu;
                         state.events.push(Event::Link(link.clone()));
                     }
                 }
                 DeviceChange::DeleteLink(device) => {
-                    state.flush(*device);
-                    state.links.remove(device);
-                    state.events.push(Event::LinkGone(*device));
+                    state.delete_link(*device);
                 }
                 DeviceChange::SetUp(device, up) => state.set_up(*device, *up),
                 DeviceChange::SetMtu(device, mtu) => {
                     if let Some(link) = state.links.get_mut(device) {
                         link.mtu = *mtu;
+                        state.events.push(Event::Link(link.clone()));
                     }
                 }
                 DeviceChange::AddAddress(device, address) => {
-                    state.addresses.push((*device, *address));
-                    state.events.push(Event::Address(*device, *address));
+                    if !state.links.contains_key(device) {
+                        return Err(refusal(libc::ENODEV, "No such device"));
+                    }
+                    state.add_address(*device, *address);
                 }
                 DeviceChange::DeleteAddress(device, address) => {
-                    state.addresses.retain(|have| have != &(*device, *address));
-                    state.events.push(Event::AddressGone(*device, *address));
+                    state.remove_address(*device, *address);
                 }
                 DeviceChange::SetNeighbour(key, value) => {
                     let (NeighbourKey::Address(device, _) | NeighbourKey::Mac(device, _)) = key;
@@ -310,3 +542,7 @@ pub(crate) fn refusal(errno: i32, reason: &str) -> Refusal {
 }
 
 const FOREIGN_PORT: u32 = 4242;
+/// What the kernel does of its own accord.
+const THE_KERNEL: u32 = 0;
+const RTPROT_KERNEL: u8 = 2;
+const RTN_LOCAL: u8 = 2;

@@ -13,7 +13,7 @@ use crate::culprits::{Act, Culprits};
 use crate::fights::{Fights, Round};
 use crate::gate::{self, Foreign};
 use crate::kernel::{Kernel, Key, NeighbourKey, NeighbourValue, Spec};
-use crate::model::Config;
+use crate::model::{Config, Gate};
 
 #[derive(Debug)]
 pub(super) struct Repairs {
@@ -263,6 +263,10 @@ impl<K: Kernel> Worker<K> {
         };
         let ours = neighbours.installed(&key);
         neighbours.report(key, value);
+        // What nobody desires goes now, or it would stay until the gate is asked about all.
+        if value.is_some() && neighbours.desired(&key).is_none() {
+            neighbours.permit(key, self.wishes.gate == Gate::Open);
+        }
         if !ours || neighbours.installed(&key) {
             return;
         }

@@ -2,12 +2,13 @@
 
 mod model;
 mod repair;
+mod stories;
 
 use std::collections::BTreeMap;
 
 use super::*;
 use crate::kernel::fake::{FakeKernel, refusal, through};
-use crate::kernel::{LinkKind, Write};
+use crate::kernel::{DeviceChange, LinkKind, Write};
 use crate::model::{Encapsulation, Endpoint, Gate, Route, Tunnels};
 
 #[test]
@@ -203,6 +204,20 @@ fn a_writer_that_keeps_undoing_is_not_fought_without_pause() {
         assert_eq!(bench.status().failed, 1);
         bench.wait_out(Duration::from_secs(1)).await;
         assert_eq!(bench.kernel.routes().len(), 1, "nor is it given up");
+    });
+}
+
+#[test]
+fn a_neighbour_that_nobody_desires_goes_while_the_gate_is_open() {
+    Bench::run(async |bench| {
+        let device = bench.kernel.add_link("cali1", LinkKind::Ordinary);
+        bench.apply(vec![Change::SetGate(Gate::Open)]);
+        bench.settle().await;
+        let key = NeighbourKey::Address(device, [10, 233, 1, 9].into());
+        let set = DeviceChange::SetNeighbour(key, NeighbourValue::Mac([2; 6]));
+        bench.kernel.clone().change(&set).await.unwrap();
+        bench.settle().await;
+        assert_eq!(bench.kernel.with(|kernel| kernel.neighbours.len()), 0);
     });
 }
 

@@ -21,13 +21,7 @@ impl FakeKernel {
 
     /// Someone else deletes an object.
     pub(crate) fn foreign_delete_object(&self, id: ObjectId) {
-        self.with(|state| {
-            if state.objects.contains_key(&id) {
-                let by = FOREIGN_PORT;
-                state.events.push(Event::ObjectGone { id, by });
-                state.remove_object(id, true);
-            }
-        });
+        self.with(|state| state.foreign_delete_object(id));
     }
 
     /// The other end of a device comes or goes.
@@ -47,6 +41,30 @@ impl FakeKernel {
 }
 
 impl State {
+    pub(super) fn foreign_delete_object(&mut self, id: ObjectId) {
+        if self.objects.contains_key(&id) {
+            let by = FOREIGN_PORT;
+            self.events.push(Event::ObjectGone { id, by });
+            self.remove_object(id, true);
+        }
+    }
+
+    /// The ways of a route, its own or those of its object.
+    pub(super) fn hops_of(&self, spec: &Spec) -> Vec<Hop> {
+        let Some(object) = spec.object().and_then(|id| self.objects.get(&id)) else {
+            return spec.hops().to_vec();
+        };
+        let members = object.members().iter();
+        let members = members.filter_map(|member| self.objects.get(&member.id));
+        let singles = std::iter::once(object).chain(members);
+        singles
+            .filter_map(|single| match &single.content {
+                Content::Single(hop) => Some(*hop),
+                _ => None,
+            })
+            .collect()
+    }
+
     /// May a route lead to this object?
     pub(super) fn check_object(&self, key: &Key, id: ObjectId) -> Result<(), Refusal> {
         let Some(object) = self.objects.get(&id) else {

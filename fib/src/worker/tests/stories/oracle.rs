@@ -1,0 +1,490 @@
+//! What the kernel shall have: from the wishes and the devices alone, in the words of `ip`. Nothing of the worker is
+//! used here, so that a mistake there is not made twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::story::{net, vxlan_link};
+use super::watched::OURS;
+use crate::kernel::{
+    Content, Hop, Key, Kind, Link, LinkKind, NeighbourKey, NeighbourValue, ObjectId, SCOPE_LINK,
+    Snapshot, Spec,
+};
+use crate::model::{Change, Encapsulation, Endpoint, Gate, Mode, Route, Tunnels, Vtep};
+
+/// All wishes so far.
+#[derive(Debug, Clone)]
+pub(super) struct Desired {
+    pub(super) routes: BTreeMap<IpNet, Route>,
+    pub(super) endpoints: BTreeMap<String, Endpoint>,
+    pub(super) tunnels: Option<Tunnels>,
+    pub(super) vteps: BTreeMap<IpAddr, Vtep>,
+    pub(super) gate: Gate,
+}
+
+impl Default for Desired {
+    fn default() -> Desired {
+        Desired {
+            routes: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
+            tunnels: None,
+            vteps: BTreeMap::new(),
+            gate: Gate::Closed,
+        }
+    }
+}
+
+impl Desired {
+    pub(super) fn apply(&mut self, change: &Change) {
+        match change.clone() {
+            Change::SetRoute(prefix, route) => {
+                self.routes.insert(prefix, route);
+            }
+            Change::RemoveRoute(prefix) => {
+                self.routes.remove(&prefix);
+            }
+            Change::SetEndpoint(device, endpoint) => {
+                self.endpoints.insert(device, endpoint);
+            }
+            Change::RemoveEndpoint(device) => {
+                self.endpoints.remove(&device);
+            }
+            Change::SetTunnels(tunnels) => self.tunnels = Some(tunnels),
+            Change::SetVtep(node, vtep) => {
+                self.vteps.insert(node, vtep);
+            }
+            Change::RemoveVtep(node) => {
+                self.vteps.remove(&node);
+            }
+            Change::SetGate(gate) => self.gate = gate,
+        }
+    }
+
+    /// All of them but the gate, as one would tell a new worker.
+    pub(super) fn changes(&self) -> Vec<Change> {
+        let mut changes = Vec::new();
+        changes.extend(self.tunnels.clone().map(Change::SetTunnels));
+        for (node, vtep) in &self.vteps {
+            changes.push(Change::SetVtep(*node, vtep.clone()));
+        }
+        for (prefix, route) in &self.routes {
+            changes.push(Change::SetRoute(*prefix, route.clone()));
+        }
+        for (device, endpoint) in &self.endpoints {
+            changes.push(Change::SetEndpoint(device.clone(), endpoint.clone()));
+        }
+        changes
+    }
+
+    pub(super) fn wishes(&self, prefix: &IpNet) -> bool {
+        self.routes.contains_key(prefix) || self.is_workload(prefix)
+    }
+
+    pub(super) fn is_workload(&self, prefix: &IpNet) -> bool {
+        let mut addresses = self.endpoints.values().flat_map(|e| &e.addresses);
+        addresses.any(|address| IpNet::from(*address) == *prefix)
+    }
+}
+
+/// Says in which points the kernel is not as desired. Prefixes of which someone else holds a route are left out.
+pub(super) fn differences(desired: &Desired, kernel: &Snapshot) -> Vec<String> {
+    let oracle = Oracle { desired, kernel };
+    let mut found = Vec::new();
+    let foreign: BTreeSet<IpNet> = kernel
+        .routes
+        .iter()
+        .filter(|(_, spec)| spec.protocol != OURS)
+        .map(|(key, _)| key.prefix)
+        .collect();
+    let open = desired.gate == Gate::Open;
+    let wanted = oracle.routes();
+    let there: BTreeMap<Key, String> = kernel
+        .routes
+        .iter()
+        .filter(|(_, spec)| spec.protocol == OURS)
+        .map(|(key, spec)| (*key, way(spec, kernel)))
+        .collect();
+    let keys: BTreeSet<&Key> = wanted.keys().chain(there.keys()).collect();
+    for key in keys {
+        let (wanted, there) = (wanted.get(key), there.get(key));
+        // What nobody desires may stay while the gate is not open.
+        if wanted == there || foreign.contains(&key.prefix) || (wanted.is_none() && !open) {
+            continue;
+        }
+        let shown = |way: Option<&String>| way.map_or("nothing", String::as_str).to_owned();
+        found.push(format!(
+            "{} metric {}: {} is desired, {} is there",
+            key.prefix,
+            key.metric,
+            shown(wanted),
+            shown(there)
+        ));
+    }
+    let wanted = oracle.neighbours();
+    let there = neighbours(kernel);
+    let missing = wanted.difference(&there);
+    found.extend(missing.map(|line| format!("neighbour missing: {line}")));
+    if open {
+        let extra = there.difference(&wanted);
+        found.extend(extra.map(|line| format!("neighbour of nobody: {line}")));
+    }
+    oracle.tunnels(&mut found);
+    found
+}
+
+/// Routes of the main table but the kernel's own, neighbours of our devices, and all devices, one a line.
+pub(super) fn listing(kernel: &Snapshot) -> BTreeSet<String> {
+    let mut lines = neighbours(kernel);
+    for (key, spec) in &kernel.routes {
+        if spec.protocol != RTPROT_KERNEL {
+            lines.insert(format!(
+                "{} metric {} proto {} {}",
+                key.prefix,
+                key.metric,
+                spec.protocol,
+                way(spec, kernel)
+            ));
+        }
+    }
+    for link in kernel.links.iter().filter(|l| l.kind != LinkKind::Loopback) {
+        let addresses: BTreeSet<String> = addresses(kernel, link)
+            .map(|address| address.to_string())
+            .collect();
+        let up = if link.up { "up" } else { "down" };
+        lines.insert(format!(
+            "link {} {up} mtu {} {:?} {addresses:?}",
+            link.name, link.mtu, link.kind
+        ));
+    }
+    lines
+}
+
+struct Oracle<'a> {
+    desired: &'a Desired,
+    kernel: &'a Snapshot,
+}
+
+/// `via`, device, onlink.
+type Leg = (Option<IpAddr>, String, bool);
+
+impl Oracle<'_> {
+    fn routes(&self) -> BTreeMap<Key, String> {
+        let mut routes = BTreeMap::new();
+        for (prefix, route) in &self.desired.routes {
+            if !self.desired.is_workload(prefix)
+                && let Some(way) = self.route(prefix, route)
+            {
+                routes.insert(Key::new(*prefix, 0), way);
+            }
+        }
+        // Of several devices that claim an address, the first that is up.
+        for (device, endpoint) in self.desired.endpoints.iter().rev() {
+            if !self.up(device) {
+                continue;
+            }
+            for address in &endpoint.addresses {
+                let scope = if address.is_ipv4() { " scope link" } else { "" };
+                routes.insert(
+                    Key::new(IpNet::from(*address), 0),
+                    format!("dev {device}{scope}"),
+                );
+            }
+        }
+        routes
+    }
+
+    fn route(&self, prefix: &IpNet, route: &Route) -> Option<String> {
+        let legs: Vec<Leg> = match route {
+            Route::Blackhole => return Some("blackhole".into()),
+            Route::Links { next_hops } => next_hops
+                .iter()
+                .filter(|(_, device)| self.up(device))
+                .map(|(via, device)| (Some(*via), device.clone(), false))
+                .collect(),
+            Route::Remote {
+                next_hops,
+                encapsulation,
+            } => next_hops
+                .iter()
+                .filter_map(|next_hop| self.leg(prefix, *next_hop, *encapsulation))
+                .collect(),
+        };
+        (!legs.is_empty()).then(|| words(&legs, false))
+    }
+
+    fn leg(&self, prefix: &IpNet, next_hop: IpAddr, encapsulation: Encapsulation) -> Option<Leg> {
+        let near = self.near(next_hop);
+        let mode = match encapsulation {
+            Encapsulation::None => None,
+            Encapsulation::Ipip(mode) | Encapsulation::Vxlan(mode) => Some(mode),
+        };
+        match (mode, near) {
+            // IPIP carries IPv4 in IPv4 only, and is not left out for that.
+            _ if matches!(encapsulation, Encapsulation::Ipip(_)) && next_hop.is_ipv6() => None,
+            (None | Some(Mode::CrossSubnet), Some(device)) => Some((Some(next_hop), device, false)),
+            (None, None) => self.beyond(next_hop),
+            (Some(_), _) => {
+                let ipip = matches!(encapsulation, Encapsulation::Ipip(_));
+                let (device, via) = match ipip {
+                    true => ("tunl0", next_hop),
+                    false => {
+                        let vtep = self.desired.vteps.get(&next_hop)?;
+                        (vxlan_of(prefix.addr().is_ipv6()), vtep.address)
+                    }
+                };
+                self.up(device).then(|| (Some(via), device.into(), true))
+            }
+        }
+    }
+
+    /// The device of the host that has this address on its link.
+    fn near(&self, next_hop: IpAddr) -> Option<String> {
+        let mut best: Option<(u8, String)> = None;
+        for link in &self.kernel.links {
+            if !link.up || link.kind != LinkKind::Ordinary || link.name.starts_with("cali") {
+                continue;
+            }
+            for address in addresses(self.kernel, link) {
+                let length = address.prefix_len();
+                if address.contains(&next_hop)
+                    && length < address.max_prefix_len()
+                    && !address_is_link_local(&address)
+                    && best.as_ref().is_none_or(|(longest, _)| *longest < length)
+                {
+                    best = Some((length, link.name.clone()));
+                }
+            }
+        }
+        best.map(|(_, device)| device)
+    }
+
+    /// Behind a gateway that someone else's route names.
+    fn beyond(&self, next_hop: IpAddr) -> Option<Leg> {
+        let routes = self.kernel.routes.iter();
+        let (_, spec) = routes
+            .filter(|(key, _)| key.prefix.contains(&next_hop))
+            .max_by_key(|(key, _)| (key.prefix.prefix_len(), u32::MAX - key.metric))?;
+        let [hop] = hops(spec, self.kernel)[..] else {
+            return None;
+        };
+        let device = name(self.kernel, hop.device);
+        (spec.kind == Kind::Unicast && spec.protocol != OURS)
+            .then(|| (Some(hop.via.unwrap_or(next_hop)), device, hop.onlink))
+    }
+
+    fn neighbours(&self) -> BTreeSet<String> {
+        let mut lines = BTreeSet::new();
+        for (device, endpoint) in &self.desired.endpoints {
+            if self.up(device) {
+                for address in &endpoint.addresses {
+                    lines.insert(format!(
+                        "{address} dev {device} lladdr {}",
+                        mac(&endpoint.mac)
+                    ));
+                }
+            }
+        }
+        for (node, vtep) in &self.desired.vteps {
+            let device = vxlan_of(vtep.address.is_ipv6());
+            if self.up(device) {
+                let octets = mac(&vtep.mac);
+                lines.insert(format!("{octets} dev {device} dst {node}"));
+                lines.insert(format!("{} dev {device} lladdr {octets}", vtep.address));
+            }
+        }
+        lines
+    }
+
+    fn tunnels(&self, found: &mut Vec<String>) {
+        let Some(tunnels) = &self.desired.tunnels else {
+            return;
+        };
+        match (&tunnels.ipip, self.link("tunl0")) {
+            (Some(device), Some(link)) => {
+                let mtu = device.mtu.unwrap_or(self.host_mtu() - 20);
+                self.tunnel(link, mtu, IpAddr::V4(device.address).into(), found);
+            }
+            (None, Some(link)) if link.up && !self.used(link) => {
+                found.push("tunl0 is up, and not desired".into());
+            }
+            // Without the module there is none.
+            _ => {}
+        }
+        for (name, device) in [
+            ("vxlan.calico", &tunnels.vxlan),
+            ("vxlan-v6.calico", &tunnels.vxlan_v6),
+        ] {
+            match (device, self.link(name)) {
+                (Some(device), Some(link)) => {
+                    let overhead = if device.local.is_ipv6() { 70 } else { 50 };
+                    let mtu = device.mtu.unwrap_or(self.host_mtu() - overhead);
+                    self.tunnel(link, mtu, device.address.into(), found);
+                    let kind = LinkKind::Vxlan(vxlan_link(device));
+                    if link.kind != kind || link.mac != Some(device.mac) {
+                        found.push(format!("{name} shall be {device:?}, is {link:?}"));
+                    }
+                }
+                (Some(_), None) => found.push(format!("{name} is not there")),
+                (None, Some(link)) if !self.used(link) => {
+                    found.push(format!("{name} is there, and not desired"));
+                }
+                (None, _) => {}
+            }
+        }
+    }
+
+    fn tunnel(&self, link: &Link, mtu: u32, address: IpNet, found: &mut Vec<String>) {
+        let there: BTreeSet<IpNet> = addresses(self.kernel, link).collect();
+        if !link.up || link.mtu != mtu || there != BTreeSet::from([address]) {
+            found.push(format!(
+                "{} shall be up, mtu {mtu}, {address}; is {link:?} with {there:?}",
+                link.name
+            ));
+        }
+    }
+
+    /// The smallest MTU of devices with a subnet of ours.
+    fn host_mtu(&self) -> u32 {
+        let host = |link: &&Link| {
+            link.up
+                && link.kind == LinkKind::Ordinary
+                && !link.name.starts_with("cali")
+                && addresses(self.kernel, link).any(|address| !address_is_link_local(&address))
+        };
+        let links = self.kernel.links.iter().filter(host);
+        links.map(|link| link.mtu).min().unwrap_or(1500)
+    }
+
+    fn used(&self, link: &Link) -> bool {
+        let ours = self.kernel.routes.iter();
+        let mut ours = ours.filter(|(_, spec)| spec.protocol == OURS);
+        ours.any(|(_, spec)| {
+            let hops = hops(spec, self.kernel);
+            hops.iter().any(|hop| hop.device == link.index)
+        })
+    }
+
+    fn link(&self, name: &str) -> Option<&Link> {
+        self.kernel.links.iter().find(|link| link.name == name)
+    }
+
+    fn up(&self, name: &str) -> bool {
+        self.link(name).is_some_and(|link| link.up)
+    }
+}
+
+/// What a route does, as `ip route` says it.
+fn way(spec: &Spec, kernel: &Snapshot) -> String {
+    match spec.kind {
+        Kind::Blackhole => return "blackhole".into(),
+        Kind::Other(number) => return format!("type {number}"),
+        Kind::Unicast => {}
+    }
+    let legs: Vec<Leg> = hops(spec, kernel)
+        .iter()
+        .map(|hop| (hop.via, name(kernel, hop.device), hop.onlink))
+        .collect();
+    let mut text = words(&legs, spec.scope == SCOPE_LINK);
+    if spec.foreign_attributes {
+        text.push_str(" and more");
+    }
+    text
+}
+
+/// The ways of a route, its own or those of its nexthop object.
+fn hops(spec: &Spec, kernel: &Snapshot) -> Vec<Hop> {
+    let content = |id: ObjectId| {
+        let objects = kernel.objects.iter().flatten();
+        let mut found = objects.filter(move |(one, _)| *one == id);
+        found.next().map(|(_, object)| &object.content)
+    };
+    let single = |id: ObjectId| match content(id) {
+        Some(Content::Single(hop)) => Some(*hop),
+        _ => None,
+    };
+    match spec.object() {
+        None => spec.hops().to_vec(),
+        Some(id) => match content(id) {
+            Some(Content::Group(members)) => {
+                let members = members.iter();
+                members.filter_map(|member| single(member.id)).collect()
+            }
+            _ => single(id).into_iter().collect(),
+        },
+    }
+}
+
+fn words(legs: &[Leg], linked: bool) -> String {
+    let legs: BTreeSet<&Leg> = legs.iter().collect();
+    let mut parts = Vec::new();
+    for (via, device, onlink) in legs {
+        let mut part = String::new();
+        if let Some(via) = via {
+            let _ = write!(part, "via {via} ");
+        }
+        let _ = write!(part, "dev {device}");
+        if *onlink {
+            part.push_str(" onlink");
+        }
+        parts.push(part);
+    }
+    if linked {
+        parts.push("scope link".into());
+    }
+    parts.join(" ")
+}
+
+/// Of workloads and VXLAN devices.
+fn neighbours(kernel: &Snapshot) -> BTreeSet<String> {
+    let mut lines = BTreeSet::new();
+    for (key, value) in &kernel.neighbours {
+        let (index, what) = match key {
+            NeighbourKey::Address(index, address) => (*index, address.to_string()),
+            NeighbourKey::Mac(index, octets) => (*index, mac(octets)),
+        };
+        let device = name(kernel, index);
+        if !device.starts_with("cali") && !device.starts_with("vxlan") {
+            continue;
+        }
+        lines.insert(match value {
+            NeighbourValue::Mac(octets) => format!("{what} dev {device} lladdr {}", mac(octets)),
+            NeighbourValue::Remote(node) => format!("{what} dev {device} dst {node}"),
+        });
+    }
+    lines
+}
+
+fn vxlan_of(v6: bool) -> &'static str {
+    if v6 {
+        "vxlan-v6.calico"
+    } else {
+        "vxlan.calico"
+    }
+}
+
+/// But link-local ones, which the kernel makes as it likes.
+fn addresses<'a>(kernel: &'a Snapshot, link: &'a Link) -> impl Iterator<Item = IpNet> + 'a {
+    kernel
+        .addresses
+        .iter()
+        .filter(|(index, address)| *index == link.index && !address_is_link_local(address))
+        .map(|(_, address)| *address)
+}
+
+fn address_is_link_local(address: &IpNet) -> bool {
+    net("fe80::/10").contains(&address.addr())
+}
+
+fn name(kernel: &Snapshot, index: u32) -> String {
+    let link = kernel.links.iter().find(|link| link.index == index);
+    link.map_or_else(|| format!("if{index}"), |link| link.name.clone())
+}
+
+fn mac(octets: &[u8; 6]) -> String {
+    octets.map(|octet| format!("{octet:02x}")).join(":")
+}
+
+const RTPROT_KERNEL: u8 = 2;

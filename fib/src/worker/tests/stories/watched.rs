@@ -1,0 +1,244 @@
+//! A kernel under watch: fails when the story says so, and notes each write that must never be.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+
+use ipnet::IpNet;
+
+use super::oracle::Desired;
+use super::story::Fault;
+use crate::kernel::{
+    DeviceChange, Kernel, Key, Kind, Refusal, Resolution, Snapshot, Spec, Write, WriteError,
+};
+use crate::model::{Encapsulation, Gate, Route};
+
+#[derive(Debug)]
+pub(super) struct Watched<K> {
+    pub(super) inner: K,
+    pub(super) watch: Arc<Mutex<Watch>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    faults: Faults,
+    pub(super) desired: Desired,
+    /// Prefixes that were wished for in this life of the worker.
+    pub(super) wished: BTreeSet<IpNet>,
+    /// Route writes that the kernel took.
+    pub(super) taken: Vec<Write>,
+    pub(super) violations: Vec<String>,
+}
+
+#[derive(Debug, Default)]
+struct Faults {
+    writes: Every,
+    changes: Every,
+    lose_answers: u32,
+    lose_socket: u32,
+    fail_reads: u32,
+    fail_lookups: u32,
+}
+
+#[derive(Debug, Default)]
+struct Every {
+    every: u32,
+    errno: i32,
+    count: u32,
+}
+
+impl Every {
+    fn refusal(&mut self) -> Option<Refusal> {
+        if self.every == 0 {
+            return None;
+        }
+        self.count += 1;
+        self.count.is_multiple_of(self.every).then(|| Refusal {
+            errno: self.errno,
+            reason: format!("made up ({})", self.errno),
+        })
+    }
+}
+
+impl Watch {
+    pub(super) fn make_faulty(&mut self, fault: &Fault) {
+        let every = |every: u32, errno: i32| Every {
+            every,
+            errno,
+            count: 0,
+        };
+        match *fault {
+            Fault::RefuseWrites { every: n, errno } => self.faults.writes = every(n, errno),
+            Fault::RefuseChanges { every: n, errno } => self.faults.changes = every(n, errno),
+            Fault::LoseAnswers => self.faults.lose_answers += 1,
+            Fault::LoseSocket => self.faults.lose_socket += 1,
+            Fault::FailReads(n) => self.faults.fail_reads += n,
+            Fault::FailLookups(n) => self.faults.fail_lookups += n,
+            // That is the business of who delivers them.
+            Fault::LoseEvents => {}
+        }
+    }
+
+    pub(super) fn heal(&mut self) {
+        self.faults = Faults::default();
+    }
+
+    /// What must hold of each write, whatever happened before.
+    fn judge(&mut self, write: &Write) {
+        let complaint = match write {
+            Write::Set { key, spec, .. } => {
+                let wished = self.desired.wishes(&key.prefix);
+                if spec.protocol != OURS {
+                    Some("writes a route that is not signed")
+                } else if !wished || *key != Key::new(key.prefix, 0) {
+                    Some("writes a route that nobody wishes for")
+                } else {
+                    None
+                }
+            }
+            Write::Delete { key, spec } if spec.protocol == OURS => {
+                let wished_once = self.wished.contains(&key.prefix);
+                if !wished_once && !lets_go(&self.desired.gate, spec) {
+                    Some("deletes what the gate protects")
+                } else if *key == Key::new(key.prefix, 0) && self.is_steady(&key.prefix) {
+                    Some("deletes a route that is wished for and has a way")
+                } else {
+                    None
+                }
+            }
+            // Of these the routes that use them say what is right.
+            Write::SetObject { .. } | Write::DeleteObject { .. } => None,
+            Write::Delete { key, spec } => {
+                let wished = self.desired.wishes(&key.prefix);
+                if !CALICO.contains(&spec.protocol)
+                    && spec.hops().iter().any(|hop| hop.via.is_some())
+                {
+                    Some("deletes a route of someone else")
+                } else if !wished && self.desired.gate != Gate::Open {
+                    Some("deletes what Calico left before the gate is open")
+                } else {
+                    None
+                }
+            }
+        };
+        if let Some(complaint) = complaint {
+            self.violations.push(format!(
+                "the worker {complaint}: {write:?}, gate {:?}",
+                self.desired.gate
+            ));
+        }
+    }
+
+    /// Its wish has a way at all times, by `eth0`, which nothing happens to.
+    fn is_steady(&self, prefix: &IpNet) -> bool {
+        if self.desired.is_workload(prefix) {
+            return false;
+        }
+        match self.desired.routes.get(prefix) {
+            Some(Route::Blackhole) => true,
+            Some(Route::Remote {
+                next_hops,
+                encapsulation: Encapsulation::None,
+            }) => next_hops.iter().all(on_eth0),
+            _ => false,
+        }
+    }
+}
+
+fn on_eth0(next_hop: &IpAddr) -> bool {
+    ["172.18.0.0/24", "2001:db8:18::/64"]
+        .iter()
+        .any(|subnet| super::story::net(subnet).contains(next_hop))
+}
+
+/// The gate's promise, in the words of [`Gate`].
+fn lets_go(gate: &Gate, spec: &Spec) -> bool {
+    let local = spec.kind == Kind::Blackhole || spec.hops().iter().all(|hop| hop.via.is_none());
+    match gate {
+        Gate::Closed => false,
+        Gate::LocalOnly => local,
+        Gate::OpenExcept(peers) => {
+            let mut vias = spec.hops().iter().filter_map(|hop| hop.via);
+            !vias.any(|via| peers.contains(&via))
+        }
+        Gate::Open => true,
+    }
+}
+
+impl<K: Kernel> Kernel for Watched<K> {
+    async fn read(&mut self) -> Result<Snapshot, Refusal> {
+        if take_one(&mut self.watch.lock().unwrap().faults.fail_reads) {
+            return Err(Refusal {
+                errno: libc::EINTR,
+                reason: "dump interrupted".into(),
+            });
+        }
+        self.inner.read().await
+    }
+
+    fn write(&mut self, batch: &[Write]) -> Result<Vec<Result<(), Refusal>>, WriteError> {
+        let mut watch = self.watch.lock().unwrap();
+        for write in batch {
+            watch.judge(write);
+        }
+        if take_one(&mut watch.faults.lose_socket) {
+            return Err(WriteError::Failed("broken pipe".into()));
+        }
+        let refusals: Vec<_> = batch
+            .iter()
+            .map(|_| watch.faults.writes.refusal())
+            .collect();
+        let passed: Vec<Write> = batch
+            .iter()
+            .zip(&refusals)
+            .filter(|(_, refusal)| refusal.is_none())
+            .map(|(write, _)| write.clone())
+            .collect();
+        let mut outcomes = match passed.is_empty() {
+            true => Vec::new(),
+            false => self.inner.write(&passed)?,
+        }
+        .into_iter();
+        let taken = passed.iter().zip(outcomes.as_slice());
+        let taken = taken.filter(|(_, outcome)| outcome.is_ok());
+        watch.taken.extend(taken.map(|(write, _)| write.clone()));
+        if take_one(&mut watch.faults.lose_answers) {
+            return Err(WriteError::Overrun);
+        }
+        Ok(refusals
+            .into_iter()
+            .map(|refusal| match refusal {
+                Some(refusal) => Err(refusal),
+                None => outcomes.next().expect("an outcome for each write"),
+            })
+            .collect())
+    }
+
+    async fn resolve(&mut self, to: IpAddr) -> Result<Resolution, Refusal> {
+        if take_one(&mut self.watch.lock().unwrap().faults.fail_lookups) {
+            return Err(Refusal {
+                errno: 0,
+                reason: "no answer from the kernel".into(),
+            });
+        }
+        self.inner.resolve(to).await
+    }
+
+    async fn change(&mut self, change: &DeviceChange) -> Result<(), Refusal> {
+        let refusal = self.watch.lock().unwrap().faults.changes.refusal();
+        match refusal {
+            Some(refusal) => Err(refusal),
+            None => self.inner.change(change).await,
+        }
+    }
+}
+
+fn take_one(count: &mut u32) -> bool {
+    let any = *count > 0;
+    *count = count.saturating_sub(1);
+    any
+}
+
+pub(super) const OURS: u8 = 67;
+/// BIRD and Felix.
+const CALICO: [u8; 2] = [12, 80];
