@@ -104,6 +104,8 @@ struct Dirty {
     gate: bool,
     leftovers: bool,
     resync: bool,
+    /// An address or a link of the host is lost, and the kernel does not say which routes went with it.
+    lost: bool,
     status: bool,
 }
 
@@ -113,6 +115,8 @@ struct Timing {
     hold: Option<Instant>,
     /// Whole read, if nothing happens.
     verify: Instant,
+    /// Of the last whole read.
+    read: Instant,
     published: Option<Instant>,
 }
 
@@ -171,6 +175,7 @@ impl<K: Kernel> Worker<K> {
             timing: Timing {
                 hold: None,
                 verify: now + config.verify_interval,
+                read: now,
                 published: None,
             },
             waiters: Vec::new(),

@@ -17,7 +17,7 @@ impl<K: Kernel> Worker<K> {
             Event::Link(link) => self.link_changed(link, now),
             Event::LinkGone(index) => {
                 if let Some(link) = self.world.remove_link(index) {
-                    self.flushed(&link);
+                    self.flushed(&link, now);
                     self.touch_link(&link, now);
                 }
             }
@@ -31,7 +31,10 @@ impl<K: Kernel> Worker<K> {
                     // With the last IPv4 address of a device its routes go, and the kernel does not say so.
                     let hosts = self.world.link(device);
                     let prefix = &self.config.device_prefix;
-                    self.dirty.resync |= hosts.is_some_and(|l| !l.name.starts_with(prefix));
+                    if hosts.is_some_and(|link| !link.name.starts_with(prefix)) {
+                        self.dirty.lost = true;
+                        self.read_again(now);
+                    }
                     self.touch_address(device, now);
                 }
             }
@@ -48,7 +51,7 @@ impl<K: Kernel> Worker<K> {
             Event::Overrun => {
                 warn!("kernel events were lost; reading everything");
                 self.counters.overruns += 1;
-                self.dirty.resync = true;
+                self.read_again(now);
             }
         }
         self.dirty.status = true;
@@ -61,7 +64,7 @@ impl<K: Kernel> Worker<K> {
         }
         if let Some(before) = &before {
             if before.up && !link.up {
-                self.flushed(&link);
+                self.flushed(&link, now);
             }
             if before.name != link.name {
                 info!(from = before.name, to = link.name, "device renamed");
@@ -76,7 +79,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// The kernel drops routes and neighbours of a device that goes down, most of them without a word.
-    fn flushed(&mut self, link: &Link) {
+    fn flushed(&mut self, link: &Link, now: Instant) {
         let index = link.index;
         let keys: Vec<Key> = match self.wishes.endpoints.get(&link.name) {
             Some(endpoint) => {
@@ -100,7 +103,8 @@ impl<K: Kernel> Worker<K> {
                 self.routes.report(key, None);
             } else {
                 // What is left of a multipath route, the kernel knows.
-                self.dirty.resync = true;
+                self.dirty.lost = true;
+                self.read_again(now);
             }
         }
         for neighbours in [&mut self.neighbours, &mut self.vtep_neighbours] {

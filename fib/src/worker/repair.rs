@@ -114,7 +114,7 @@ impl<K: Kernel> Worker<K> {
                     self.repair(key, None, by, Cause::Deleted, now);
                 }
                 // A part of a multipath route, or news that have been overtaken.
-                Some(_) => self.dirty.resync = true,
+                Some(_) => self.read_again(now),
                 None => {}
             }
             return;
@@ -193,8 +193,14 @@ impl<K: Kernel> Worker<K> {
     /// A read shows other than what we left, and no event told.
     pub(super) fn repair_unseen(&mut self, keys: Vec<Key>, now: Instant) {
         let mut wronged = 0;
+        let lost = std::mem::take(&mut self.dirty.lost);
         for key in keys {
             if self.routes.desired(&key).is_none() || self.routes.installed(&key) {
+                continue;
+            }
+            // The kernel does not say which IPv4 routes go with an address or a link.
+            if lost {
+                self.repairs.counters.repairs.link_lost += 1;
                 continue;
             }
             wronged += 1;

@@ -2,7 +2,7 @@
 //! events only make it rare.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::info;
 
@@ -13,10 +13,22 @@ use crate::kernel::{Kernel, Key, Refusal, Snapshot, Spec};
 use crate::world::World;
 
 impl<K: Kernel> Worker<K> {
+    /// Something is not as believed: the kernel is read, at once if that is rare. What comes in a burst is answered by one
+    /// read after it.
+    pub(super) fn read_again(&mut self, now: Instant) {
+        let due = self.timing.read + READ_PAUSE;
+        if due <= now {
+            self.dirty.resync = true;
+        } else {
+            self.timing.verify = self.timing.verify.min(due);
+        }
+    }
+
     /// Reads the kernel, and believes it.
     pub(super) async fn resync(&mut self, now: Instant) -> Result<(), Refusal> {
         let snapshot = self.kernel.read().await?;
         self.timing.verify = now + self.config.verify_interval;
+        self.timing.read = now;
         self.take_over(snapshot, now);
         self.gateways.ask_all_again(now);
         if !self.counters.in_sync {
@@ -89,3 +101,6 @@ impl<K: Kernel> Worker<K> {
         self.vtep_neighbours.report_all(vteps);
     }
 }
+
+/// Between two whole reads that events ask for.
+const READ_PAUSE: Duration = Duration::from_millis(500);

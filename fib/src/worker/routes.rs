@@ -131,7 +131,9 @@ impl<K: Kernel> Worker<K> {
         if first {
             warn!(prefix = %key.prefix, reason, "route is refused; trying again");
             // Something is there that we did not know.
-            self.dirty.resync |= taken;
+            if taken {
+                self.read_again(now);
+            }
         }
     }
 

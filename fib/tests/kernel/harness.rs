@@ -1,8 +1,9 @@
 //! A fresh network namespace a test, devices made by `ip`, and waiting with a deadline.
 
 use std::future::Future;
+use std::io::Write;
 use std::net::IpAddr;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use caracal_fib::{Change, Config, Encapsulation, Endpoint, Fib, FibStatus, Gate, Route};
@@ -58,6 +59,20 @@ pub(crate) fn try_ip(line: &str) -> Result<String, String> {
     } else {
         Err(String::from_utf8_lossy(&output.stderr).trim().into())
     }
+}
+
+/// Many lines of `ip`, in one process; what fails is passed over.
+pub(crate) fn batch(lines: &str) {
+    let mut ip = Command::new("ip")
+        .args(["-force", "-batch", "-"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("iproute2 is installed");
+    let mut stdin = ip.stdin.take().unwrap();
+    stdin.write_all(lines.as_bytes()).unwrap();
+    drop(stdin);
+    ip.wait().unwrap();
 }
 
 /// The host end of a pod's veth, up, as the CNI plugin makes it.

@@ -6,6 +6,8 @@ mod changes;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod meddling;
+#[cfg(test)]
 mod remote;
 #[cfg(test)]
 mod restart;

@@ -98,7 +98,7 @@ fn a_flush_with_lost_events_is_repaired_by_one_read() {
             kernel.events.truncate(5_000);
             kernel.events.push(Event::Overrun);
         });
-        bench.settle().await;
+        bench.wait_out(Duration::from_secs(1)).await;
         assert_eq!(bench.kernel.routes().len(), 20_000);
         let status = bench.status();
         let causes = &status.counters.repairs;
