@@ -32,6 +32,7 @@ pub mod model;
 mod netlink;
 mod plan;
 mod resolve;
+mod staging;
 mod sysctl;
 mod worker;
 mod world;
@@ -40,5 +41,5 @@ pub use counters::{FibCounters, Refused, RepairCounters};
 pub use handle::{Fib, FibError, Interface, interfaces};
 pub use model::{
     Change, Config, Encapsulation, Endpoint, FibStatus, Gate, IpipDevice, Mode, Route, RouteStatus,
-    Tunnels, Vtep, VxlanDevice,
+    TunnelSet, TunnelStatus, Tunnels, Vtep, VxlanDevice,
 };

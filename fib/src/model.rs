@@ -54,8 +54,10 @@ pub enum Change {
     SetTunnels(Tunnels),
     /// How a remote node is reached over VXLAN, by node address.
     SetVtep(IpAddr, Vtep),
-    /// The node has no VXLAN tunnel any more.
+    /// The node names no VXLAN tunnel any more. Its entries stay while a route of ours leads there, five minutes at most.
     RemoveVtep(IpAddr),
+    /// Whether a node, by its address, can receive IPIP, as far as it says. One of which nothing is said can.
+    SetIpipEnd(IpAddr, bool),
     /// Which unknown routes of ours may be deleted.
     SetGate(Gate),
 }
@@ -118,6 +120,21 @@ pub struct Tunnels {
     pub vxlan: Option<VxlanDevice>,
     /// `vxlan-v6.calico`.
     pub vxlan_v6: Option<VxlanDevice>,
+    /// Those of the above that no pool asks for any more: [`TunnelStatus::used`] says when no route uses one.
+    pub leaving: TunnelSet,
+    /// Other nodes may still send through these. One that is not desired stays as it is meanwhile, five minutes at most.
+    pub awaited: TunnelSet,
+}
+
+/// Some of the three tunnels.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TunnelSet {
+    /// `tunl0`.
+    pub ipip: bool,
+    /// `vxlan.calico`.
+    pub vxlan: bool,
+    /// `vxlan-v6.calico`.
+    pub vxlan_v6: bool,
 }
 
 /// The kernel's fallback IPIP device.
@@ -204,6 +221,32 @@ pub struct FibStatus {
     /// Named conditions with a sentence each: `NoIpip`, `NoVxlan`, `SysctlReadOnly`, `RouteRefused`, `RouteContested`,
     /// `TableFull`.
     pub conditions: Vec<(String, String)>,
+    /// Tunnel devices that are desired, or still there.
+    #[serde(default)]
+    pub tunnels: Vec<TunnelStatus>,
+    /// Routes that keep another way than is wanted until a change of encapsulation can be made.
+    #[serde(default)]
+    pub kept: usize,
+    /// Routes into an IPIP tunnel whose far end has not said that it can receive it.
+    #[serde(default)]
+    pub unconfirmed: usize,
+}
+
+/// A tunnel device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TunnelStatus {
+    /// `tunl0`, `vxlan.calico`, `vxlan-v6.calico`.
+    pub device: String,
+    /// `ready`: up, with its address: this node can receive. `making`: not yet. `failed`. `leaving`: ready, though no pool
+    /// asks for it any more. `retiring`: stays while others may send, or routes use it.
+    pub state: String,
+    /// The address that it has, of those that it shall have.
+    pub address: Option<IpAddr>,
+    /// Routes of ours lead through it, or will. Looked at only when it is leaving or retiring; else true.
+    pub used: bool,
+    /// Why it failed.
+    pub reason: Option<String>,
 }
 
 /// One desired or actual route.

@@ -3,9 +3,10 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
+use std::time::Instant;
 
 use ipnet::IpNet;
 use smallvec::SmallVec;
@@ -21,12 +22,20 @@ pub(crate) const VXLAN_DEVICE: &str = "vxlan.calico";
 pub(crate) const VXLAN_V6_DEVICE: &str = "vxlan-v6.calico";
 
 /// Everything a way depends on.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Surroundings<'a> {
     pub protocol: u8,
     pub world: &'a World,
     pub subnets: &'a [Subnet],
     pub vteps: &'a HashMap<IpAddr, Vtep>,
+    /// Of nodes that name none any more, while routes still lead there.
+    pub leaving_vteps: &'a HashMap<IpAddr, Vtep>,
+    /// Nodes whose VTEP has no permanent entries yet.
+    pub unwritten_vteps: &'a HashSet<IpAddr>,
+    /// Nodes that say that they cannot receive IPIP, since when.
+    pub without_ipip: &'a HashMap<IpAddr, Instant>,
+    /// Far ends that say nothing (or nothing any more) count as well.
+    pub lenient: bool,
     pub gateways: &'a HashMap<IpAddr, Result<Resolution, Refusal>>,
 }
 
@@ -36,6 +45,10 @@ pub(crate) enum Waiting {
     NoDevice(String),
     DeviceDown(String),
     NoVtep(IpAddr),
+    /// The permanent entries of its VTEP are not in the kernel yet.
+    VtepUnwritten(IpAddr),
+    /// The node does not say that it can receive IPIP.
+    NoIpipEnd(IpAddr),
     NoNextHop,
     /// The kernel has not been asked yet.
     Unasked(IpAddr),
@@ -66,9 +79,20 @@ impl Surroundings<'_> {
 
     /// Any other route. Of several next hops those count that have a way; when none has, the first says why.
     pub(crate) fn route(&self, prefix: &IpNet, route: &Route) -> Result<Spec, Waiting> {
+        let (found, missing) = self.found(prefix, route);
+        found.ok_or_else(|| missing.unwrap_or(Waiting::NoNextHop))
+    }
+
+    /// The way, if there is one, and what the first next hop that has none lacks.
+    pub(crate) fn found(&self, prefix: &IpNet, route: &Route) -> (Option<Spec>, Option<Waiting>) {
         let (next_hops, encapsulation) = match route {
-            Route::Blackhole => return Ok(Spec::blackhole(self.protocol)),
-            Route::Links { next_hops } => return self.links(prefix, next_hops),
+            Route::Blackhole => return (Some(Spec::blackhole(self.protocol)), None),
+            Route::Links { next_hops } => {
+                return match self.links(prefix, next_hops) {
+                    Ok(spec) => (Some(spec), None),
+                    Err(waiting) => (None, Some(waiting)),
+                };
+            }
             Route::Remote {
                 next_hops,
                 encapsulation,
@@ -80,14 +104,20 @@ impl Surroundings<'_> {
             match self.hops(prefix, *next_hop, encapsulation) {
                 Ok(found) => hops.extend(found),
                 // Not half a route first, and the whole a moment later.
-                Err(reason @ Waiting::Unasked(_)) => return Err(reason),
+                Err(reason @ Waiting::Unasked(_)) => return (None, Some(reason)),
                 Err(reason) => waiting = waiting.or(Some(reason)),
             }
         }
-        if hops.is_empty() {
-            return Err(waiting.unwrap_or(Waiting::NoNextHop));
+        let found = (!hops.is_empty()).then(|| Spec::unicast(self.protocol, prefix, hops));
+        (found, waiting)
+    }
+
+    /// The same, where far ends that say nothing count as well.
+    pub(crate) fn lenient(&self) -> Self {
+        Surroundings {
+            lenient: true,
+            ..*self
         }
-        Ok(Spec::unicast(self.protocol, prefix, hops))
     }
 
     /// As many of the next hops as have a device that is up.
@@ -127,15 +157,27 @@ impl Surroundings<'_> {
         };
         match egress::way(encapsulation, next_hop, self.subnets) {
             Way::Direct { device } => Ok(hop(next_hop, device, false)),
-            Way::Ipip => Ok(hop(next_hop, self.ready(IPIP_DEVICE)?, true)),
+            Way::Ipip => {
+                let device = self.ready(IPIP_DEVICE)?;
+                if !self.lenient && self.without_ipip.contains_key(&next_hop) {
+                    return Err(Waiting::NoIpipEnd(next_hop));
+                }
+                Ok(hop(next_hop, device, true))
+            }
             Way::Vxlan => {
                 let name = match prefix {
                     IpNet::V4(_) => VXLAN_DEVICE,
                     IpNet::V6(_) => VXLAN_V6_DEVICE,
                 };
                 let device = self.ready(name)?;
-                let vtep = self.vteps.get(&next_hop);
+                let vtep = match self.vteps.get(&next_hop) {
+                    None if self.lenient => self.leaving_vteps.get(&next_hop),
+                    vtep => vtep,
+                };
                 let vtep = vtep.ok_or(Waiting::NoVtep(next_hop))?;
+                if !self.lenient && self.unwritten_vteps.contains(&next_hop) {
+                    return Err(Waiting::VtepUnwritten(next_hop));
+                }
                 Ok(hop(vtep.address, device, true))
             }
             Way::Gateway => self.gateway(next_hop),
@@ -193,6 +235,18 @@ impl fmt::Display for Waiting {
             Waiting::NoDevice(name) => write!(f, "there is no device {name}"),
             Waiting::DeviceDown(name) => write!(f, "device {name} is down"),
             Waiting::NoVtep(node) => write!(f, "node {node} has no VXLAN tunnel address"),
+            Waiting::VtepUnwritten(node) => {
+                write!(
+                    f,
+                    "the entries for the VXLAN tunnel of node {node} are not in the kernel yet"
+                )
+            }
+            Waiting::NoIpipEnd(node) => {
+                write!(
+                    f,
+                    "node {node} names no IPIP tunnel address: it may be unable to receive IPIP"
+                )
+            }
             Waiting::NoNextHop => write!(f, "no next hop"),
             Waiting::Unasked(next_hop) => write!(f, "looking for the way to {next_hop}"),
             Waiting::Unreachable(next_hop, reason) => {

@@ -42,6 +42,12 @@ impl Sysctls {
         }
     }
 
+    /// What is there; `None` when it cannot be read.
+    pub(crate) fn read(&self, path: &str) -> Option<String> {
+        let text = fs::read_to_string(self.root.join(path)).ok()?;
+        Some(text.trim().to_owned())
+    }
+
     /// The device is gone, and what was refused of it too.
     pub(crate) fn forget_device(&mut self, device: &str) {
         let part = format!("/{device}/");

@@ -17,6 +17,7 @@ mod refusals;
 mod repair;
 mod resync;
 mod routes;
+mod staging;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,7 @@ use endpoints::Endpoints;
 use gateways::Gateways;
 use refusals::Refusals;
 use repair::Repairs;
+use staging::Staging;
 use tunnels::TunnelState;
 use wishes::Wishes;
 
@@ -80,6 +82,7 @@ pub(crate) struct Worker<K> {
     endpoints: Endpoints,
     gateways: Gateways,
     tunnels: TunnelState,
+    staging: Staging,
     sysctls: Sysctls,
     subnets: Vec<Subnet>,
     dirty: Dirty,
@@ -169,6 +172,7 @@ impl<K: Kernel> Worker<K> {
             endpoints: Endpoints::default(),
             gateways: Gateways::default(),
             tunnels: TunnelState::default(),
+            staging: Staging::default(),
             sysctls: Sysctls::new(config.sysctl_root.clone()),
             subnets: Vec::new(),
             dirty: Dirty::default(),
@@ -227,7 +231,7 @@ impl<K: Kernel> Worker<K> {
         match command {
             Command::Apply(changes) => {
                 for change in changes {
-                    self.wish(change);
+                    self.wish(change, now);
                 }
                 self.dirty.status = true;
             }
@@ -265,11 +269,13 @@ impl<K: Kernel> Worker<K> {
         self.look_around();
         self.tend_tunnels(now).await;
         self.tend_endpoints(now).await;
+        self.look_at_stages(now);
         self.tend_vteps();
         self.ask_gateways(now).await;
-        self.resolve_dirty();
+        self.resolve_dirty(now);
         self.ask_gate();
         let mut more = self.write_neighbours(now).await;
+        self.look_at_unwritten_vteps();
         if self.timing.hold.is_none() {
             more |= self.write_routes(now);
         }
@@ -313,6 +319,7 @@ impl<K: Kernel> Worker<K> {
             self.tunnels.next_retry(),
             self.gateways.next_due(),
             self.repairs.next_due(),
+            self.staging.next_due(),
             waiter,
         ];
         let next = deadlines.into_iter().flatten().min();
@@ -325,6 +332,10 @@ impl<K: Kernel> Worker<K> {
             world: &self.world,
             subnets: &self.subnets,
             vteps: &self.wishes.vteps,
+            leaving_vteps: &self.staging.leaving_vteps,
+            unwritten_vteps: &self.staging.unwritten_vteps,
+            without_ipip: &self.staging.without_ipip,
+            lenient: false,
             gateways: self.gateways.known(),
         }
     }

@@ -178,6 +178,10 @@ impl Scene {
             world: &self.world,
             subnets: &self.world.own_subnets("cali"),
             vteps: &self.vteps,
+            leaving_vteps: &HashMap::new(),
+            unwritten_vteps: &HashSet::new(),
+            without_ipip: &HashMap::new(),
+            lenient: false,
             gateways: &self.gateways,
         };
         let route = Route::Remote {

@@ -5,29 +5,38 @@ use std::time::Instant;
 use ipnet::IpNet;
 use tracing::{info, warn};
 
+use super::staging::Staged;
 use super::{HOLD, Worker};
 use crate::delta::Action;
 use crate::gate::{self, Foreign};
 use crate::kernel::{Kernel, Key, Refusal, Spec, Write};
 use crate::plan;
-use crate::resolve::Waiting;
+use crate::staging::{self, Choice};
 
 impl<K: Kernel> Worker<K> {
     /// Recomputes what is desired for dirty prefixes: all of workloads, and a bounded number of others.
-    pub(super) fn resolve_dirty(&mut self) {
+    pub(super) fn resolve_dirty(&mut self, now: Instant) {
         let workloads = std::mem::take(&mut self.dirty.workloads);
         let others: Vec<IpNet> = std::iter::from_fn(|| self.dirty.prefixes.pop_first())
             .take(RESOLVED_A_TURN)
             .collect();
+        let any = !workloads.is_empty() || !others.is_empty();
         for prefix in workloads.into_iter().chain(others) {
             let key = self.key(prefix);
-            match self.resolve(&prefix) {
-                Some(Ok(spec)) => {
+            let choice = self.resolve(&prefix, now);
+            let staged = match &choice {
+                Some(Choice::Keep(_, why)) => Some(Staged::Kept(why.clone())),
+                Some(Choice::Unconfirmed(_, why)) => Some(Staged::Unconfirmed(why.clone())),
+                _ => None,
+            };
+            self.note_stage(prefix, staged);
+            match choice {
+                Some(Choice::Take(spec) | Choice::Unconfirmed(spec, _) | Choice::Keep(spec, _)) => {
                     self.waiting.remove(&prefix);
                     self.routes.set(key, spec);
                 }
                 // What the kernel has stays, as if nobody desired it, until the gate lets it go.
-                Some(Err(waiting)) => {
+                Some(Choice::Wait(waiting)) => {
                     let asked = waiting.unasked();
                     self.gateways.ask(asked);
                     self.waiting.insert(prefix, waiting);
@@ -44,10 +53,14 @@ impl<K: Kernel> Worker<K> {
             }
             self.dirty.status = true;
         }
+        if any {
+            self.staging.note_written();
+            self.look_at_retired_tunnels();
+        }
     }
 
     /// A local workload wins over anything else of the same prefix.
-    fn resolve(&self, prefix: &IpNet) -> Option<Result<Spec, Waiting>> {
+    fn resolve(&self, prefix: &IpNet, now: Instant) -> Option<Choice> {
         let surroundings = self.surroundings();
         if let Some(devices) = self.wishes.workloads.get(prefix) {
             let ways = devices
@@ -56,14 +69,17 @@ impl<K: Kernel> Worker<K> {
             let mut first_failure = None;
             for way in ways {
                 match way {
-                    Ok(spec) => return Some(Ok(spec)),
+                    Ok(spec) => return Some(Choice::Take(spec)),
                     Err(waiting) => first_failure = first_failure.or(Some(waiting)),
                 }
             }
-            return first_failure.map(Err);
+            return first_failure.map(Choice::Wait);
         }
         let route = self.wishes.routes.get(prefix)?;
-        Some(surroundings.route(prefix, route))
+        let actual = self.routes.actual(&self.key(*prefix));
+        let same = actual.map(|actual| move |other: &Spec| self.is_same_way(actual, other));
+        let same = same.as_ref().map(|same| same as &dyn Fn(&Spec) -> bool);
+        Some(staging::choose(&surroundings, prefix, route, same, now))
     }
 
     /// Writes one batch. Returns whether there is more to write.
@@ -113,6 +129,7 @@ impl<K: Kernel> Worker<K> {
             self.removed(&key);
         }
         self.routes.done(key, action);
+        self.staging.note_written();
         self.look_at_retired_tunnels();
     }
 

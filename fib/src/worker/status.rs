@@ -31,6 +31,7 @@ impl<K: Kernel> Worker<K> {
             .keys()
             .filter(|prefix| self.routes.actual(&self.key(**prefix)).is_some())
             .count();
+        let (kept, unconfirmed) = self.staging.counts();
         let neighbours = [self.neighbours.counts(), self.vtep_neighbours.counts()];
         FibStatus {
             in_sync: self.counters.in_sync,
@@ -55,6 +56,9 @@ impl<K: Kernel> Worker<K> {
             contested: self.repairs.contested(),
             host_mtu: self.world.host_mtu(&self.config.device_prefix),
             conditions: self.conditions(),
+            tunnels: self.tunnels.statuses().to_vec(),
+            kept,
+            unconfirmed,
         }
     }
 
@@ -80,6 +84,22 @@ impl<K: Kernel> Worker<K> {
                      See `ip -d link show {device}`"
                 ),
             ));
+        }
+        conditions.extend(self.staging.conditions());
+        if self.staging.counts() != (0, 0) || self.tunnels.any_retires() {
+            let strict = self.strict_host_devices();
+            if !strict.is_empty() {
+                conditions.push((
+                    "StrictReversePath".into(),
+                    format!(
+                        "the encapsulation of a pool changes, and packets that come by another way than they are answered \
+                         are dropped by rp_filter of {}. Set it to 2 (or `all` and it to 0) for that time: \
+                         `sysctl net.ipv4.conf.{}.rp_filter=2`",
+                        strict.join(", "),
+                        strict[0]
+                    ),
+                ));
+            }
         }
         if let Some(sentence) = self.sysctls.condition() {
             conditions.push(("SysctlReadOnly".into(), sentence));
@@ -115,7 +135,9 @@ impl<K: Kernel> Worker<K> {
                     State::Stale => "stale",
                 }
                 .into(),
-                reason: reason.map(Into::into),
+                reason: reason
+                    .map(Into::into)
+                    .or_else(|| self.staging.reason(&key.prefix)),
             })
             .collect();
         all.extend(self.waiting.iter().map(|(prefix, waiting)| {

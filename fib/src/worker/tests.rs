@@ -3,6 +3,7 @@
 mod model;
 mod repair;
 mod stories;
+mod stages;
 
 use std::collections::BTreeMap;
 
@@ -345,23 +346,23 @@ impl Bench {
         status
     }
 
-    /// Returns whether there were events.
-    fn deliver(&mut self) -> bool {
+    fn deliver(&mut self) {
         let events = self
             .kernel
             .with(|kernel| std::mem::take(&mut kernel.events));
-        let any = !events.is_empty();
         for event in events {
             self.worker.handle_event(event, self.now);
         }
-        any
     }
 
     /// Turns until nothing is left to do at this moment. Returns when there will be.
     async fn settle(&mut self) -> Instant {
         for _ in 0..TURNS_MAX {
-            let events = self.deliver();
-            match self.worker.turn(self.now).await {
+            self.deliver();
+            let next = self.worker.turn(self.now).await;
+            // What the turn did may come back as events.
+            let events = self.kernel.with(|kernel| !kernel.events.is_empty());
+            match next {
                 Next::At(when) if !events && when > self.now => return when,
                 _ => {}
             }

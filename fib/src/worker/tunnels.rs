@@ -11,20 +11,30 @@ use super::Worker;
 use crate::kernel::{
     DeviceChange, Kernel, Link, LinkKind, NeighbourKey, NeighbourValue, VxlanLink,
 };
-use crate::model::{IpipDevice, VxlanDevice};
+use crate::model::{IpipDevice, TunnelStatus, Tunnels, VxlanDevice};
 use crate::resolve::{IPIP_DEVICE, VXLAN_DEVICE, VXLAN_V6_DEVICE, Waiting};
 
 #[derive(Debug, Default)]
 pub(super) struct TunnelState {
     /// By device name.
     problems: BTreeMap<&'static str, Problem>,
-    /// A device that is not desired is still used by routes.
+    /// A device that no pool asks for is still used by routes.
     in_use: bool,
+    /// Others may still send to a device that is not desired: since when it is not, and until when it stays.
+    retiring: [Option<Retiring>; 3],
+    statuses: Vec<TunnelStatus>,
     pub(super) changed_vteps: HashSet<IpAddr>,
     /// Index and whether it is up, as routes were last resolved with.
     devices: [Option<(u32, bool)>; 3],
     /// Entries that were written for a node.
     vteps: HashMap<IpAddr, [NeighbourKey; 2]>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Retiring {
+    since: Instant,
+    /// Nothing but time can end it.
+    until: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -41,7 +51,19 @@ impl TunnelState {
     }
 
     pub(super) fn next_retry(&self) -> Option<Instant> {
-        self.problems.values().map(|problem| problem.retry).min()
+        let retries = self.problems.values().map(|problem| problem.retry);
+        let ends = self.retiring.iter().flatten().filter_map(|r| r.until);
+        retries.chain(ends).min()
+    }
+
+    pub(super) fn statuses(&self) -> &[TunnelStatus] {
+        &self.statuses
+    }
+
+    /// Some device is there for the sake of others only.
+    pub(super) fn any_retires(&self) -> bool {
+        let meant = |status: &TunnelStatus| ["leaving", "retiring"].contains(&&*status.state);
+        self.statuses.iter().any(meant)
     }
 
     pub(super) fn ipip_problem(&self) -> Option<&str> {
@@ -66,26 +88,131 @@ impl<K: Kernel> Worker<K> {
             return;
         };
         self.tunnels.in_use = false;
-        if !self.is_early(IPIP_DEVICE, now) {
-            let outcome = match &tunnels.ipip {
-                Some(device) => self.tend_ipip(device, now).await,
-                None => self.retire_ipip(now).await,
-            };
-            self.note_tunnel(IPIP_DEVICE, outcome, now);
-        }
-        for (name, device) in [
-            (VXLAN_DEVICE, &tunnels.vxlan),
-            (VXLAN_V6_DEVICE, &tunnels.vxlan_v6),
-        ] {
+        let awaited = [
+            tunnels.awaited.ipip,
+            tunnels.awaited.vxlan,
+            tunnels.awaited.vxlan_v6,
+        ];
+        let wanted = [
+            tunnels.ipip.is_some(),
+            tunnels.vxlan.is_some(),
+            tunnels.vxlan_v6.is_some(),
+        ];
+        let vxlan = [None, tunnels.vxlan.as_ref(), tunnels.vxlan_v6.as_ref()];
+        for (at, name) in DEVICES.into_iter().enumerate() {
             if self.is_early(name, now) {
                 continue;
             }
-            let outcome = match device {
-                Some(device) => self.tend_vxlan(name, device, now).await,
-                None => self.retire_vxlan(name, now).await,
+            if wanted[at] {
+                self.tunnels.retiring[at] = None;
+            } else if self.stays(at, awaited[at], now) {
+                self.note_tunnel(name, Ok(()), now);
+                continue;
+            }
+            let outcome = match (name, &tunnels.ipip, vxlan[at]) {
+                (IPIP_DEVICE, Some(device), _) => self.tend_ipip(device, now).await,
+                (IPIP_DEVICE, None, _) => self.retire_ipip(now).await,
+                (_, _, Some(device)) => self.tend_vxlan(name, device, now).await,
+                (_, _, None) => self.retire_vxlan(name, now).await,
             };
             self.note_tunnel(name, outcome, now);
         }
+        self.tunnels.statuses = self.tunnel_statuses(&tunnels);
+    }
+
+    /// Whether a device that is not desired any more stays as it is: routes of ours use it, or others may still send to it.
+    fn stays(&mut self, at: usize, awaited: bool, now: Instant) -> bool {
+        let Some(link) = self.world.named(DEVICES[at]).cloned() else {
+            self.tunnels.retiring[at] = None;
+            return false;
+        };
+        let retiring = self.tunnels.retiring[at].get_or_insert(Retiring {
+            since: now,
+            until: None,
+        });
+        let until = retiring.since + RETIREMENT;
+        let awaited = awaited && now < until;
+        retiring.until = awaited.then_some(until);
+        self.is_in_use(&link) || awaited
+    }
+
+    fn tunnel_statuses(&mut self, tunnels: &Tunnels) -> Vec<TunnelStatus> {
+        let devices = [
+            (
+                tunnels.ipip.as_ref().map(|d| IpAddr::V4(d.address)),
+                tunnels.leaving.ipip,
+            ),
+            (
+                tunnels.vxlan.as_ref().map(|d| d.address),
+                tunnels.leaving.vxlan,
+            ),
+            (
+                tunnels.vxlan_v6.as_ref().map(|d| d.address),
+                tunnels.leaving.vxlan_v6,
+            ),
+        ];
+        let mut statuses = Vec::new();
+        for (name, (wanted, leaving)) in DEVICES.into_iter().zip(devices) {
+            let link = self.world.named(name).cloned();
+            let addresses = link
+                .as_ref()
+                .map_or(&[][..], |link| self.world.addresses(link.index));
+            let address = match wanted {
+                Some(wanted) => addresses.contains(&IpNet::from(wanted)).then_some(wanted),
+                None => addresses.first().map(IpNet::addr),
+            };
+            // A bare `tunl0` that is down is nothing that we keep.
+            let there = link.as_ref().is_some_and(|l| l.up || address.is_some());
+            if wanted.is_none() && !there {
+                continue;
+            }
+            let used = match &link {
+                Some(link) if leaving || wanted.is_none() => self.is_in_use(link),
+                _ => wanted.is_some(),
+            };
+            let reason = self.tunnels.problems.get(name).map(|p| p.reason.clone());
+            let up = link.is_some_and(|link| link.up);
+            let state = match (wanted, address) {
+                _ if reason.is_some() => "failed",
+                (None, _) => "retiring",
+                (Some(_), Some(_)) if up && !self.drops_returning(name) => match leaving {
+                    true => "leaving",
+                    false => "ready",
+                },
+                (Some(_), _) => "making",
+            };
+            statuses.push(TunnelStatus {
+                device: name.into(),
+                state: state.into(),
+                address,
+                used,
+                reason,
+            });
+        }
+        statuses
+    }
+
+    /// The kernel drops what comes in here when its answer would leave elsewhere (strict rp_filter), as far as is known.
+    fn drops_returning(&self, device: &str) -> bool {
+        let read = |name: &str| {
+            let text = self
+                .sysctls
+                .read(&format!("net/ipv4/conf/{name}/rp_filter"))?;
+            text.parse::<u8>().ok()
+        };
+        device != VXLAN_V6_DEVICE && read("all").max(read(device)) == Some(1)
+    }
+
+    /// In a change of encapsulation packets come by one way while ours go by another: host devices that would drop them.
+    pub(super) fn strict_host_devices(&self) -> Vec<&str> {
+        let v4 = |subnet: &&crate::egress::Subnet| subnet.prefix.addr().is_ipv4();
+        let devices = self.subnets.iter().filter(v4);
+        let mut names: Vec<&str> = devices
+            .filter_map(|subnet| self.world.name(subnet.device))
+            .filter(|name| self.drops_returning(name))
+            .collect();
+        names.dedup();
+        names
     }
 
     /// The device could not be made a moment ago, and asking the kernel for it means running modprobe: not at each event.
@@ -152,7 +279,7 @@ impl<K: Kernel> Worker<K> {
             return Ok(());
         };
         let addresses = self.world.addresses(link.index).to_vec();
-        if (!link.up && addresses.is_empty()) || self.is_in_use(&link) {
+        if !link.up && addresses.is_empty() {
             return Ok(());
         }
         for address in addresses {
@@ -215,7 +342,7 @@ impl<K: Kernel> Worker<K> {
         let Some(link) = self.world.named(name).cloned() else {
             return Ok(());
         };
-        if !matches!(link.kind, LinkKind::Vxlan(_)) || self.is_in_use(&link) {
+        if !matches!(link.kind, LinkKind::Vxlan(_)) {
             return Ok(());
         }
         self.change_device(DeviceChange::DeleteLink(link.index), name, now)
@@ -231,6 +358,11 @@ impl<K: Kernel> Worker<K> {
         now: Instant,
     ) -> Result<(), String> {
         let index = link.index;
+        if address.addr().is_ipv4() {
+            // What comes through the tunnel may be answered by another way while the encapsulation of a pool changes.
+            let path = format!("net/ipv4/conf/{}/rp_filter", link.name);
+            self.sysctls.set(&path, LOOSE);
+        }
         if link.mtu != mtu {
             self.change_device(DeviceChange::SetMtu(index, mtu), &link.name, now)
                 .await?;
@@ -264,10 +396,15 @@ impl<K: Kernel> Worker<K> {
         })
     }
 
-    /// A device that routes of ours still use goes after them.
+    /// A device that routes of ours use, or will use, goes after them.
     fn is_in_use(&mut self, link: &Link) -> bool {
-        let index = link.index;
-        let used = self.routes.all_actual().any(|(_, spec)| spec.uses(index));
+        let uses = |spec| {
+            let mut hops = self.hops_of(spec).iter();
+            hops.any(|hop| hop.device == link.index)
+        };
+        let used = self.dirty.unresolved() > 0
+            || self.routes.all_actual().any(|(_, spec)| uses(spec))
+            || self.routes.iter().any(|(_, _, spec, _)| uses(spec));
         self.tunnels.in_use |= used;
         used
     }
@@ -279,10 +416,13 @@ impl<K: Kernel> Worker<K> {
         // A device has changed: all of them.
         if std::mem::take(&mut self.dirty.vteps) {
             nodes.extend(self.wishes.vteps.keys());
+            nodes.extend(self.staging.leaving_vteps.keys());
         }
         for node in nodes {
             let mut wanted = None;
-            if let Some(vtep) = self.wishes.vteps.get(&node) {
+            let leaving = self.staging.leaving_vteps.get(&node);
+            self.staging.unwritten_vteps.remove(&node);
+            if let Some(vtep) = self.wishes.vteps.get(&node).or(leaving) {
                 let name = match vtep.address {
                     IpAddr::V4(_) => VXLAN_DEVICE,
                     IpAddr::V6(_) => VXLAN_V6_DEVICE,
@@ -304,9 +444,18 @@ impl<K: Kernel> Worker<K> {
             }
             if let Some(wanted) = wanted {
                 self.tunnels.vteps.insert(node, wanted);
+                if !self.has_vtep_entries(&node) {
+                    self.staging.unwritten_vteps.insert(node);
+                }
             }
         }
         self.touch_next_hops(&changed);
+    }
+
+    /// What was desired for this node's VTEP is in the kernel.
+    pub(super) fn has_vtep_entries(&self, node: &IpAddr) -> bool {
+        let keys = self.tunnels.vteps.get(node);
+        keys.is_none_or(|keys| keys.iter().all(|key| self.vtep_neighbours.installed(key)))
     }
 
     /// Looks whether subnets or tunnels have changed, and what routes follow from that.
@@ -317,7 +466,7 @@ impl<K: Kernel> Worker<K> {
         self.dirty.tunnels = true;
         self.dirty.status = true;
         let subnets = self.world.own_subnets(&self.config.device_prefix);
-        let tunnels = [IPIP_DEVICE, VXLAN_DEVICE, VXLAN_V6_DEVICE].map(|name| {
+        let tunnels = DEVICES.map(|name| {
             let link = self.world.named(name)?;
             Some((link.index, link.up))
         });
@@ -338,6 +487,12 @@ impl Waiting {
     }
 }
 
+const DEVICES: [&str; 3] = [IPIP_DEVICE, VXLAN_DEVICE, VXLAN_V6_DEVICE];
+/// How long what nobody desires any more stays for those who may not know yet. Whoever is heard of is heard within
+/// seconds; this is for the dead.
+pub(super) const RETIREMENT: Duration = Duration::from_secs(300);
+/// rp_filter: the source must be reachable, no matter by which device.
+const LOOSE: &str = "2";
 const IPIP_OVERHEAD: u32 = 20;
 const VXLAN_OVERHEAD: u32 = 50;
 const VXLAN_V6_OVERHEAD: u32 = 70;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::time::Instant;
 
 use ipnet::IpNet;
 
@@ -36,7 +37,7 @@ impl Default for Wishes {
 
 impl<K: Kernel> Worker<K> {
     /// Takes one change; an equal one costs nothing.
-    pub(super) fn wish(&mut self, change: Change) {
+    pub(super) fn wish(&mut self, change: Change, now: Instant) {
         match change {
             Change::SetRoute(prefix, route) => {
                 let prefix = prefix.trunc();
@@ -80,14 +81,17 @@ impl<K: Kernel> Worker<K> {
             Change::SetVtep(node, vtep) => {
                 if self.wishes.vteps.get(&node) != Some(&vtep) {
                     self.wishes.vteps.insert(node, vtep);
+                    self.return_vtep(&node);
                     self.tunnels.changed_vteps.insert(node);
                 }
             }
             Change::RemoveVtep(node) => {
-                if self.wishes.vteps.remove(&node).is_some() {
+                if let Some(vtep) = self.wishes.vteps.remove(&node) {
+                    self.leave_vtep(node, vtep, now);
                     self.tunnels.changed_vteps.insert(node);
                 }
             }
+            Change::SetIpipEnd(node, ready) => self.set_ipip_end(node, ready, now),
             Change::SetGate(gate) => {
                 if self.wishes.gate != gate {
                     self.wishes.gate = gate;

@@ -276,7 +276,7 @@ fn tunnels(ipip: bool, vxlan: bool) -> Change {
             local: [172, 18, 0, 1].into(),
             mtu: None,
         }),
-        vxlan_v6: None,
+        ..Tunnels::default()
     })
 }
 

@@ -1,0 +1,134 @@
+//! Changes of encapsulation in stages, so that no packet is lost (docs/adr/0006-staged-encapsulation.md). Pure.
+//!
+//! A node sends in a new encapsulation to another one only when that one has said that it can receive it. Until then the
+//! route keeps the way that it has. There is no memory of ways: what is kept is the kernel's own route, if it is one of
+//! those by which the same next hops can be reached under some encapsulation.
+//!
+//! | what the wanted way lacks | the kernel's route leads there in another way | it does not, or there is none |
+//! |---|---|---|
+//! | nothing | take | take |
+//! | our device, or the far end's VTEP | keep | wait |
+//! | a node that can receive IPIP | keep; after [`PATIENCE_KEPT`] take unconfirmed | wait; after [`PATIENCE_NEW`] take unconfirmed |
+//! | anything else | wait | wait |
+
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+
+use crate::kernel::Spec;
+use crate::model::{Encapsulation, Mode, Route};
+use crate::resolve::{Surroundings, Waiting};
+
+/// What a route gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// What is wanted.
+    Take(Spec),
+    /// What is wanted, though the far end has not said that it can receive it: it has had its time.
+    Unconfirmed(Spec, Waiting),
+    /// What the kernel has, until the reason is gone.
+    Keep(Spec, Waiting),
+    /// Nothing leads there yet.
+    Wait(Waiting),
+}
+
+/// Chooses for one prefix. `same`: whether the kernel's route, if there is one, leads as this one does.
+pub(crate) fn choose(
+    around: &Surroundings<'_>,
+    prefix: &IpNet,
+    route: &Route,
+    same: Option<&dyn Fn(&Spec) -> bool>,
+    now: Instant,
+) -> Choice {
+    let (found, missing) = around.found(prefix, route);
+    let staged = missing.clone().filter(Waiting::is_staged);
+    let (Some(reason), Route::Remote { next_hops, .. }) = (staged, route) else {
+        return take_or_wait(found, missing);
+    };
+    let lenient = around.lenient();
+    let waited = reason.silent_end().and_then(|node| {
+        let since = around.without_ipip.get(&node)?;
+        Some(now.saturating_duration_since(*since))
+    });
+    let mut unasked = None;
+    for encapsulation in same.iter().flat_map(|_| ENCAPSULATIONS) {
+        let other = Route::Remote {
+            next_hops: next_hops.clone(),
+            encapsulation,
+        };
+        match lenient.route(prefix, &other) {
+            Ok(spec) if same.is_some_and(|same| same(&spec)) => {
+                return match lenient.route(prefix, route) {
+                    Ok(wanted) if waited >= Some(PATIENCE_KEPT) => {
+                        Choice::Unconfirmed(wanted, reason)
+                    }
+                    _ => Choice::Keep(spec, reason),
+                };
+            }
+            Err(waiting @ Waiting::Unasked(_)) => unasked = Some(waiting),
+            _ => {}
+        }
+    }
+    if let Some(unasked) = unasked {
+        // It may be what the kernel has.
+        return Choice::Wait(unasked);
+    }
+    if waited >= Some(PATIENCE_NEW)
+        && let Ok(wanted) = lenient.route(prefix, route)
+    {
+        return Choice::Unconfirmed(wanted, reason);
+    }
+    take_or_wait(found, Some(reason))
+}
+
+/// When it is to be looked again whether a node that cannot receive IPIP since then has had its time.
+pub(crate) fn deadlines(since: Instant) -> [Instant; 2] {
+    [since + PATIENCE_NEW, since + PATIENCE_KEPT]
+}
+
+fn take_or_wait(found: Option<Spec>, missing: Option<Waiting>) -> Choice {
+    match found {
+        Some(spec) => Choice::Take(spec),
+        None => Choice::Wait(missing.unwrap_or(Waiting::NoNextHop)),
+    }
+}
+
+impl Waiting {
+    /// It is a matter of time in a change of encapsulation.
+    fn is_staged(&self) -> bool {
+        matches!(
+            self,
+            Waiting::NoDevice(_)
+                | Waiting::DeviceDown(_)
+                | Waiting::NoVtep(_)
+                | Waiting::VtepUnwritten(_)
+                | Waiting::NoIpipEnd(_)
+        )
+    }
+
+    /// The node that does not say that it can receive what could be sent.
+    fn silent_end(&self) -> Option<IpAddr> {
+        match self {
+            Waiting::NoIpipEnd(node) => Some(*node),
+            _ => None,
+        }
+    }
+}
+
+/// Every one that a route may have been made for.
+const ENCAPSULATIONS: [Encapsulation; 5] = [
+    Encapsulation::None,
+    Encapsulation::Ipip(Mode::CrossSubnet),
+    Encapsulation::Ipip(Mode::Always),
+    Encapsulation::Vxlan(Mode::CrossSubnet),
+    Encapsulation::Vxlan(Mode::Always),
+];
+/// A route that has no way yet waits so long for a node to say that it can receive IPIP: then it is sent to all the same,
+/// as BIRD and Felix do, who never ask.
+const PATIENCE_NEW: Duration = Duration::from_secs(10);
+/// A route that has a way keeps it so long.
+const PATIENCE_KEPT: Duration = Duration::from_secs(300);

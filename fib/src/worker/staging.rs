@@ -1,0 +1,226 @@
+//! What the worker keeps for changes of encapsulation in stages ([`crate::staging`]).
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
+use std::time::Instant;
+
+use ipnet::IpNet;
+use tracing::{info, warn};
+
+use super::Worker;
+use super::tunnels::RETIREMENT;
+use crate::kernel::{Hop, Kernel, Spec};
+use crate::model::Vtep;
+use crate::resolve::Waiting;
+use crate::staging;
+
+#[derive(Debug, Default)]
+pub(super) struct Staging {
+    /// Nodes that say that they cannot receive IPIP, since when.
+    pub(super) without_ipip: HashMap<IpAddr, Instant>,
+    /// VTEPs that are named no more, while routes lead there.
+    pub(super) leaving_vteps: HashMap<IpAddr, Vtep>,
+    leaving_until: HashMap<IpAddr, Instant>,
+    /// Nodes whose VTEP entries are desired and not in the kernel yet.
+    pub(super) unwritten_vteps: HashSet<IpAddr>,
+    /// Routes that are not as they are wanted, or not known to arrive.
+    routes: HashMap<IpNet, Staged>,
+    /// When nodes are to be looked at again.
+    due: BTreeSet<(Instant, IpAddr)>,
+    /// Routes were written: perhaps no route leads to a leaving VTEP any more.
+    written: bool,
+}
+
+/// A route in the middle of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Staged {
+    /// It keeps the way that it has, and why.
+    Kept(Waiting),
+    /// It has the wanted way, and why it may not arrive.
+    Unconfirmed(Waiting),
+}
+
+impl Staging {
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.due.first().map(|(when, _)| *when)
+    }
+
+    pub(super) fn note(&mut self, prefix: IpNet, staged: Option<Staged>) {
+        match staged {
+            Some(staged) => self.routes.insert(prefix, staged),
+            None => self.routes.remove(&prefix),
+        };
+    }
+
+    pub(super) fn note_written(&mut self) {
+        self.written = true;
+    }
+
+    /// Why a route that is in the kernel is not as wanted, in words.
+    pub(super) fn reason(&self, prefix: &IpNet) -> Option<String> {
+        Some(match self.routes.get(prefix)? {
+            Staged::Kept(waiting) => format!("keeps this way for now: {waiting}"),
+            Staged::Unconfirmed(waiting) => waiting.to_string(),
+        })
+    }
+
+    /// Kept, and unconfirmed.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        let kept = |staged: &&Staged| matches!(staged, Staged::Kept(_));
+        let kept = self.routes.values().filter(kept).count();
+        (kept, self.routes.len() - kept)
+    }
+
+    /// A sentence about kept routes and one about unconfirmed ones, if there are any.
+    pub(super) fn conditions(&self) -> Vec<(String, String)> {
+        let first = |kept: bool| {
+            let mut meant = self.routes.iter().filter(|(_, staged)| {
+                let is_kept = matches!(staged, Staged::Kept(_));
+                is_kept == kept
+            });
+            meant.next().map(|(prefix, staged)| {
+                let (Staged::Kept(waiting) | Staged::Unconfirmed(waiting)) = staged;
+                format!("{prefix}: {waiting}")
+            })
+        };
+        let (kept, unconfirmed) = self.counts();
+        let mut conditions = Vec::new();
+        if let Some(example) = first(true) {
+            conditions.push((
+                "EncapsulationStaged".to_owned(),
+                format!(
+                    "{kept} routes keep the way that they have until the encapsulation of their pool can be used, of them \
+                     {example}. See `caracalctl routes` and docs/operation/encapsulation.md"
+                ),
+            ));
+        }
+        if let Some(example) = first(false) {
+            conditions.push((
+                "EncapsulationUnconfirmed".to_owned(),
+                format!(
+                    "{unconfirmed} routes are sent into a tunnel whose far end has not said that it can receive it, of them \
+                     {example}. Does the agent of that node run?"
+                ),
+            ));
+        }
+        conditions
+    }
+}
+
+impl<K: Kernel> Worker<K> {
+    /// What a node says of itself.
+    pub(super) fn set_ipip_end(&mut self, node: IpAddr, ready: bool, now: Instant) {
+        let known = self.staging.without_ipip.contains_key(&node);
+        if known != ready {
+            return;
+        }
+        if ready {
+            self.staging.without_ipip.remove(&node);
+        } else {
+            self.staging.without_ipip.insert(node, now);
+            let due = staging::deadlines(now).map(|when| (when, node));
+            self.staging.due.extend(due);
+        }
+        self.touch_next_hops(&HashSet::from([node]));
+    }
+
+    /// A VTEP is named no more. While routes lead there, it stays.
+    pub(super) fn leave_vtep(&mut self, node: IpAddr, vtep: Vtep, now: Instant) {
+        if !self.leads_to(&HashSet::from([vtep.address])).is_empty() {
+            let until = now + RETIREMENT;
+            self.staging.leaving_vteps.insert(node, vtep);
+            self.staging.leaving_until.insert(node, until);
+            self.staging.due.insert((until, node));
+        }
+    }
+
+    /// A VTEP is named again.
+    pub(super) fn return_vtep(&mut self, node: &IpAddr) {
+        self.staging.leaving_vteps.remove(node);
+        self.staging.leaving_until.remove(node);
+    }
+
+    /// Looks whose time is over.
+    pub(super) fn look_at_stages(&mut self, now: Instant) {
+        let mut over = HashSet::new();
+        while let Some((when, node)) = self.staging.due.first().copied() {
+            if when > now {
+                break;
+            }
+            self.staging.due.pop_first();
+            over.insert(node);
+            let until = self.staging.leaving_until.get(&node);
+            if until.is_some_and(|until| *until <= now) {
+                warn!(%node, "routes still lead to a VXLAN tunnel that this node names no more; it is forgotten");
+                self.return_vtep(&node);
+                self.tunnels.changed_vteps.insert(node);
+            }
+        }
+        self.touch_next_hops(&over);
+        if self.staging.leaving_vteps.is_empty() || self.dirty.unresolved() > 0 {
+            return;
+        }
+        if std::mem::take(&mut self.staging.written) {
+            let leaving = &self.staging.leaving_vteps;
+            let used = self.leads_to(&leaving.values().map(|vtep| vtep.address).collect());
+            let unused: Vec<IpAddr> = leaving
+                .iter()
+                .filter(|(_, vtep)| !used.contains(&vtep.address))
+                .map(|(node, _)| *node)
+                .collect();
+            for node in unused {
+                self.return_vtep(&node);
+                self.tunnels.changed_vteps.insert(node);
+            }
+        }
+    }
+
+    /// Routes to VTEPs whose entries are in the kernel now may be written.
+    pub(super) fn look_at_unwritten_vteps(&mut self) {
+        if self.staging.unwritten_vteps.is_empty() {
+            return;
+        }
+        let written: HashSet<IpAddr> = self
+            .staging
+            .unwritten_vteps
+            .iter()
+            .filter(|node| self.has_vtep_entries(node))
+            .copied()
+            .collect();
+        for node in &written {
+            self.staging.unwritten_vteps.remove(node);
+        }
+        self.touch_next_hops(&written);
+    }
+
+    pub(super) fn note_stage(&mut self, prefix: IpNet, staged: Option<Staged>) {
+        let was_empty = self.staging.routes.is_empty();
+        self.staging.note(prefix, staged);
+        match (was_empty, self.staging.routes.is_empty()) {
+            (true, false) => info!(%prefix, "a change of encapsulation has begun"),
+            (false, true) => info!("all routes have the encapsulation of their pools"),
+            _ => {}
+        }
+    }
+
+    /// Which of these gateways routes lead to, in the kernel or as desired.
+    fn leads_to(&self, gateways: &HashSet<IpAddr>) -> HashSet<IpAddr> {
+        let actual = self.routes.all_actual().map(|(_, spec)| spec);
+        let desired = self.routes.iter().map(|(_, _, spec, _)| spec);
+        let hops = actual.chain(desired).flat_map(|spec| self.hops_of(spec));
+        let gateways = hops
+            .filter_map(|hop| hop.via)
+            .filter(|via| gateways.contains(via));
+        gateways.collect()
+    }
+
+    /// Whether the kernel's route leads as this one of ours would.
+    pub(super) fn is_same_way(&self, actual: &Spec, other: &Spec) -> bool {
+        actual.kind == other.kind && self.hops_of(actual) == self.hops_of(other)
+    }
+
+    /// Where a route leads.
+    pub(super) fn hops_of<'a>(&'a self, spec: &'a Spec) -> &'a [Hop] {
+        &spec.hops
+    }
+}
