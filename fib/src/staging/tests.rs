@@ -141,6 +141,7 @@ impl Scene {
             index,
             name: name.into(),
             up: true,
+            carrier: true,
             mtu: 1500,
             mac: None,
             kind: kind(name),

@@ -221,6 +221,6 @@ impl<K: Kernel> Worker<K> {
 
     /// Where a route leads.
     pub(super) fn hops_of<'a>(&'a self, spec: &'a Spec) -> &'a [Hop] {
-        &spec.hops
+        spec.hops()
     }
 }
