@@ -7,7 +7,7 @@
 //! | what the wanted way lacks | the kernel's route leads there in another way | it does not, or there is none |
 //! |---|---|---|
 //! | nothing | take | take |
-//! | our device, or the far end's VTEP | keep | wait |
+//! | our device, or the far end's VTEP | keep; after [`PATIENCE_KEPT`] wait | wait |
 //! | a node that can receive IPIP | keep; after [`PATIENCE_KEPT`] take unconfirmed | wait; after [`PATIENCE_NEW`] take unconfirmed |
 //! | anything else | wait | wait |
 
@@ -36,12 +36,14 @@ pub(crate) enum Choice {
     Wait(Waiting),
 }
 
-/// Chooses for one prefix. `same`: whether the kernel's route, if there is one, leads as this one does.
+/// Chooses for one prefix. `same`: whether the kernel's route, if there is one, leads as this one does. `kept_since`: it has
+/// been kept since then.
 pub(crate) fn choose(
     around: &Surroundings<'_>,
     prefix: &IpNet,
     route: &Route,
     same: Option<&dyn Fn(&Spec) -> bool>,
+    kept_since: Option<Instant>,
     now: Instant,
 ) -> Choice {
     let (found, missing) = around.found(prefix, route);
@@ -50,10 +52,19 @@ pub(crate) fn choose(
         return take_or_wait(found, missing);
     };
     let lenient = around.lenient();
-    let waited = reason.silent_end().and_then(|node| {
-        let since = around.without_ipip.get(&node)?;
-        Some(now.saturating_duration_since(*since))
-    });
+    let silent_since = reason
+        .silent_end()
+        .and_then(|node| around.without_ipip.get(&node));
+    let over = |since: Option<Instant>, patience| {
+        since.is_some_and(|since| now.saturating_duration_since(since) >= patience)
+    };
+    let silent_since = silent_since.copied();
+    let kept_over = over(silent_since.or(kept_since), PATIENCE_KEPT);
+    let new_over = over(silent_since, PATIENCE_NEW);
+    let unconfirmed = |reason| match lenient.route(prefix, route) {
+        Ok(wanted) => Choice::Unconfirmed(wanted, reason),
+        Err(_) => take_or_wait(found.clone(), Some(reason)),
+    };
     let mut unasked = None;
     for encapsulation in same.iter().flat_map(|_| ENCAPSULATIONS) {
         let other = Route::Remote {
@@ -62,11 +73,10 @@ pub(crate) fn choose(
         };
         match lenient.route(prefix, &other) {
             Ok(spec) if same.is_some_and(|same| same(&spec)) => {
-                return match lenient.route(prefix, route) {
-                    Ok(wanted) if waited >= Some(PATIENCE_KEPT) => {
-                        Choice::Unconfirmed(wanted, reason)
-                    }
-                    _ => Choice::Keep(spec, reason),
+                return match (kept_over, silent_since) {
+                    (false, _) => Choice::Keep(spec, reason),
+                    (true, Some(_)) => unconfirmed(reason),
+                    (true, None) => take_or_wait(found, Some(reason)),
                 };
             }
             Err(waiting @ Waiting::Unasked(_)) => unasked = Some(waiting),
@@ -77,10 +87,8 @@ pub(crate) fn choose(
         // It may be what the kernel has.
         return Choice::Wait(unasked);
     }
-    if waited >= Some(PATIENCE_NEW)
-        && let Ok(wanted) = lenient.route(prefix, route)
-    {
-        return Choice::Unconfirmed(wanted, reason);
+    if new_over {
+        return unconfirmed(reason);
     }
     take_or_wait(found, Some(reason))
 }
@@ -131,4 +139,4 @@ const ENCAPSULATIONS: [Encapsulation; 5] = [
 /// as BIRD and Felix do, who never ask.
 const PATIENCE_NEW: Duration = Duration::from_secs(10);
 /// A route that has a way keeps it so long.
-const PATIENCE_KEPT: Duration = Duration::from_secs(300);
+pub(crate) const PATIENCE_KEPT: Duration = Duration::from_secs(300);

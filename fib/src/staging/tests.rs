@@ -34,8 +34,8 @@ fn a_route_keeps_its_way_until_the_far_end_can_receive() {
     assert_eq!(silent.choose(IPIP, IN_VXLAN, 299), keep(IN_VXLAN));
     assert_eq!(silent.choose(IPIP_CROSS, DIRECT, 0), take(DIRECT));
     let silent = Scene::new().without_vtep();
-    assert_eq!(silent.choose(VXLAN, DIRECT, 9999), keep(DIRECT));
-    assert_eq!(silent.choose(VXLAN, IN_IPIP, 9999), keep(IN_IPIP));
+    assert_eq!(silent.choose(VXLAN, DIRECT, 299), keep(DIRECT));
+    assert_eq!(silent.choose(VXLAN, IN_IPIP, 299), keep(IN_IPIP));
     let mut unwritten = Scene::new();
     unwritten.unwritten.insert(node());
     assert_eq!(unwritten.choose(VXLAN, DIRECT, 0), keep(DIRECT));
@@ -56,11 +56,23 @@ fn a_far_end_that_names_its_tunnel_no_more_is_sent_to_in_the_same_way_while_the_
 fn a_route_keeps_its_way_while_our_own_device_is_not_there() {
     let mut scene = Scene::new();
     scene.world.link_mut(3).unwrap().up = false;
-    assert_eq!(scene.choose(IPIP, DIRECT, 9999), keep(DIRECT));
-    assert_eq!(scene.choose(IPIP, IN_VXLAN, 9999), keep(IN_VXLAN));
+    assert_eq!(scene.choose(IPIP, DIRECT, 299), keep(DIRECT));
+    assert_eq!(scene.choose(IPIP, IN_VXLAN, 299), keep(IN_VXLAN));
     assert_eq!(scene.choose(IPIP, "", 9999), wait());
     scene.world.remove_link(2);
-    assert_eq!(scene.choose(VXLAN, DIRECT, 9999), keep(DIRECT));
+    assert_eq!(scene.choose(VXLAN, DIRECT, 299), keep(DIRECT));
+}
+
+#[test]
+fn no_way_is_kept_for_longer_than_five_minutes() {
+    assert_eq!(
+        Scene::new().without_vtep().choose(VXLAN, DIRECT, 300),
+        wait()
+    );
+    let mut scene = Scene::new();
+    scene.world.remove_link(3);
+    assert_eq!(scene.choose(IPIP, DIRECT, 299), keep(DIRECT));
+    assert_eq!(scene.choose(IPIP, DIRECT, 300), wait());
 }
 
 #[test]
@@ -204,7 +216,8 @@ impl Scene {
         let same = (!kernel.is_empty()).then_some(&same as &dyn Fn(&Spec) -> bool);
         let now = self.start + Duration::from_secs(seconds);
         let prefix = "10.233.2.0/26".parse().unwrap();
-        match super::choose(&around, &prefix, &route, same, now) {
+        let since = same.map(|_| self.start);
+        match super::choose(&around, &prefix, &route, same, since, now) {
             Choice::Take(spec) => take(&spec.describe(name)),
             Choice::Keep(spec, _) => keep(&spec.describe(name)),
             Choice::Unconfirmed(spec, _) => unconfirmed(&spec.describe(name)),

@@ -29,7 +29,7 @@ impl<K: Kernel> Worker<K> {
                 Some(Choice::Unconfirmed(_, why)) => Some(Staged::Unconfirmed(why.clone())),
                 _ => None,
             };
-            self.note_stage(prefix, staged);
+            self.note_stage(prefix, staged, now);
             match choice {
                 Some(Choice::Take(spec) | Choice::Unconfirmed(spec, _) | Choice::Keep(spec, _)) => {
                     self.waiting.remove(&prefix);
@@ -79,7 +79,15 @@ impl<K: Kernel> Worker<K> {
         let actual = self.routes.actual(&self.key(*prefix));
         let same = actual.map(|actual| move |other: &Spec| self.is_same_way(actual, other));
         let same = same.as_ref().map(|same| same as &dyn Fn(&Spec) -> bool);
-        Some(staging::choose(&surroundings, prefix, route, same, now))
+        let since = self.staging.kept_since(prefix);
+        Some(staging::choose(
+            &surroundings,
+            prefix,
+            route,
+            same,
+            since,
+            now,
+        ))
     }
 
     /// Writes one batch. Returns whether there is more to write.

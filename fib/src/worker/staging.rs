@@ -12,7 +12,7 @@ use super::tunnels::RETIREMENT;
 use crate::kernel::{Hop, Kernel, Spec};
 use crate::model::Vtep;
 use crate::resolve::Waiting;
-use crate::staging;
+use crate::staging::{self, PATIENCE_KEPT};
 
 #[derive(Debug, Default)]
 pub(super) struct Staging {
@@ -23,10 +23,12 @@ pub(super) struct Staging {
     leaving_until: HashMap<IpAddr, Instant>,
     /// Nodes whose VTEP entries are desired and not in the kernel yet.
     pub(super) unwritten_vteps: HashSet<IpAddr>,
-    /// Routes that are not as they are wanted, or not known to arrive.
-    routes: HashMap<IpNet, Staged>,
+    /// Routes that are not as they are wanted, or not known to arrive, since when.
+    routes: HashMap<IpNet, (Staged, Instant)>,
     /// When nodes are to be looked at again.
     due: BTreeSet<(Instant, IpAddr)>,
+    /// When the time of kept routes is over.
+    kept_until: BTreeSet<(Instant, IpNet)>,
     /// Routes were written: perhaps no route leads to a leaving VTEP any more.
     written: bool,
 }
@@ -40,16 +42,39 @@ pub(super) enum Staged {
     Unconfirmed(Waiting),
 }
 
+impl Staged {
+    fn is_kept(&self) -> bool {
+        matches!(self, Staged::Kept(_))
+    }
+}
+
 impl Staging {
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.due.first().map(|(when, _)| *when)
+        let node = self.due.first().map(|(when, _)| *when);
+        let route = self.kept_until.first().map(|(when, _)| *when);
+        node.into_iter().chain(route).min()
     }
 
-    pub(super) fn note(&mut self, prefix: IpNet, staged: Option<Staged>) {
-        match staged {
-            Some(staged) => self.routes.insert(prefix, staged),
-            None => self.routes.remove(&prefix),
-        };
+    /// A route that is kept for another reason than before is kept no longer for that.
+    fn note(&mut self, prefix: IpNet, staged: Option<Staged>, now: Instant) {
+        let before = self.routes.remove(&prefix);
+        let kept_before = before.and_then(|(staged, since)| staged.is_kept().then_some(since));
+        if let Some(since) = kept_before {
+            self.kept_until.remove(&(since + PATIENCE_KEPT, prefix));
+        }
+        if let Some(staged) = staged {
+            let since = kept_before.filter(|_| staged.is_kept()).unwrap_or(now);
+            if staged.is_kept() {
+                self.kept_until.insert((since + PATIENCE_KEPT, prefix));
+            }
+            self.routes.insert(prefix, (staged, since));
+        }
+    }
+
+    /// The route has kept its way since then.
+    pub(super) fn kept_since(&self, prefix: &IpNet) -> Option<Instant> {
+        let (staged, since) = self.routes.get(prefix)?;
+        staged.is_kept().then_some(*since)
     }
 
     pub(super) fn note_written(&mut self) {
@@ -58,7 +83,7 @@ impl Staging {
 
     /// Why a route that is in the kernel is not as wanted, in words.
     pub(super) fn reason(&self, prefix: &IpNet) -> Option<String> {
-        Some(match self.routes.get(prefix)? {
+        Some(match &self.routes.get(prefix)?.0 {
             Staged::Kept(waiting) => format!("keeps this way for now: {waiting}"),
             Staged::Unconfirmed(waiting) => waiting.to_string(),
         })
@@ -66,19 +91,17 @@ impl Staging {
 
     /// Kept, and unconfirmed.
     pub(super) fn counts(&self) -> (usize, usize) {
-        let kept = |staged: &&Staged| matches!(staged, Staged::Kept(_));
-        let kept = self.routes.values().filter(kept).count();
+        let staged = self.routes.values();
+        let kept = staged.filter(|(staged, _)| staged.is_kept()).count();
         (kept, self.routes.len() - kept)
     }
 
     /// A sentence about kept routes and one about unconfirmed ones, if there are any.
     pub(super) fn conditions(&self) -> Vec<(String, String)> {
         let first = |kept: bool| {
-            let mut meant = self.routes.iter().filter(|(_, staged)| {
-                let is_kept = matches!(staged, Staged::Kept(_));
-                is_kept == kept
-            });
-            meant.next().map(|(prefix, staged)| {
+            let mut routes = self.routes.iter();
+            let found = routes.find(|(_, (staged, _))| staged.is_kept() == kept);
+            found.map(|(prefix, (staged, _))| {
                 let (Staged::Kept(waiting) | Staged::Unconfirmed(waiting)) = staged;
                 format!("{prefix}: {waiting}")
             })
@@ -157,6 +180,13 @@ impl<K: Kernel> Worker<K> {
             }
         }
         self.touch_next_hops(&over);
+        while let Some((when, prefix)) = self.staging.kept_until.first().copied() {
+            if when > now {
+                break;
+            }
+            self.staging.kept_until.pop_first();
+            self.dirty.prefixes.insert(prefix);
+        }
         if self.staging.leaving_vteps.is_empty() || self.dirty.unresolved() > 0 {
             return;
         }
@@ -193,9 +223,9 @@ impl<K: Kernel> Worker<K> {
         self.touch_next_hops(&written);
     }
 
-    pub(super) fn note_stage(&mut self, prefix: IpNet, staged: Option<Staged>) {
+    pub(super) fn note_stage(&mut self, prefix: IpNet, staged: Option<Staged>, now: Instant) {
         let was_empty = self.staging.routes.is_empty();
-        self.staging.note(prefix, staged);
+        self.staging.note(prefix, staged, now);
         match (was_empty, self.staging.routes.is_empty()) {
             (true, false) => info!(%prefix, "a change of encapsulation has begun"),
             (false, true) => info!("all routes have the encapsulation of their pools"),

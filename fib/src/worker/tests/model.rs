@@ -83,7 +83,8 @@ fn random_life(steps: Vec<Step>) -> (FakeKernel, Wishes) {
         }
         // A tunnel that is not desired stays while routes that are desired use it: another exception, so it is not left so.
         bench.apply(vec![Change::SetGate(Gate::Open), tunnels(true, true)]);
-        bench.wait_out(Duration::from_secs(200)).await;
+        // No way is kept longer for far ends that do not say that they can receive another.
+        bench.wait_out(Duration::from_secs(700)).await;
         let status = bench.status();
         assert_eq!(status.stale, 0, "{status:?}");
         assert_eq!(status.actual, bench.kernel.routes().len());
@@ -114,7 +115,8 @@ fn fresh_life(kernel: &FakeKernel, wishes: Wishes) -> FakeKernel {
         let vteps = wishes.vteps.into_iter();
         changes.extend(vteps.map(|(node, vtep)| Change::SetVtep(node, vtep)));
         bench.apply(changes);
-        bench.wait_out(Duration::from_secs(200)).await;
+        // No way is kept longer for far ends that do not say that they can receive another.
+        bench.wait_out(Duration::from_secs(700)).await;
     });
     fresh
 }
