@@ -377,6 +377,7 @@ fn tunnels(cluster: &Cluster, own: Own<'_>, pools: &[Pool]) -> (Tunnels, BTreeMa
             .map(|address| IpipDevice { address, mtu: None }),
         vxlan: device(false).filter(|_| needed.contains(&Tunnel::Vxlan)),
         vxlan_v6: device(true).filter(|_| needed.contains(&Tunnel::VxlanV6)),
+        ..Tunnels::default()
     };
     let mut vteps = BTreeMap::new();
     for (tunnel, v6) in [(Tunnel::Vxlan, false), (Tunnel::VxlanV6, true)] {
