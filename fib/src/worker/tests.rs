@@ -2,8 +2,8 @@
 
 mod model;
 mod repair;
-mod stories;
 mod stages;
+mod stories;
 
 use std::collections::BTreeMap;
 

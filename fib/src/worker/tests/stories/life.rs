@@ -156,10 +156,10 @@ impl<G: Ground> Life<G> {
         self.wish(vec![Change::SetGate(gate)]);
     }
 
-    /// No more faults, and more time than any back-off takes; then the kernel is as desired.
+    /// No more faults, and more time than any back-off takes, or any way is kept; then the kernel is as desired.
     async fn quiet(&mut self) -> Result<(), String> {
         self.watch().heal();
-        self.wait_out(Duration::from_secs(200)).await?;
+        self.wait_out(Duration::from_secs(700)).await?;
         let snapshot = self.ground.snapshot().await;
         let desired = self.watch().desired.clone();
         let mut found = oracle::differences(&desired, &snapshot);
@@ -414,6 +414,7 @@ fn all_tunnels(tunnels: Tunnels) -> Tunnels {
         vxlan_v6: tunnels
             .vxlan_v6
             .or_else(|| Some(vxlan("fd00:10:233:1::2", "2001:db8:18::1", 3))),
+        ..Tunnels::default()
     }
 }
 

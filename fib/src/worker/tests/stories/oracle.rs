@@ -59,6 +59,8 @@ impl Desired {
             Change::RemoveVtep(node) => {
                 self.vteps.remove(&node);
             }
+            // A matter of when, and not of what.
+            Change::SetIpipEnd(..) => {}
             Change::SetGate(gate) => self.gate = gate,
         }
     }

@@ -302,6 +302,7 @@ impl Dice {
             vxlan: (!self.one_in(3)).then(|| vxlan("10.233.1.2", "172.18.0.1", 1 + mac)),
             vxlan_v6: (!self.one_in(3))
                 .then(|| vxlan("fd00:10:233:1::2", "2001:db8:18::1", 3 + mac)),
+            ..Tunnels::default()
         }
     }
 
