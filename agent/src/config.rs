@@ -284,6 +284,15 @@ impl Config {
         Ok(config)
     }
 
+    /// How the FIB works here.
+    pub(crate) fn fib(&self) -> caracal_fib::Config {
+        caracal_fib::Config {
+            // A reboot empties the folder of the socket, and the kernel.
+            before_file: Some(self.socket.with_file_name("kernel.json")),
+            ..caracal_fib::Config::default()
+        }
+    }
+
     fn parse(text: &str) -> Result<Config, String> {
         if text.trim().is_empty() {
             return Ok(Config::default());

@@ -12,6 +12,7 @@
 //! `node::Node::run` is the one loop. `plan` and `ways` are pure.
 
 mod address;
+mod cleanup;
 mod cluster;
 mod config;
 mod metrics;
@@ -39,12 +40,22 @@ use crate::config::{Config, LogFormat};
 #[command(version, about, after_help = config::HELP)]
 struct Arguments {
     /// The configuration file (YAML). Every key can be overridden by the environment, see below.
-    #[arg(long, env = "CARACAL_CONFIG", value_name = "FILE")]
+    #[arg(long, env = "CARACAL_CONFIG", value_name = "FILE", global = true)]
     config: Option<PathBuf>,
 
     /// Only read the configuration, say what is wrong with it, and end.
     #[arg(long)]
     check: bool,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Leaves the node as it was before the agent: routes, devices, sysctls, files. The agent must not run.
+    #[command(after_help = cleanup::HELP)]
+    Cleanup(cleanup::Orders),
 }
 
 fn main() -> ExitCode {
@@ -62,6 +73,9 @@ fn main() -> ExitCode {
     if let Err(fault) = start_logging(&config) {
         eprintln!("caracal-agent: {fault}");
         return ExitCode::from(2);
+    }
+    if let Some(Command::Cleanup(orders)) = arguments.command {
+        return cleanup::run(&config, orders);
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -48,7 +48,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     };
     let store = open(&config).await?;
     let registered = registration::register(&config, &TypedStore(store.clone())).await?;
-    let fib = Fib::start(caracal_fib::Config::default())
+    let fib = Fib::start(config.fib())
         .await
         .context("cannot work on the kernel's routes")?;
     // Routes with our signature from before mean that this is a restart, which peers help with (RFC 4724).

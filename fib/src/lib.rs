@@ -20,6 +20,8 @@
 //! Every route we write carries our protocol number ([`Config::protocol`]), so that the next start recognises it.
 //! A route with this signature that nobody desires is deleted only as the [`Gate`] says.
 
+mod before;
+mod cleanup;
 mod counters;
 mod culprits;
 mod delta;
@@ -37,6 +39,7 @@ mod sysctl;
 mod worker;
 mod world;
 
+pub use cleanup::{Cleaned, cleanup};
 pub use counters::{FibCounters, Refused, RepairCounters};
 pub use handle::{Fib, FibError, Interface, interfaces};
 pub use model::{

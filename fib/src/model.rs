@@ -24,6 +24,9 @@ pub struct Config {
     pub sysctl_root: PathBuf,
     /// `/proc`, or a folder of a test: names of processes that change our routes.
     pub proc_root: PathBuf,
+    /// Where to note what the kernel was like before us, for [`crate::cleanup()`]; a folder that a reboot empties. `None`:
+    /// nothing is noted, and sysctls and `tunl0` are not put back.
+    pub before_file: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -35,6 +38,7 @@ impl Default for Config {
             verify_interval: Duration::from_secs(300),
             sysctl_root: "/proc/sys".into(),
             proc_root: "/proc".into(),
+            before_file: None,
         }
     }
 }

@@ -173,7 +173,11 @@ impl<K: Kernel> Worker<K> {
             gateways: Gateways::default(),
             tunnels: TunnelState::default(),
             staging: Staging::default(),
-            sysctls: Sysctls::new(config.sysctl_root.clone()),
+            sysctls: Sysctls::new(
+                config.sysctl_root.clone(),
+                config.before_file.clone(),
+                &config.device_prefix,
+            ),
             subnets: Vec::new(),
             dirty: Dirty::default(),
             timing: Timing {

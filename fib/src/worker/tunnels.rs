@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use tracing::{info, warn};
 
 use super::Worker;
+use crate::before::FormerIpip;
 use crate::kernel::{
     DeviceChange, Kernel, Link, LinkKind, NeighbourKey, NeighbourValue, VxlanLink,
 };
@@ -269,6 +270,7 @@ impl<K: Kernel> Worker<K> {
         if link.kind != LinkKind::Tunnel {
             return Err(format!("{IPIP_DEVICE} is there, but is no IPIP device"));
         }
+        self.note_ipip(&link);
         let mtu = self.tunnel_mtu(device.mtu, IPIP_OVERHEAD);
         let address = IpNet::from(IpAddr::V4(device.address));
         self.tend_device(&link, mtu, address, now).await
@@ -282,6 +284,7 @@ impl<K: Kernel> Worker<K> {
         if !link.up && addresses.is_empty() {
             return Ok(());
         }
+        self.note_ipip(&link);
         for address in addresses {
             let delete = DeviceChange::DeleteAddress(link.index, address);
             self.change_device(delete, IPIP_DEVICE, now).await?;
@@ -291,6 +294,16 @@ impl<K: Kernel> Worker<K> {
             self.change_device(down, IPIP_DEVICE, now).await?;
         }
         Ok(())
+    }
+
+    /// The device is the kernel's: what it was like is to be put back some day.
+    fn note_ipip(&mut self, link: &Link) {
+        let addresses = self.world.addresses(link.index);
+        self.sysctls.before.note_ipip(|| FormerIpip {
+            mtu: link.mtu,
+            up: link.up,
+            addresses: addresses.to_vec(),
+        });
     }
 
     async fn tend_vxlan(
