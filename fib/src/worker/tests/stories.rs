@@ -91,7 +91,7 @@ fn in_namespace(seed: u64, steps: &[Step]) -> Outcome {
                 .build();
             runtime.unwrap().block_on(async {
                 let ground = Namespace::new(has_ipip(seed));
-                life::play(ground, &steps).await
+                Box::pin(life::play(ground, &steps)).await
             })
         });
         sender.send(outcome).unwrap();
