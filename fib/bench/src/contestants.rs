@@ -1,0 +1,68 @@
+//! Who takes part. Each one is started, does the steps, and is ended, in a namespace of its own.
+
+mod batch;
+mod bird;
+mod raw;
+pub(crate) mod whole;
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::stopwatch::Took;
+use crate::work::{Step, Work};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Contestant {
+    /// A batch writer with nothing around it; routes by gateways.
+    Raw,
+    /// The same with routes straight to a device, which is the cheapest kind.
+    RawDevice,
+    /// The same with routes by kernel nexthop objects.
+    RawNexthop,
+    /// The whole of caracal-fib, from `Fib::apply` until its status says that all is in the kernel.
+    Fib,
+    /// iproute2's `ip -batch`, from the start of the program to its end.
+    IpBatch,
+    /// BIRD 2: a static protocol is enabled, until the kernel has its routes.
+    Bird,
+}
+
+/// How long each step took. Steps that a contestant cannot do are left out.
+pub(crate) type Times = Vec<(Step, Took)>;
+
+impl Contestant {
+    pub(crate) const ALL: [Contestant; 6] = [
+        Contestant::Raw,
+        Contestant::RawDevice,
+        Contestant::RawNexthop,
+        Contestant::Fib,
+        Contestant::IpBatch,
+        Contestant::Bird,
+    ];
+
+    pub(crate) fn compete(self, work: Work) -> anyhow::Result<Times> {
+        match self {
+            Contestant::Raw => raw::compete(work, raw::Way::Gateway),
+            Contestant::RawDevice => raw::compete(work, raw::Way::Device),
+            Contestant::RawNexthop => raw::compete(work, raw::Way::Nexthop),
+            Contestant::Fib => whole::compete(work),
+            Contestant::IpBatch => batch::compete(work),
+            Contestant::Bird => bird::compete(work),
+        }
+    }
+}
+
+impl fmt::Display for Contestant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Contestant::Raw => "raw",
+            Contestant::RawDevice => "raw device",
+            Contestant::RawNexthop => "raw nexthop",
+            Contestant::Fib => "fib",
+            Contestant::IpBatch => "ip -batch",
+            Contestant::Bird => "bird",
+        })
+    }
+}

@@ -1,0 +1,72 @@
+//! The whole crate, from `Fib::apply` until its status says that the kernel has everything.
+
+use anyhow::{Context, bail};
+use caracal_fib::{Change, Config, Encapsulation, Fib, FibStatus, Route};
+
+use super::Times;
+use crate::stopwatch::Stopwatch;
+use crate::work::{PATIENCE, Step, Work};
+
+pub(crate) fn compete(work: Work) -> anyhow::Result<Times> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let fib = Fib::start(Config::default()).await?;
+        let mut times = Times::new();
+        for step in Step::ALL {
+            let changes = changes(&work, step, 0..work.routes);
+            let written = fib.status().borrow().writes;
+            let start = Stopwatch::of_this_process()?;
+            fib.apply(changes);
+            settled(&fib, |status| {
+                status.writes >= written + u64::from(work.routes)
+            })
+            .await
+            .with_context(|| step.to_string())?;
+            times.push((step, start.took()?));
+            let count = work.in_kernel()?;
+            let hops = if step == Step::MultipathIn { 2 } else { 1 };
+            let expected = match step {
+                Step::Out | Step::MultipathOut => 0,
+                _ => work.routes as usize,
+            };
+            // The kernel's own are a dozen; of IPv6 it counts each next hop.
+            if count < expected || count > expected * hops + 20 {
+                bail!("{step}: the kernel has {count} routes, not {expected}");
+            }
+        }
+        Ok(times)
+    })
+}
+
+/// What is to be wished for so that the routes are as after this step.
+pub(crate) fn changes(work: &Work, step: Step, range: std::ops::Range<u32>) -> Vec<Change> {
+    let change = |i| {
+        let next_hops = work.gateways(step, i);
+        match next_hops.is_empty() {
+            true => Change::RemoveRoute(work.prefix(i)),
+            false => Change::SetRoute(
+                work.prefix(i),
+                Route::Remote {
+                    next_hops,
+                    encapsulation: Encapsulation::None,
+                },
+            ),
+        }
+    };
+    range.map(change).collect()
+}
+
+/// Waits until nothing is pending, and what was wished for has been seen.
+pub(crate) async fn settled(
+    fib: &Fib,
+    seen: impl Fn(&FibStatus) -> bool,
+) -> anyhow::Result<FibStatus> {
+    let mut status = fib.status();
+    let wanted = |now: &FibStatus| now.pending == 0 && seen(now);
+    match tokio::time::timeout(PATIENCE, status.wait_for(wanted)).await {
+        Ok(status) => Ok(status?.clone()),
+        Err(_) => bail!("not within {PATIENCE:?}: {:?}", fib.status().borrow()),
+    }
+}

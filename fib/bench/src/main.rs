@@ -1,0 +1,138 @@
+//! How fast the FIB is, beside others who write routes, in one run.
+//!
+//! ```text
+//!   for each run, for each family, for each contestant:            a network namespace of its own
+//!     in → replace → out → multipath in → multipath out            N host routes by 200 gateways
+//!   then the FIB alone: latency of one change, memory of a route
+//! ```
+//!
+//! Contestants take turns, so that what the machine does besides meets all of them; a figure is the median of the runs.
+//! Absolute figures belong to the machine; ratios within one run may be
+//! compared. Where others use the machine too, the ratios of processor time are the steadier ones.
+
+mod contestants;
+mod latency;
+mod memory;
+mod namespace;
+mod report;
+mod stopwatch;
+mod work;
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use contestants::Contestant;
+use report::Report;
+use work::{Family, Work};
+
+/// Measures Caracal's FIB beside a raw netlink writer, `ip -batch` and BIRD.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Options {
+    /// Routes in the table.
+    #[arg(long, default_value_t = 100_000)]
+    routes: u32,
+    /// Runs of each contestant; the median is shown.
+    #[arg(long, default_value_t = 3)]
+    runs: usize,
+    /// Messages a send of the raw writer.
+    #[arg(long, default_value_t = 256)]
+    batch: usize,
+    /// Only these contestants.
+    #[arg(long, value_delimiter = ',', value_enum)]
+    only: Vec<Contestant>,
+    /// Only these families.
+    #[arg(long, value_delimiter = ',', value_enum)]
+    family: Vec<Family>,
+    /// Only these parts.
+    #[arg(long, value_delimiter = ',', value_enum)]
+    part: Vec<Part>,
+    /// Writes all figures into this file, as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Prints this process's memory with so many routes, and ends. Memory is measured in a process of its own.
+    #[arg(long, hide = true)]
+    memory_of: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Routes a second.
+    Rates,
+    /// One change while the table is full, and while it is being filled.
+    Latency,
+    /// Octets a route.
+    Memory,
+}
+
+fn main() -> anyhow::Result<()> {
+    namespace::become_able()?;
+    let options = Options::parse();
+    // What the FIB warns of belongs to the result.
+    tracing_subscriber::fmt()
+        .with_env_filter("warn")
+        .with_writer(std::io::stderr)
+        .init();
+    if let Some(routes) = options.memory_of {
+        return memory::measure_here(routes);
+    }
+    let wanted = |part| options.part.is_empty() || options.part.contains(&part);
+    let families = match options.family.as_slice() {
+        [] => &[Family::V4, Family::V6],
+        some => some,
+    };
+    let mut report = Report::new(options.routes, options.runs, options.batch);
+    if wanted(Part::Rates) {
+        measure_rates(&options, families, &mut report);
+    }
+    if wanted(Part::Latency) {
+        for family in families {
+            report
+                .latency
+                .extend(latency::measure(*family, options.routes)?);
+        }
+    }
+    if wanted(Part::Memory) {
+        for routes in [options.routes, options.routes.saturating_mul(5)] {
+            report.memory.push(memory::measure(routes)?);
+        }
+    }
+    report.print()?;
+    if let Some(path) = &options.json {
+        std::fs::write(path, serde_json::to_string_pretty(&report)?)?;
+    }
+    Ok(())
+}
+
+fn measure_rates(options: &Options, families: &[Family], report: &mut Report) {
+    let contestants: Vec<Contestant> = Contestant::ALL
+        .into_iter()
+        .filter(|one| options.only.is_empty() || options.only.contains(one))
+        .collect();
+    for run in 0..options.runs {
+        for family in families {
+            for contestant in &contestants {
+                if report.is_skipped(*contestant, *family) {
+                    continue;
+                }
+                eprintln!("run {} of {}: {family} {contestant}", run + 1, options.runs);
+                let work = Work {
+                    family: *family,
+                    routes: options.routes,
+                    batch: options.batch,
+                };
+                let contestant = *contestant;
+                let outcome = namespace::within(move || contestant.compete(work));
+                match outcome {
+                    Ok(times) => {
+                        for (step, took) in times {
+                            report.add(contestant, *family, step, took);
+                        }
+                    }
+                    Err(error) => report.skip(contestant, *family, format!("{error:#}")),
+                }
+            }
+        }
+    }
+}

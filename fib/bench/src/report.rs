@@ -1,0 +1,203 @@
+//! The table, and the same as JSON.
+
+use std::io::Write;
+
+use serde::Serialize;
+use tabled::builder::Builder;
+use tabled::settings::Style;
+
+use crate::contestants::Contestant;
+use crate::latency::Latency;
+use crate::memory::Memory;
+use crate::stopwatch::Took;
+use crate::work::{Family, Step};
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    pub routes: u32,
+    pub runs: usize,
+    pub batch: usize,
+    pub rates: Vec<Row>,
+    pub skipped: Vec<Skipped>,
+    pub latency: Vec<Latency>,
+    pub memory: Vec<Memory>,
+}
+
+/// One contestant in one step.
+#[derive(Debug, Serialize)]
+pub(crate) struct Row {
+    pub family: Family,
+    pub step: Step,
+    pub contestant: Contestant,
+    pub milliseconds: Vec<f64>,
+    pub median_milliseconds: f64,
+    pub routes_per_second: f64,
+    /// Of a processor, median.
+    pub processor_microseconds_per_route: f64,
+    #[serde(skip)]
+    processor: Vec<f64>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Skipped {
+    pub family: Family,
+    pub contestant: Contestant,
+    pub reason: String,
+}
+
+impl Report {
+    pub(crate) fn new(routes: u32, runs: usize, batch: usize) -> Report {
+        Report {
+            routes,
+            runs,
+            batch,
+            rates: Vec::new(),
+            skipped: Vec::new(),
+            latency: Vec::new(),
+            memory: Vec::new(),
+        }
+    }
+
+    pub(crate) fn add(&mut self, contestant: Contestant, family: Family, step: Step, took: Took) {
+        let same = |row: &Row| (row.contestant, row.family, row.step) == (contestant, family, step);
+        let place = self.rates.iter().position(same).unwrap_or_else(|| {
+            self.rates.push(Row {
+                family,
+                step,
+                contestant,
+                milliseconds: Vec::new(),
+                median_milliseconds: 0.0,
+                routes_per_second: 0.0,
+                processor_microseconds_per_route: 0.0,
+                processor: Vec::new(),
+            });
+            self.rates.len() - 1
+        });
+        let row = &mut self.rates[place];
+        row.milliseconds.push(took.time.as_secs_f64() * 1e3);
+        row.processor
+            .push(took.processor.as_secs_f64() * 1e6 / f64::from(self.routes));
+        row.processor_microseconds_per_route = median(&row.processor);
+        row.median_milliseconds = median(&row.milliseconds);
+        row.routes_per_second = f64::from(self.routes) / row.median_milliseconds * 1e3;
+    }
+
+    /// Says why this contestant takes part no more.
+    pub(crate) fn skip(&mut self, contestant: Contestant, family: Family, reason: String) {
+        self.skipped.push(Skipped {
+            family,
+            contestant,
+            reason,
+        });
+    }
+
+    pub(crate) fn is_skipped(&self, contestant: Contestant, family: Family) -> bool {
+        self.skipped
+            .iter()
+            .any(|one| (one.contestant, one.family) == (contestant, family))
+    }
+
+    pub(crate) fn print(&self) -> anyhow::Result<()> {
+        let mut out = std::io::stdout().lock();
+        writeln!(
+            out,
+            "{} host routes, batches of {}, medians of {} runs; in brackets the ratio to raw's",
+            self.routes, self.batch, self.runs
+        )?;
+        for family in [Family::V4, Family::V6] {
+            let rows: Vec<&Row> = self
+                .rates
+                .iter()
+                .filter(|row| row.family == family)
+                .collect();
+            if !rows.is_empty() {
+                let rates = table(&rows, |row| row.routes_per_second / 1e3, 0);
+                writeln!(out, "\n{family}, thousand routes a second\n{rates}")?;
+                let times = table(&rows, |row| row.processor_microseconds_per_route, 2);
+                writeln!(
+                    out,
+                    "\n{family}, microseconds of a processor a route\n{times}"
+                )?;
+            }
+        }
+        for one in &self.skipped {
+            writeln!(
+                out,
+                "skipped: {} {}: {}",
+                one.family, one.contestant, one.reason
+            )?;
+        }
+        if !self.latency.is_empty() {
+            let mut builder = Builder::default();
+            builder.push_record([
+                "one change through the fib",
+                "samples",
+                "p50 us",
+                "p99 us",
+                "max us",
+            ]);
+            for one in &self.latency {
+                builder.push_record([
+                    one.what.clone(),
+                    one.samples.to_string(),
+                    format!("{:.0}", one.p50_us),
+                    format!("{:.0}", one.p99_us),
+                    format!("{:.0}", one.max_us),
+                ]);
+            }
+            writeln!(out, "\n{}", builder.build().with(Style::markdown()))?;
+        }
+        for one in &self.memory {
+            writeln!(
+                out,
+                "memory: {} routes, {:.1} MiB, {:.0} octets a route",
+                one.routes,
+                one.octets as f64 / f64::from(1 << 20),
+                one.octets as f64 / f64::from(one.routes)
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn table(rows: &[&Row], figure: impl Fn(&Row) -> f64, digits: usize) -> String {
+    let steps: Vec<Step> = Step::ALL
+        .into_iter()
+        .filter(|step| rows.iter().any(|row| row.step == *step))
+        .collect();
+    let mut builder = Builder::default();
+    builder.push_record(
+        std::iter::once(String::new()).chain(steps.iter().map(|step| step.to_string())),
+    );
+    for contestant in Contestant::ALL {
+        let of = |contestant, step| {
+            rows.iter()
+                .find(|row| (row.contestant, row.step) == (contestant, step))
+        };
+        if !steps.iter().any(|step| of(contestant, *step).is_some()) {
+            continue;
+        }
+        let cells = steps.iter().map(|step| match of(contestant, *step) {
+            None => "-".into(),
+            Some(row) => {
+                let value = figure(row);
+                match of(Contestant::Raw, *step) {
+                    Some(raw) => format!("{value:.digits$} ({:.2})", value / figure(raw)),
+                    None => format!("{value:.digits$}"),
+                }
+            }
+        });
+        builder.push_record(std::iter::once(contestant.to_string()).chain(cells));
+    }
+    builder.build().with(Style::markdown()).to_string()
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    match sorted.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => sorted[n / 2],
+        n => (sorted[n / 2 - 1] + sorted[n / 2]) / 2.0,
+    }
+}
