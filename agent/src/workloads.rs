@@ -108,6 +108,7 @@ impl Workload {
         Endpoint {
             addresses: self.addresses.clone(),
             mac: self.mac,
+            ..Endpoint::default()
         }
     }
 

@@ -32,7 +32,9 @@ pub(crate) struct Spec {
     /// RT_SCOPE_LINK for IPv4 routes without a gateway; always 0 in IPv6.
     pub scope: u8,
     pub nexthops: Nexthops,
-    /// It has attributes that we never write: preferred source, metrics.
+    /// Preferred source (RTA_PREFSRC). Few routes have one, so it costs a pointer.
+    pub source: Option<Box<IpAddr>>,
+    /// It has attributes that we never write, as metrics.
     pub foreign_attributes: bool,
 }
 
@@ -284,6 +286,7 @@ impl Spec {
                 0
             },
             nexthops: Nexthops::Own(Arc::from(hops.as_slice())),
+            source: None,
             foreign_attributes: false,
         }
     }
@@ -295,6 +298,7 @@ impl Spec {
             kind: Kind::Blackhole,
             scope: 0,
             nexthops: Nexthops::Own(Arc::default()),
+            source: None,
             foreign_attributes: false,
         }
     }
@@ -310,6 +314,7 @@ impl Spec {
             kind: Kind::Unicast,
             scope: 0,
             nexthops: Nexthops::Object(id),
+            source: None,
             foreign_attributes: false,
         }
     }
@@ -357,7 +362,10 @@ impl Spec {
             text
         };
         match self.hops() {
-            [one] if self.scope == SCOPE_LINK => format!("{} scope link", hop(one)),
+            [one] if self.scope == SCOPE_LINK => match &self.source {
+                Some(source) => format!("{} scope link src {source}", hop(one)),
+                None => format!("{} scope link", hop(one)),
+            },
             [one] => hop(one),
             many => many
                 .iter()

@@ -34,6 +34,7 @@ pub mod model;
 mod netlink;
 mod plan;
 mod resolve;
+mod settings;
 mod staging;
 mod sysctl;
 mod worker;
@@ -44,5 +45,6 @@ pub use counters::{FibCounters, Refused, RepairCounters};
 pub use handle::{Fib, FibError, Interface, interfaces};
 pub use model::{
     Change, Config, Encapsulation, Endpoint, FibStatus, Gate, IpipDevice, Mode, Route, RouteStatus,
-    TunnelSet, TunnelStatus, Tunnels, Vtep, VxlanDevice,
+    Standing, TunnelSet, TunnelStatus, Tunnels, Vtep, VxlanDevice,
 };
+pub use settings::{MtuDevices, Settings};

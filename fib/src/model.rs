@@ -8,8 +8,9 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::counters::FibCounters;
+use crate::settings::Settings;
 
-/// How the FIB works; not what it contains.
+/// How the FIB works at its start; not what it contains. [`Change::SetSettings`] changes a part of it later.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The signature on every route we write (RTA protocol).
@@ -64,6 +65,8 @@ pub enum Change {
     SetIpipEnd(IpAddr, bool),
     /// Which unknown routes of ours may be deleted.
     SetGate(Gate),
+    /// How the FIB works from now on. Routes that change their metric are there all the time.
+    SetSettings(Settings),
 }
 
 /// What a prefix shall have in the kernel.
@@ -107,12 +110,28 @@ pub enum Mode {
 }
 
 /// A local workload.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Endpoint {
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
     /// The MAC of its own end of the veth pair.
     pub mac: [u8; 6],
+    /// How its routes stand among others of the same addresses.
+    pub standing: Standing,
+    /// It may send from addresses that are not its own: its device's `rp_filter` is off.
+    pub may_spoof: bool,
+}
+
+/// How the routes to a workload stand among others of the same addresses, while it moves from node to node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// It does not move.
+    #[default]
+    Normal,
+    /// It is to come here and runs elsewhere still: its device is prepared, and there is no route yet.
+    Awaited,
+    /// It has just come: its routes have the lower metric of [`Settings`].
+    Elevated,
 }
 
 /// Tunnel devices that this node shall have. `None`: not used; ours is taken down and its addresses removed.

@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 use crate::egress::{self, Subnet, Way};
 use crate::kernel::{Hop, Kind, Refusal, Resolution, Spec};
 use crate::model::{Encapsulation, Route, Vtep};
+use crate::settings::Settings;
 use crate::world::World;
 
 /// The names of our devices.
@@ -25,6 +26,7 @@ pub(crate) const VXLAN_V6_DEVICE: &str = "vxlan-v6.calico";
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Surroundings<'a> {
     pub protocol: u8,
+    pub settings: &'a Settings,
     pub world: &'a World,
     pub subnets: &'a [Subnet],
     pub vteps: &'a HashMap<IpAddr, Vtep>,
@@ -70,11 +72,14 @@ impl Surroundings<'_> {
             onlink: false,
             weight: 0,
         };
-        Ok(Spec::unicast(
-            self.protocol,
-            prefix,
-            SmallVec::from_slice(&[hop]),
-        ))
+        let spec = Spec::unicast(self.protocol, prefix, SmallVec::from_slice(&[hop]));
+        // The kernel refuses a source that is no address of this node; better a route without.
+        let source = self.settings.source(&prefix.addr());
+        let source = source.filter(|source| self.world.has_address(source));
+        Ok(Spec {
+            source: source.map(Box::new),
+            ..spec
+        })
     }
 
     /// Any other route. Of several next hops those count that have a way; when none has, the first says why.

@@ -17,6 +17,7 @@ mod refusals;
 mod repair;
 mod resync;
 mod routes;
+mod settings;
 mod staging;
 mod status;
 #[cfg(test)]
@@ -38,12 +39,14 @@ use crate::kernel::{Event, Kernel, Key, NeighbourKey, NeighbourValue, Refusal, S
 use crate::model::{Change, Config, FibStatus, RouteStatus};
 use crate::plan;
 use crate::resolve::{Surroundings, Waiting};
+use crate::settings::Settings;
 use crate::sysctl::Sysctls;
 use crate::world::World;
 use endpoints::Endpoints;
 use gateways::Gateways;
 use refusals::Refusals;
 use repair::Repairs;
+use settings::Superseded;
 use staging::Staging;
 use tunnels::TunnelState;
 use wishes::Wishes;
@@ -84,6 +87,8 @@ pub(crate) struct Worker<K> {
     tunnels: TunnelState,
     staging: Staging,
     sysctls: Sysctls,
+    settings: Settings,
+    superseded: Superseded,
     subnets: Vec<Subnet>,
     dirty: Dirty,
     timing: Timing,
@@ -178,6 +183,8 @@ impl<K: Kernel> Worker<K> {
                 config.before_file.clone(),
                 &config.device_prefix,
             ),
+            settings: Settings::of(&config),
+            superseded: Superseded::default(),
             subnets: Vec::new(),
             dirty: Dirty::default(),
             timing: Timing {
@@ -333,6 +340,7 @@ impl<K: Kernel> Worker<K> {
     fn surroundings(&self) -> Surroundings<'_> {
         Surroundings {
             protocol: self.config.protocol,
+            settings: &self.settings,
             world: &self.world,
             subnets: &self.subnets,
             vteps: &self.wishes.vteps,
@@ -342,10 +350,6 @@ impl<K: Kernel> Worker<K> {
             lenient: false,
             gateways: self.gateways.known(),
         }
-    }
-
-    fn key(&self, prefix: IpNet) -> Key {
-        Key::new(prefix, self.config.metric)
     }
 
     /// Prefixes whose route has one of these next hops are looked at again.

@@ -1,11 +1,13 @@
 //! The devices and addresses of this node, as last told. Pure.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use crate::egress::Subnet;
 use crate::kernel::{Link, LinkKind};
+use crate::settings::MtuDevices;
 
 #[derive(Debug, Default)]
 pub(crate) struct World {
@@ -87,6 +89,13 @@ impl World {
         self.addresses.get(&device).map_or(&[], Vec::as_slice)
     }
 
+    /// Some device that is up has it.
+    pub(crate) fn has_address(&self, address: &IpAddr) -> bool {
+        let up = self.links.values().filter(|link| link.up);
+        up.flat_map(|link| self.addresses(link.index))
+            .any(|net| net.addr() == *address)
+    }
+
     /// Connected prefixes of the host's own devices that are up. A host prefix is not a subnet, and a link-local one
     /// holds no node address.
     pub(crate) fn own_subnets(&self, device_prefix: &str) -> Vec<Subnet> {
@@ -107,8 +116,12 @@ impl World {
         subnets
     }
 
-    /// The smallest MTU of the devices that have an own subnet.
-    pub(crate) fn host_mtu(&self, device_prefix: &str) -> Option<u32> {
+    /// The smallest MTU of the devices that count.
+    pub(crate) fn host_mtu(&self, device_prefix: &str, devices: &MtuDevices) -> Option<u32> {
+        let named = self.links.values().filter(|link| devices.named(&link.name));
+        if let Some(smallest) = named.map(|link| link.mtu).min() {
+            return Some(smallest);
+        }
         self.own_subnets(device_prefix)
             .iter()
             .filter_map(|subnet| self.link(subnet.device))

@@ -35,6 +35,7 @@ pub(super) fn route(message: &RouteMessage) -> Option<(Key, Spec)> {
     let mut address = default_address;
     let mut table = u32::from(header.table);
     let mut metric = 0;
+    let mut source = None;
     let mut foreign_attributes = header.source_prefix_length != 0;
     let mut hops: SmallVec<[Hop; 1]> = SmallVec::new();
     let mut object = None;
@@ -57,10 +58,10 @@ pub(super) fn route(message: &RouteMessage) -> Option<(Key, Spec)> {
             }
             RouteAttribute::NhId(id) => object = Some(*id),
             RouteAttribute::Metrics(metrics) => foreign_attributes |= !metrics.is_empty(),
-            RouteAttribute::PrefSource(_)
-            | RouteAttribute::Encap(_)
-            | RouteAttribute::Realm(_)
-            | RouteAttribute::Source(_) => foreign_attributes = true,
+            RouteAttribute::PrefSource(address) => source = ip(address).map(Box::new),
+            RouteAttribute::Encap(_) | RouteAttribute::Realm(_) | RouteAttribute::Source(_) => {
+                foreign_attributes = true
+            }
             _ => {}
         }
     }
@@ -99,6 +100,7 @@ pub(super) fn route(message: &RouteMessage) -> Option<(Key, Spec)> {
             Some(id) => Nexthops::Object(id),
             None => Nexthops::Own(hops.as_slice().into()),
         },
+        source,
         foreign_attributes,
     };
     Some((key, spec))

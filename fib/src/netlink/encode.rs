@@ -109,6 +109,9 @@ fn attributes(buffer: &mut Vec<u8>, key: &Key, spec: &Spec, delete: bool) {
     if key.metric != 0 {
         attribute(buffer, RTA_PRIORITY, &key.metric.to_ne_bytes());
     }
+    if let Some(source) = &spec.source {
+        address(buffer, RTA_PREFSRC, source);
+    }
     if let Nexthops::Object(id) = spec.nexthops {
         attribute(buffer, RTA_NH_ID, &id.to_ne_bytes());
     }
@@ -202,6 +205,7 @@ const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 const RTA_PRIORITY: u16 = 6;
+const RTA_PREFSRC: u16 = 7;
 const RTA_MULTIPATH: u16 = 9;
 const RTA_VIA: u16 = 18;
 const RTA_NH_ID: u16 = 30;

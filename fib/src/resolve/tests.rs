@@ -175,6 +175,7 @@ impl Scene {
     ) -> Result<String, String> {
         let surroundings = Surroundings {
             protocol: 67,
+            settings: &Settings::default(),
             world: &self.world,
             subnets: &self.world.own_subnets("cali"),
             vteps: &self.vteps,

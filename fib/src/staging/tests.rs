@@ -198,6 +198,7 @@ impl Scene {
     ) -> Outcome {
         let around = Surroundings {
             protocol: 67,
+            settings: &crate::settings::Settings::default(),
             world: &self.world,
             subnets: &self.world.own_subnets("cali"),
             vteps: &self.vteps,

@@ -11,7 +11,7 @@ use super::Worker;
 use crate::delta::{Action, Delta};
 use crate::handle::FibError;
 use crate::kernel::{DeviceChange, Kernel, Link, NeighbourKey, NeighbourValue};
-use crate::model::Endpoint;
+use crate::model::{Endpoint, Standing};
 
 /// What was done for endpoints that are desired.
 #[derive(Debug, Default)]
@@ -53,6 +53,9 @@ impl<K: Kernel> Worker<K> {
             let v4 = endpoint.addresses.iter().any(IpAddr::is_ipv4);
             let v6 = endpoint.addresses.iter().any(IpAddr::is_ipv6);
             self.set_device_sysctls(device, v4, v6);
+            if v4 {
+                self.set_rp_filter(device, endpoint.may_spoof);
+            }
             // Once: whoever takes it down later has a reason.
             if !link.up {
                 let up = DeviceChange::SetUp(link.index, true);
@@ -66,7 +69,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// What a host-side veth needs so that 169.254.1.1 and the pod's address work: the same that Felix
-    /// sets. `rp_filter` is left alone.
+    /// sets.
     fn set_device_sysctls(&mut self, device: &str, v4: bool, v6: bool) {
         if v4 {
             for (name, value) in DEVICE_SYSCTLS_V4 {
@@ -79,6 +82,19 @@ impl<K: Kernel> Worker<K> {
                 self.sysctls
                     .set(&format!("net/ipv6/{}", name.replace('*', device)), value);
             }
+        }
+    }
+
+    /// Off for a workload that may send from addresses of others; else as the host has it for new devices. The kernel takes
+    /// the stricter of this and `conf/all/rp_filter`, which is the host's.
+    fn set_rp_filter(&mut self, device: &str, may_spoof: bool) {
+        let path = format!("net/ipv4/conf/{device}/rp_filter");
+        let value = match may_spoof {
+            true => Some("0".to_owned()),
+            false => self.sysctls.read("net/ipv4/conf/default/rp_filter"),
+        };
+        if let Some(value) = value {
+            self.sysctls.set(&path, &value);
         }
     }
 
@@ -176,7 +192,7 @@ impl<K: Kernel> Worker<K> {
                 "net/ipv6/conf/all/forwarding",
             ),
         };
-        if !std::mem::replace(used, true) {
+        if self.settings.forwarding && !std::mem::replace(used, true) {
             self.sysctls.set(path, "1");
         }
     }
@@ -208,7 +224,8 @@ impl<K: Kernel> Worker<K> {
         let Some(endpoint) = self.wishes.endpoints.get(device) else {
             return Some("nobody asked for this endpoint".into());
         };
-        for address in &endpoint.addresses {
+        let routed = endpoint.standing != Standing::Awaited;
+        for address in endpoint.addresses.iter().filter(|_| routed) {
             let prefix = IpNet::from(*address);
             if let Some(waiting) = self.waiting.get(&prefix) {
                 return Some(waiting.to_string());

@@ -149,6 +149,10 @@ impl<K: Kernel> Worker<K> {
         let Some(link) = self.world.link(device) else {
             return;
         };
+        if self.settings.source_v4.is_some() || self.settings.source_v6.is_some() {
+            // It may be the source of packets to workloads.
+            self.dirty.workloads.extend(self.wishes.workloads.keys());
+        }
         if is_host_device(link, &self.config.device_prefix) {
             self.dirty.surroundings = true;
             self.gateways.ask_all_again(now);

@@ -27,7 +27,7 @@ impl<K: Kernel> Worker<K> {
     /// Reads the kernel, and believes it.
     pub(super) async fn resync(&mut self, now: Instant) -> Result<(), Refusal> {
         let snapshot = self.kernel.read().await?;
-        self.timing.verify = now + self.config.verify_interval;
+        self.timing.verify = self.next_verification(now);
         self.timing.read = now;
         self.take_over(snapshot, now);
         self.gateways.ask_all_again(now);
@@ -82,6 +82,7 @@ impl<K: Kernel> Worker<K> {
         let wrong = self.routes.report_all(ours);
         self.repair_unseen(wrong, now);
         self.leftovers.report_all(leftovers);
+        self.find_superseded();
     }
 
     fn sort_neighbours(

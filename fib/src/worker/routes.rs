@@ -34,6 +34,7 @@ impl<K: Kernel> Worker<K> {
                 Some(Choice::Take(spec) | Choice::Unconfirmed(spec, _) | Choice::Keep(spec, _)) => {
                     self.waiting.remove(&prefix);
                     self.routes.set(key, spec);
+                    self.delete_superseded(prefix);
                 }
                 // What the kernel has stays, as if nobody desired it, until the gate lets it go.
                 Some(Choice::Wait(waiting)) => {
@@ -44,11 +45,13 @@ impl<K: Kernel> Worker<K> {
                     // Nothing is deleted for want of an answer that is on its way.
                     if asked.is_none() {
                         self.ask_gate_about(key);
+                        self.unset_superseded(prefix, false);
                     }
                 }
                 None => {
                     self.waiting.remove(&prefix);
                     self.routes.unset(key, true);
+                    self.unset_superseded(prefix, true);
                 }
             }
             self.dirty.status = true;
@@ -138,6 +141,7 @@ impl<K: Kernel> Worker<K> {
         }
         self.routes.done(key, action);
         self.staging.note_written();
+        self.delete_superseded(key.prefix);
         self.look_at_retired_tunnels();
     }
 
@@ -168,8 +172,9 @@ impl<K: Kernel> Worker<K> {
         if self.dirty.unresolved() == 0 && std::mem::take(&mut self.dirty.leftovers) {
             let open = self.wishes.gate == crate::model::Gate::Open;
             let (routes, world, config) = (&self.routes, &self.world, &self.config);
+            let (settings, wishes) = (&self.settings, &self.wishes);
             self.leftovers.permit_all(|key, spec| {
-                let ours = Key::new(key.prefix, config.metric);
+                let ours = super::settings::key(settings, wishes, key.prefix);
                 let replaced = ours != *key && routes.installed(&ours);
                 let leftover =
                     gate::foreign(spec, world, &config.device_prefix) == Foreign::Leftover;

@@ -54,7 +54,9 @@ impl<K: Kernel> Worker<K> {
                 ..self.repairs.counters.clone()
             },
             contested: self.repairs.contested(),
-            host_mtu: self.world.host_mtu(&self.config.device_prefix),
+            host_mtu: self
+                .world
+                .host_mtu(&self.config.device_prefix, &self.settings.mtu_devices),
             conditions: self.conditions(),
             tunnels: self.tunnels.statuses().to_vec(),
             kept,

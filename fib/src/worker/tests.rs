@@ -2,6 +2,7 @@
 
 mod model;
 mod repair;
+mod settings;
 mod stages;
 mod stories;
 
@@ -401,6 +402,7 @@ fn workload(device: &str, address: &str) -> Change {
         Endpoint {
             addresses: vec![address.parse().unwrap()],
             mac: [2, 0, 0, 0, 0, 7],
+            ..Endpoint::default()
         },
     )
 }

@@ -404,7 +404,9 @@ impl<K: Kernel> Worker<K> {
 
     fn tunnel_mtu(&self, configured: Option<u32>, overhead: u32) -> u32 {
         configured.unwrap_or_else(|| {
-            let host = self.world.host_mtu(&self.config.device_prefix);
+            let host = self
+                .world
+                .host_mtu(&self.config.device_prefix, &self.settings.mtu_devices);
             host.unwrap_or(HOST_MTU_DEFAULT).saturating_sub(overhead)
         })
     }

@@ -7,8 +7,8 @@ use std::time::Instant;
 use ipnet::IpNet;
 
 use super::Worker;
-use crate::kernel::Kernel;
-use crate::model::{Change, Endpoint, Gate, Route, Tunnels, Vtep};
+use crate::kernel::{Kernel, Key};
+use crate::model::{Change, Endpoint, Gate, Route, Standing, Tunnels, Vtep};
 
 #[derive(Debug)]
 pub(super) struct Wishes {
@@ -55,22 +55,14 @@ impl<K: Kernel> Worker<K> {
             }
             Change::SetEndpoint(device, endpoint) => {
                 if self.wishes.endpoints.get(&device) != Some(&endpoint) {
-                    self.remove_endpoint(&device);
-                    self.endpoints.forget(&device);
-                    for address in &endpoint.addresses {
-                        self.enable_forwarding(address);
-                        let holders = self.wishes.workloads.entry(IpNet::from(*address));
-                        holders.or_default().insert(device.clone());
-                    }
-                    self.wishes.endpoints.insert(device.clone(), endpoint);
-                    self.dirty.endpoints.insert(device);
+                    self.replace_endpoint(device, Some(endpoint));
                 }
             }
             Change::RemoveEndpoint(device) => {
-                self.remove_endpoint(&device);
-                self.endpoints.forget(&device);
                 self.sysctls.forget_device(&device);
+                self.replace_endpoint(device, None);
             }
+            Change::SetSettings(settings) => self.set_settings(settings, now),
             Change::SetTunnels(tunnels) => {
                 if self.wishes.tunnels.as_ref() != Some(&tunnels) {
                     self.wishes.tunnels = Some(tunnels);
@@ -102,20 +94,38 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
-    fn remove_endpoint(&mut self, device: &str) {
-        let Some(endpoint) = self.wishes.endpoints.remove(device) else {
-            return;
-        };
-        for address in endpoint.addresses {
-            let prefix = IpNet::from(address);
-            if let Some(holders) = self.wishes.workloads.get_mut(&prefix) {
-                holders.remove(device);
+    /// The routes of both, the old one and the new one, are looked at again, under whatever metric they stood.
+    fn replace_endpoint(&mut self, device: String, endpoint: Option<Endpoint>) {
+        let both = self.wishes.endpoints.get(&device).into_iter();
+        let prefixes: BTreeSet<IpNet> = both
+            .chain(&endpoint)
+            .flat_map(|endpoint| endpoint.addresses.iter().copied().map(IpNet::from))
+            .collect();
+        let before: Vec<Key> = prefixes.iter().map(|prefix| self.key(*prefix)).collect();
+        self.wishes.endpoints.remove(&device);
+        for prefix in &prefixes {
+            if let Some(holders) = self.wishes.workloads.get_mut(prefix) {
+                holders.remove(&device);
                 if holders.is_empty() {
-                    self.wishes.workloads.remove(&prefix);
+                    self.wishes.workloads.remove(prefix);
                 }
             }
-            self.dirty.workloads.insert(prefix);
         }
-        self.dirty.endpoints.insert(device.into());
+        if let Some(endpoint) = endpoint {
+            for address in &endpoint.addresses {
+                self.enable_forwarding(address);
+                if endpoint.standing != Standing::Awaited {
+                    let holders = self.wishes.workloads.entry(IpNet::from(*address));
+                    holders.or_default().insert(device.clone());
+                }
+            }
+            self.wishes.endpoints.insert(device.clone(), endpoint);
+        }
+        for key in before {
+            self.moved_from(key);
+        }
+        self.endpoints.forget(&device);
+        self.dirty.workloads.extend(prefixes);
+        self.dirty.endpoints.insert(device);
     }
 }

@@ -102,6 +102,7 @@ pub(crate) fn workload(device: &str, addresses: &[&str]) -> Change {
         Endpoint {
             addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(),
             mac: [2, 0, 0, 0, 0, 7],
+            ..Endpoint::default()
         },
     )
 }

@@ -246,6 +246,7 @@ fn change() -> impl Strategy<Value = Change> {
             let endpoint = Endpoint {
                 addresses: hosts.into_iter().map(|h| [10, 233, 1, h].into()).collect(),
                 mac: [2, 0, 0, 0, 0, 7],
+                ..Endpoint::default()
             };
             Change::SetEndpoint(device.into(), endpoint)
         });

@@ -62,6 +62,7 @@ impl Desired {
             // A matter of when, and not of what.
             Change::SetIpipEnd(..) => {}
             Change::SetGate(gate) => self.gate = gate,
+            Change::SetSettings(settings) => panic!("no story has settings: {settings:?}"),
         }
     }
 

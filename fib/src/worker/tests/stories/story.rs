@@ -280,6 +280,7 @@ impl Dice {
         Endpoint {
             addresses,
             mac: [2, 0, 0, 0, 0, 7 + last],
+            ..Endpoint::default()
         }
     }
 
