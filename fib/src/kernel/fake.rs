@@ -333,6 +333,12 @@ impl State {
                 "IPv6 does not support RTA_VIA attribute",
             ));
         }
+        if hop.onlink && self.leads_elsewhere(via, hop.device) {
+            return Err(refusal(
+                libc::EINVAL,
+                "Nexthop has invalid gateway or device mismatch",
+            ));
+        }
         let mut subnets = self.addresses.iter();
         let near = subnets.any(|(device, subnet)| *device == hop.device && subnet.contains(&via));
         let link_local = matches!(via, IpAddr::V6(v6) if v6.is_unicast_link_local());
@@ -340,6 +346,16 @@ impl State {
             return Ok(());
         }
         Err(refusal(libc::ENETUNREACH, "Nexthop has invalid gateway"))
+    }
+
+    /// IPv6 looks where the route to an onlink gateway leads.
+    fn leads_elsewhere(&self, via: IpAddr, device: u32) -> bool {
+        let link_local = matches!(via, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        if via.is_ipv4() || link_local {
+            return false;
+        }
+        let found = self.lookup(via);
+        found.is_some_and(|way| way.hops.iter().any(|hop| hop.device != device))
     }
 
     fn carry_out(&mut self, write: &Write) -> Result<(), Refusal> {

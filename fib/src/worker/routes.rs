@@ -11,6 +11,7 @@ use crate::delta::Action;
 use crate::gate::{self, Foreign};
 use crate::kernel::{Kernel, Key, Refusal, Spec, Write};
 use crate::plan;
+use crate::resolve::VXLAN_V6_DEVICE;
 use crate::staging::{self, Choice};
 
 impl<K: Kernel> Worker<K> {
@@ -78,7 +79,12 @@ impl<K: Kernel> Worker<K> {
             }
             return first_failure.map(Choice::Wait);
         }
-        let route = self.wishes.routes.get(prefix)?;
+        let Some(route) = self.wishes.routes.get(prefix) else {
+            // A route by an IPv6 VTEP is refused, onlink or not, while the longest route to that VTEP leads through another
+            // device: as does the one that is to be replaced, when the VTEP's address is in the block behind it.
+            let here = surroundings.workload(prefix, VXLAN_V6_DEVICE);
+            return here.ok().filter(|_| self.is_vtep(prefix)).map(Choice::Take);
+        };
         let actual = self.routes.actual(&self.key(*prefix));
         let same = actual.map(|actual| move |other: &Spec| self.is_same_way(actual, other));
         let same = same.as_ref().map(|same| same as &dyn Fn(&Spec) -> bool);
@@ -91,6 +97,14 @@ impl<K: Kernel> Worker<K> {
             since,
             now,
         ))
+    }
+
+    /// The address of an IPv6 VTEP that is named, or that routes still lead to.
+    fn is_vtep(&self, prefix: &IpNet) -> bool {
+        let mut leaving = self.staging.leaving_vteps.values();
+        let named = self.wishes.vtep_addresses.contains_key(prefix);
+        named
+            || (prefix.addr().is_ipv6() && leaving.any(|vtep| IpNet::from(vtep.address) == *prefix))
     }
 
     /// Writes one batch. Returns whether there is more to write.

@@ -159,7 +159,9 @@ impl<K: Kernel> Worker<K> {
 
     /// A VTEP is named again.
     pub(super) fn return_vtep(&mut self, node: &IpAddr) {
-        self.staging.leaving_vteps.remove(node);
+        if let Some(vtep) = self.staging.leaving_vteps.remove(node) {
+            self.dirty.prefixes.insert(IpNet::from(vtep.address));
+        }
         self.staging.leaving_until.remove(node);
     }
 

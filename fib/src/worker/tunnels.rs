@@ -492,6 +492,8 @@ impl<K: Kernel> Worker<K> {
         self.tunnels.devices = tunnels;
         self.dirty.gate = true;
         self.dirty.prefixes.extend(self.wishes.routes.keys());
+        let vteps = self.wishes.vtep_addresses.keys();
+        self.dirty.prefixes.extend(vteps);
     }
 }
 

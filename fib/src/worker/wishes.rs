@@ -19,6 +19,8 @@ pub(super) struct Wishes {
     /// `None` until somebody says: nothing is done to tunnel devices before.
     pub(super) tunnels: Option<Tunnels>,
     pub(super) vteps: HashMap<IpAddr, Vtep>,
+    /// Nodes by the IPv6 address of their VTEP. More than one only while an address moves from one node to another.
+    pub(super) vtep_addresses: HashMap<IpNet, BTreeSet<IpAddr>>,
     pub(super) gate: Gate,
 }
 
@@ -30,6 +32,7 @@ impl Default for Wishes {
             workloads: HashMap::new(),
             tunnels: None,
             vteps: HashMap::new(),
+            vtep_addresses: HashMap::new(),
             gate: Gate::Closed,
         }
     }
@@ -72,12 +75,20 @@ impl<K: Kernel> Worker<K> {
             }
             Change::SetVtep(node, vtep) => {
                 if self.wishes.vteps.get(&node) != Some(&vtep) {
+                    self.forget_vtep_address(node);
+                    if vtep.address.is_ipv6() {
+                        let prefix = IpNet::from(vtep.address);
+                        let nodes = self.wishes.vtep_addresses.entry(prefix);
+                        nodes.or_default().insert(node);
+                        self.dirty.prefixes.insert(prefix);
+                    }
                     self.wishes.vteps.insert(node, vtep);
                     self.return_vtep(&node);
                     self.tunnels.changed_vteps.insert(node);
                 }
             }
             Change::RemoveVtep(node) => {
+                self.forget_vtep_address(node);
                 if let Some(vtep) = self.wishes.vteps.remove(&node) {
                     self.leave_vtep(node, vtep, now);
                     self.tunnels.changed_vteps.insert(node);
@@ -91,6 +102,20 @@ impl<K: Kernel> Worker<K> {
                     self.dirty.leftovers = true;
                 }
             }
+        }
+    }
+
+    fn forget_vtep_address(&mut self, node: IpAddr) {
+        let Some(vtep) = self.wishes.vteps.get(&node) else {
+            return;
+        };
+        let prefix = IpNet::from(vtep.address);
+        if let Some(nodes) = self.wishes.vtep_addresses.get_mut(&prefix) {
+            nodes.remove(&node);
+            if nodes.is_empty() {
+                self.wishes.vtep_addresses.remove(&prefix);
+            }
+            self.dirty.prefixes.insert(prefix);
         }
     }
 

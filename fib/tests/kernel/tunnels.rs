@@ -33,7 +33,10 @@ fn routes_to_other_subnets_go_through_vxlan() {
         );
         assert_eq!(
             ours("-6"),
-            ["fd00:3::/122 via fd00:3::1 dev vxlan-v6.calico metric 1024 onlink pref medium"]
+            [
+                "fd00:3::1 dev vxlan-v6.calico metric 1024 pref medium",
+                "fd00:3::/122 via fd00:3::1 dev vxlan-v6.calico metric 1024 onlink pref medium"
+            ]
         );
         let device = ip("-d link show vxlan.calico");
         for part in [
@@ -82,6 +85,45 @@ fn routes_to_other_subnets_go_through_vxlan() {
                 && ip("neigh show dev vxlan.calico nud permanent").is_empty()
         })
         .await;
+    });
+}
+
+/// The kernel refuses an IPv6 route by a VTEP to whose address it has a route through another device.
+#[test]
+fn an_ipv6_block_that_holds_its_nodes_vtep_moves_into_the_tunnel_and_out_again() {
+    in_namespace(|| async {
+        let fib = start().await;
+        let node = ["2001:db8:18::2"];
+        let always = Encapsulation::Vxlan(Mode::Always);
+        fib.apply(vec![
+            Change::SetTunnels(vxlan_tunnels()),
+            encapsulated("fd00:3::/122", &node, Encapsulation::None),
+        ]);
+        settle_tunnels("vxlan-v6.calico").await;
+        settle(&fib).await;
+        let direct = "fd00:3::/122 via 2001:db8:18::2 dev eth0 metric 1024 pref medium";
+        assert_eq!(ours("-6"), [direct]);
+
+        fib.apply(vec![
+            vtep(node[0], "fd00:3::1", 4),
+            encapsulated("fd00:3::/122", &node, always),
+        ]);
+        let status = settle(&fib).await;
+        assert_eq!((status.failed, status.conditions), (0, vec![]));
+        assert_eq!(
+            ours("-6"),
+            [
+                "fd00:3::1 dev vxlan-v6.calico metric 1024 pref medium",
+                "fd00:3::/122 via fd00:3::1 dev vxlan-v6.calico metric 1024 onlink pref medium"
+            ]
+        );
+
+        fib.apply(vec![
+            encapsulated("fd00:3::/122", &node, Encapsulation::None),
+            Change::RemoveVtep(address(node[0])),
+        ]);
+        settle(&fib).await;
+        assert_eq!(ours("-6"), [direct]);
     });
 }
 

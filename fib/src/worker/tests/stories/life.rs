@@ -143,6 +143,7 @@ impl<G: Ground> Life<G> {
     /// A new worker, which is told all in so many parts; the gate opens last.
     async fn restart(&mut self, parts: usize) {
         self.watch().wished.clear();
+        self.watch().named_vteps.clear();
         let Desired { gate, .. } = self.watch().desired.clone();
         self.watch().desired.gate = Gate::Closed;
         (self.worker, self.status) = start(&mut self.ground, &self.watch, self.now).await;
@@ -194,6 +195,10 @@ impl<G: Ground> Life<G> {
                     Change::SetEndpoint(_, endpoint) => {
                         let prefixes = endpoint.addresses.iter().map(|a| IpNet::from(*a));
                         watch.wished.extend(prefixes);
+                    }
+                    Change::SetVtep(_, vtep) => {
+                        watch.wished.insert(IpNet::from(vtep.address));
+                        watch.named_vteps.insert(IpNet::from(vtep.address));
                     }
                     _ => {}
                 }

@@ -83,7 +83,12 @@ impl Desired {
     }
 
     pub(super) fn wishes(&self, prefix: &IpNet) -> bool {
-        self.routes.contains_key(prefix) || self.is_workload(prefix)
+        self.routes.contains_key(prefix) || self.is_workload(prefix) || self.is_vtep(prefix)
+    }
+
+    fn is_vtep(&self, prefix: &IpNet) -> bool {
+        let mut addresses = self.vteps.values().map(|vtep| vtep.address);
+        addresses.any(|address| address.is_ipv6() && IpNet::from(address) == *prefix)
     }
 
     pub(super) fn is_workload(&self, prefix: &IpNet) -> bool {
@@ -176,6 +181,15 @@ type Leg = (Option<IpAddr>, String, bool);
 impl Oracle<'_> {
     fn routes(&self) -> BTreeMap<Key, String> {
         let mut routes = BTreeMap::new();
+        // The kernel takes a route by a VTEP only if the VTEP itself is on that device.
+        let vteps = self.desired.vteps.values().map(|vtep| vtep.address);
+        for address in vteps.filter(|address| address.is_ipv6()) {
+            let device = vxlan_of(true);
+            if self.up(device) {
+                let key = Key::new(IpNet::from(address), 0);
+                routes.insert(key, format!("dev {device}"));
+            }
+        }
         for (prefix, route) in &self.desired.routes {
             if !self.desired.is_workload(prefix)
                 && let Some(way) = self.route(prefix, route)

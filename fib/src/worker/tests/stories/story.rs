@@ -6,7 +6,8 @@ use ipnet::IpNet;
 
 use crate::kernel::VxlanLink;
 use crate::model::{
-    Change, Encapsulation, Endpoint, Gate, IpipDevice, Mode, Route, Tunnels, Vtep, VxlanDevice,
+    Change, Encapsulation, Endpoint, Gate, IpipDevice, Mode, Route, TunnelSet, Tunnels, Vtep,
+    VxlanDevice,
 };
 
 /// One thing that happens.
@@ -207,6 +208,7 @@ impl Dice {
                 let node = self.node();
                 Change::SetVtep(node, vtep(node, self.below(2) as u8))
             }
+            14 if self.one_in(3) => Change::SetIpipEnd(self.node(), self.one_in(2)),
             14 => {
                 let node = self.node();
                 match self.one_in(3) {
@@ -303,7 +305,12 @@ impl Dice {
             vxlan: (!self.one_in(3)).then(|| vxlan("10.233.1.2", "172.18.0.1", 1 + mac)),
             vxlan_v6: (!self.one_in(3))
                 .then(|| vxlan("fd00:10:233:1::2", "2001:db8:18::1", 3 + mac)),
-            ..Tunnels::default()
+            leaving: TunnelSet::default(),
+            awaited: TunnelSet {
+                ipip: self.one_in(4),
+                vxlan: self.one_in(4),
+                vxlan_v6: self.one_in(4),
+            },
         }
     }
 

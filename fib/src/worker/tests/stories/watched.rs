@@ -25,6 +25,8 @@ pub(super) struct Watch {
     pub(super) desired: Desired,
     /// Prefixes that were wished for in this life of the worker.
     pub(super) wished: BTreeSet<IpNet>,
+    /// And the addresses of VTEPs.
+    pub(super) named_vteps: BTreeSet<IpNet>,
     /// Route writes that the kernel took.
     pub(super) taken: Vec<Write>,
     pub(super) violations: Vec<String>,
@@ -87,7 +89,9 @@ impl Watch {
     fn judge(&mut self, write: &Write) {
         let complaint = match write {
             Write::Set { key, spec, .. } => {
-                let wished = self.desired.wishes(&key.prefix);
+                // The way to a VTEP stays as long as routes lead there.
+                let named = self.named_vteps.contains(&key.prefix);
+                let wished = self.desired.wishes(&key.prefix) || named;
                 if spec.protocol != OURS {
                     Some("writes a route that is not signed")
                 } else if !wished || *key != Key::new(key.prefix, 0) {
