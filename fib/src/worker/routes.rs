@@ -121,6 +121,7 @@ impl<K: Kernel> Worker<K> {
         self.dirty.status = true;
         match self.kernel.write(&writes) {
             Ok(outcomes) => {
+                let prefixes: Vec<IpNet> = batch.iter().map(|(key, _)| key.prefix).collect();
                 for (((key, action), write), outcome) in batch.into_iter().zip(writes).zip(outcomes)
                 {
                     match outcome {
@@ -128,6 +129,10 @@ impl<K: Kernel> Worker<K> {
                         Err(refusal) if is_gone(&action, &refusal) => self.written(key, action),
                         Err(refusal) => self.refused(key, &write, refusal, now),
                     }
+                }
+                // After all of them: the old route may have been written in this batch, too.
+                for prefix in prefixes {
+                    self.delete_superseded(prefix);
                 }
             }
             Err(error) => {
@@ -155,7 +160,6 @@ impl<K: Kernel> Worker<K> {
         }
         self.routes.done(key, action);
         self.staging.note_written();
-        self.delete_superseded(key.prefix);
         self.look_at_retired_tunnels();
     }
 

@@ -44,6 +44,7 @@ impl<K: Kernel> Worker<K> {
             .routes
             .keys()
             .chain(self.wishes.workloads.keys())
+            .chain(self.wishes.vtep_addresses.keys())
             .copied()
             .collect();
         let keys: Vec<Key> = prefixes.iter().map(|prefix| self.key(*prefix)).collect();

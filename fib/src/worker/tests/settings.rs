@@ -31,6 +31,25 @@ fn routes_that_change_their_metric_are_there_all_the_time() {
 }
 
 #[test]
+fn a_route_that_was_deleted_while_its_metric_changes_does_not_come_back_for_good() {
+    Bench::run(async |bench| {
+        bench.apply(vec![
+            metric(1024),
+            remote(1, 2),
+            Change::SetGate(Gate::Open),
+        ]);
+        bench.settle().await;
+        bench.apply(vec![metric(100)]);
+        bench
+            .kernel
+            .foreign_delete(Key::new(net("10.64.1.0/26"), 1024));
+        bench.settle().await;
+        assert_eq!(metrics(bench), BTreeSet::from([100]));
+        assert_eq!(bench.status().stale, 0);
+    });
+}
+
+#[test]
 fn a_route_keeps_its_old_metric_while_the_new_one_is_refused() {
     Bench::run(async |bench| {
         bench.apply(vec![metric(1024), remote(1, 2)]);

@@ -9,7 +9,9 @@ use tokio::sync::watch;
 
 use super::grounds::Ground;
 use super::oracle::{self, Desired};
-use super::story::{DEVICES, Deed, Fault, ForeignWay, LinkDeed, Step, WISHABLE, addresses_of, net};
+use super::story::{
+    DEVICES, Deed, Fault, ForeignWay, LinkDeed, NEVER, Step, WISHABLE, addresses_of, net,
+};
 use super::watched::{OURS, Watch, Watched};
 use crate::kernel::{DeviceChange, Event, Hop, Key, NeighbourKey, NeighbourValue, Spec, Write};
 use crate::model::{Change, Config, FibStatus, Gate, IpipDevice, Tunnels, VxlanDevice};
@@ -62,8 +64,7 @@ async fn start<G: Ground>(
         let config = Config {
             // Sysctls are the business of other tests.
             sysctl_root: "/dev/null".into(),
-            // What events and faults bring about is not to be mended by a read now and then.
-            verify_interval: Duration::from_secs(1_000_000),
+            verify_interval: NEVER,
             ..Config::default()
         };
         // A failed read ends an agent, which is started again.
@@ -177,7 +178,7 @@ impl<G: Ground> Life<G> {
         }
         let listing: Vec<String> = oracle::listing(&snapshot).into_iter().collect();
         Err(format!(
-            "{}\nkernel:\n  {}\n{desired:#?}\n{status:?}",
+            "{}\nkernel:\n  {}\n{desired:?}\n{status:?}",
             found.join("\n"),
             listing.join("\n  "),
         ))

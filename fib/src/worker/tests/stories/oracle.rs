@@ -13,7 +13,8 @@ use crate::kernel::{
     Content, Hop, Key, Kind, Link, LinkKind, NeighbourKey, NeighbourValue, ObjectId, SCOPE_LINK,
     Snapshot, Spec,
 };
-use crate::model::{Change, Encapsulation, Endpoint, Gate, Mode, Route, Tunnels, Vtep};
+use crate::model::{Change, Encapsulation, Endpoint, Gate, Mode, Route, Standing, Tunnels, Vtep};
+use crate::settings::Settings;
 
 /// All wishes so far.
 #[derive(Debug, Clone)]
@@ -23,6 +24,7 @@ pub(super) struct Desired {
     pub(super) tunnels: Option<Tunnels>,
     pub(super) vteps: BTreeMap<IpAddr, Vtep>,
     pub(super) gate: Gate,
+    pub(super) settings: Option<Settings>,
 }
 
 impl Default for Desired {
@@ -33,6 +35,7 @@ impl Default for Desired {
             tunnels: None,
             vteps: BTreeMap::new(),
             gate: Gate::Closed,
+            settings: None,
         }
     }
 }
@@ -62,13 +65,14 @@ impl Desired {
             // A matter of when, and not of what.
             Change::SetIpipEnd(..) => {}
             Change::SetGate(gate) => self.gate = gate,
-            Change::SetSettings(settings) => panic!("no story has settings: {settings:?}"),
+            Change::SetSettings(settings) => self.settings = Some(settings),
         }
     }
 
     /// All of them but the gate, as one would tell a new worker.
     pub(super) fn changes(&self) -> Vec<Change> {
         let mut changes = Vec::new();
+        changes.extend(self.settings.clone().map(Change::SetSettings));
         changes.extend(self.tunnels.clone().map(Change::SetTunnels));
         for (node, vtep) in &self.vteps {
             changes.push(Change::SetVtep(*node, vtep.clone()));
@@ -92,8 +96,31 @@ impl Desired {
     }
 
     pub(super) fn is_workload(&self, prefix: &IpNet) -> bool {
-        let mut addresses = self.endpoints.values().flat_map(|e| &e.addresses);
-        addresses.any(|address| IpNet::from(*address) == *prefix)
+        self.workloads(prefix).next().is_some()
+    }
+
+    /// Those that claim this address for themselves.
+    fn workloads(&self, prefix: &IpNet) -> impl Iterator<Item = &Endpoint> {
+        let here = self.endpoints.values();
+        here.filter(|endpoint| {
+            let mut addresses = endpoint.addresses.iter();
+            endpoint.standing != Standing::Awaited
+                && addresses.any(|address| IpNet::from(*address) == *prefix)
+        })
+    }
+
+    /// Where the route of a prefix stands.
+    pub(super) fn key(&self, prefix: IpNet) -> Key {
+        let mut workloads = self.workloads(&prefix);
+        let elevated = workloads.any(|endpoint| endpoint.standing == Standing::Elevated);
+        let settings = self.settings.clone().unwrap_or_default();
+        let metric = match (prefix, elevated) {
+            (IpNet::V4(_), false) => settings.metric_v4,
+            (IpNet::V6(_), false) => settings.metric_v6,
+            (IpNet::V4(_), true) => settings.elevated_metric_v4,
+            (IpNet::V6(_), true) => settings.elevated_metric_v6,
+        };
+        Key::new(prefix, metric)
     }
 }
 
@@ -186,7 +213,7 @@ impl Oracle<'_> {
         for address in vteps.filter(|address| address.is_ipv6()) {
             let device = vxlan_of(true);
             if self.up(device) {
-                let key = Key::new(IpNet::from(address), 0);
+                let key = self.desired.key(IpNet::from(address));
                 routes.insert(key, format!("dev {device}"));
             }
         }
@@ -194,18 +221,18 @@ impl Oracle<'_> {
             if !self.desired.is_workload(prefix)
                 && let Some(way) = self.route(prefix, route)
             {
-                routes.insert(Key::new(*prefix, 0), way);
+                routes.insert(self.desired.key(*prefix), way);
             }
         }
         // Of several devices that claim an address, the first that is up.
         for (device, endpoint) in self.desired.endpoints.iter().rev() {
-            if !self.up(device) {
+            if !self.up(device) || endpoint.standing == Standing::Awaited {
                 continue;
             }
             for address in &endpoint.addresses {
                 let scope = if address.is_ipv4() { " scope link" } else { "" };
                 routes.insert(
-                    Key::new(IpNet::from(*address), 0),
+                    self.desired.key(IpNet::from(*address)),
                     format!("dev {device}{scope}"),
                 );
             }

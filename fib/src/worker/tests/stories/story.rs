@@ -1,14 +1,16 @@
 //! What may happen, and stories of it, each made from one number.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
 use crate::kernel::VxlanLink;
 use crate::model::{
-    Change, Encapsulation, Endpoint, Gate, IpipDevice, Mode, Route, TunnelSet, Tunnels, Vtep,
-    VxlanDevice,
+    Change, Encapsulation, Endpoint, Gate, IpipDevice, Mode, Route, Standing, TunnelSet, Tunnels,
+    Vtep, VxlanDevice,
 };
+use crate::settings::Settings;
 
 /// One thing that happens.
 #[derive(Debug, Clone)]
@@ -137,7 +139,11 @@ pub(super) const WISHABLE: [&str; 12] = [
     "fd00:10:233:3::/122",
     "fd00:10:233:4::/122",
 ];
-/// Of these, the ones behind other nodes.
+/// All metrics that routes of ours may have, and some that others use.
+pub(super) const METRICS: [u32; 5] = [0, 50, 100, 512, 1024];
+/// What events and faults bring about is not to be mended by a read now and then.
+pub(super) const NEVER: Duration = Duration::from_secs(1_000_000);
+/// Nobody wishes for these.
 const FOREIGN: [&str; 2] = ["192.0.2.0/24", "2001:db8:99::/48"];
 /// Where routers lead that are not on our links.
 const BEYOND: [&str; 2] = ["172.20.0.0/16", "2001:db8:20::/48"];
@@ -195,7 +201,8 @@ impl Dice {
     }
 
     fn change(&mut self) -> Change {
-        match self.below(16) {
+        match self.below(17) {
+            16 => Change::SetSettings(self.settings()),
             0..6 => {
                 let prefix = self.wishable();
                 Change::SetRoute(prefix, self.route(&prefix))
@@ -282,7 +289,14 @@ impl Dice {
         Endpoint {
             addresses,
             mac: [2, 0, 0, 0, 0, 7 + last],
-            ..Endpoint::default()
+            standing: self.one(&[
+                Standing::Normal,
+                Standing::Normal,
+                Standing::Normal,
+                Standing::Awaited,
+                Standing::Elevated,
+            ]),
+            may_spoof: false,
         }
     }
 
@@ -311,6 +325,17 @@ impl Dice {
                 vxlan: self.one_in(4),
                 vxlan_v6: self.one_in(4),
             },
+        }
+    }
+
+    fn settings(&mut self) -> Settings {
+        Settings {
+            metric_v4: self.one(&[0, 0, 100]),
+            metric_v6: self.one(&[0, 0, 100]),
+            elevated_metric_v4: self.one(&[512, 50]),
+            elevated_metric_v6: self.one(&[512, 50]),
+            verify_interval: NEVER,
+            ..Settings::default()
         }
     }
 

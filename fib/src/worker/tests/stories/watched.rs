@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use ipnet::IpNet;
 
 use super::oracle::Desired;
-use super::story::Fault;
+use super::story::{Fault, METRICS};
 use crate::kernel::{
-    DeviceChange, Kernel, Key, Kind, Refusal, Resolution, Snapshot, Spec, Write, WriteError,
+    DeviceChange, Kernel, Kind, Refusal, Resolution, Snapshot, Spec, Write, WriteError,
 };
 use crate::model::{Encapsulation, Gate, Route};
 
@@ -94,7 +94,7 @@ impl Watch {
                 let wished = self.desired.wishes(&key.prefix) || named;
                 if spec.protocol != OURS {
                     Some("writes a route that is not signed")
-                } else if !wished || *key != Key::new(key.prefix, 0) {
+                } else if !wished || !METRICS.contains(&key.metric) {
                     Some("writes a route that nobody wishes for")
                 } else {
                     None
@@ -104,7 +104,7 @@ impl Watch {
                 let wished_once = self.wished.contains(&key.prefix);
                 if !wished_once && !lets_go(&self.desired.gate, spec) {
                     Some("deletes what the gate protects")
-                } else if *key == Key::new(key.prefix, 0) && self.is_steady(&key.prefix) {
+                } else if *key == self.desired.key(key.prefix) && self.is_steady(&key.prefix) {
                     Some("deletes a route that is wished for and has a way")
                 } else {
                     None
