@@ -31,20 +31,24 @@ fn routes_that_change_their_metric_are_there_all_the_time() {
 }
 
 #[test]
-fn a_route_that_was_deleted_while_its_metric_changes_does_not_come_back_for_good() {
+fn a_route_that_was_deleted_while_its_metric_changes_does_not_stay() {
     Bench::run(async |bench| {
+        with_cali(bench, &["cali1"]);
+        let prefix = net("10.233.1.7/32");
+        let route = Route::Remote {
+            next_hops: vec![[172, 18, 0, 2].into()],
+            encapsulation: Encapsulation::None,
+        };
         bench.apply(vec![
-            metric(1024),
-            remote(1, 2),
+            Change::SetRoute(prefix, route),
             Change::SetGate(Gate::Open),
         ]);
         bench.settle().await;
-        bench.apply(vec![metric(100)]);
-        bench
-            .kernel
-            .foreign_delete(Key::new(net("10.64.1.0/26"), 1024));
+        bench.apply(vec![standing("cali1", Standing::Elevated)]);
+        // It is still ours to repair, and is written after the new one.
+        bench.kernel.foreign_delete(Key::new(prefix, 0));
         bench.settle().await;
-        assert_eq!(metrics(bench), BTreeSet::from([100]));
+        assert_eq!(metrics(bench), BTreeSet::from([512]));
         assert_eq!(bench.status().stale, 0);
     });
 }
