@@ -20,6 +20,7 @@ mod watched;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use grounds::Has;
 use memory::Memory;
 use namespace::Namespace;
 use story::Step;
@@ -72,15 +73,18 @@ fn seeds(count: u64) -> std::ops::Range<u64> {
     }
 }
 
-/// Both kinds of node are met.
-fn has_ipip(seed: u64) -> bool {
-    !seed.is_multiple_of(4)
+/// All kinds of node are met.
+fn has(seed: u64) -> Has {
+    Has {
+        ipip: !seed.is_multiple_of(4),
+        objects: !seed.is_multiple_of(5),
+    }
 }
 
 fn in_memory(seed: u64, steps: &[Step]) -> Outcome {
     caught(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
-        let ground = Memory::new(has_ipip(seed));
+        let ground = Memory::new(has(seed));
         runtime.unwrap().block_on(life::play(ground, steps))
     })
 }
@@ -94,7 +98,7 @@ fn in_namespace(seed: u64, steps: &[Step]) -> Outcome {
                 .enable_all()
                 .build();
             runtime.unwrap().block_on(async {
-                let ground = Namespace::new(has_ipip(seed));
+                let ground = Namespace::new(has(seed));
                 Box::pin(life::play(ground, &steps)).await
             })
         });

@@ -2,6 +2,14 @@
 
 use crate::kernel::{DeviceChange, Event, Kernel, LinkKind, Refusal, Snapshot, Write};
 
+/// What this kernel can do.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Has {
+    pub(super) ipip: bool,
+    /// Nexthop objects.
+    pub(super) objects: bool,
+}
+
 pub(super) trait Ground {
     type Kernel: Kernel;
 

@@ -234,6 +234,14 @@ impl<G: Ground> Life<G> {
                 self.delete_routes(|key, _| key.prefix == *prefix).await;
             }
             Deed::Flush => self.delete_routes(|_, spec| spec.protocol == OURS).await,
+            Deed::DeleteObject(place) => {
+                let objects = self.ground.snapshot().await.objects.unwrap_or_default();
+                let mut ours = objects.iter().filter(|(_, object)| object.protocol == OURS);
+                if let Some((id, _)) = ours.nth(*place) {
+                    let delete = Write::DeleteObject { id: *id };
+                    self.ground.write(delete).await.ok();
+                }
+            }
             Deed::Link(name, deed) => self.link_deed(name, *deed).await,
             Deed::Address {
                 device,

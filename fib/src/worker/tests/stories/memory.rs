@@ -1,15 +1,18 @@
 //! The kernel in memory.
 
-use super::grounds::Ground;
+use super::grounds::{Ground, Has};
 use crate::kernel::fake::FakeKernel;
 use crate::kernel::{DeviceChange, Event, Kernel, LinkKind, Refusal, Snapshot, Write};
 
 pub(super) struct Memory(FakeKernel);
 
 impl Memory {
-    pub(super) fn new(has_ipip: bool) -> Memory {
+    pub(super) fn new(has: Has) -> Memory {
         let kernel = FakeKernel::default();
-        kernel.with(|state| state.has_ipip = has_ipip);
+        kernel.with(|state| {
+            state.has_ipip = has.ipip;
+            state.no_objects = !has.objects;
+        });
         kernel.add_link("lo", LinkKind::Loopback);
         Memory(kernel)
     }

@@ -7,7 +7,7 @@ use netlink_packet_route::link::InfoKind;
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec};
 use tokio::sync::mpsc;
 
-use super::grounds::{Ground, kind_of};
+use super::grounds::{Ground, Has, kind_of};
 use crate::kernel::{
     DeviceChange, Event, Kernel, Key, Link, Refusal, Resolution, Snapshot, Spec, Write, WriteError,
 };
@@ -18,13 +18,13 @@ pub(super) struct Namespace {
     other: Netlink,
     handle: Handle,
     events: mpsc::UnboundedReceiver<Event>,
-    has_ipip: bool,
+    has: Has,
     marks: u8,
 }
 
 impl Namespace {
     /// Of the thread that calls.
-    pub(super) fn new(has_ipip: bool) -> Namespace {
+    pub(super) fn new(has: Has) -> Namespace {
         // Link-local addresses come by themselves and later; what is made of them is for other tests.
         std::fs::write("/proc/sys/net/ipv6/conf/default/addr_gen_mode", "1").unwrap();
         let (other, events) = Netlink::open().unwrap();
@@ -34,7 +34,7 @@ impl Namespace {
             other,
             handle,
             events,
-            has_ipip,
+            has,
             marks: 0,
         }
     }
@@ -65,7 +65,7 @@ impl Ground for Namespace {
         Disguised {
             netlink,
             handle: self.handle.clone(),
-            has_ipip: self.has_ipip,
+            has: self.has,
         }
     }
 
@@ -109,21 +109,38 @@ impl Ground for Namespace {
     }
 }
 
-/// This kernel may have no ipip: then another device goes by the name of `tunl0`.
+/// This kernel may have no ipip: then another device goes by the name of `tunl0`. And it may act as an older one.
 #[derive(Debug)]
 pub(super) struct Disguised {
     netlink: Netlink,
     handle: Handle,
-    has_ipip: bool,
+    has: Has,
 }
 
 impl Kernel for Disguised {
     async fn read(&mut self) -> Result<Snapshot, Refusal> {
-        Ok(disguise_all(self.netlink.read().await?))
+        let mut snapshot = disguise_all(self.netlink.read().await?);
+        snapshot.objects = snapshot.objects.filter(|_| self.has.objects);
+        Ok(snapshot)
     }
 
     fn write(&mut self, batch: &[Write]) -> Result<Vec<Result<(), Refusal>>, WriteError> {
-        self.netlink.write(batch)
+        let object =
+            |write: &Write| matches!(write, Write::SetObject { .. } | Write::DeleteObject { .. });
+        if self.has.objects || !batch.iter().any(object) {
+            return self.netlink.write(batch);
+        }
+        let refusal = Refusal {
+            errno: libc::EOPNOTSUPP,
+            reason: "Operation not supported".into(),
+        };
+        batch
+            .iter()
+            .map(|write| match object(write) {
+                true => Ok(Err(refusal.clone())),
+                false => Ok(self.netlink.write(std::slice::from_ref(write))?.remove(0)),
+            })
+            .collect()
     }
 
     async fn resolve(&mut self, to: IpAddr) -> Result<Resolution, Refusal> {
@@ -134,7 +151,7 @@ impl Kernel for Disguised {
         let DeviceChange::AddIpip(name) = change else {
             return self.netlink.change(change).await;
         };
-        if !self.has_ipip {
+        if !self.has.ipip {
             return Err(Refusal {
                 errno: libc::EOPNOTSUPP,
                 reason: "Operation not supported".into(),

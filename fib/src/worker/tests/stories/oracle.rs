@@ -158,6 +158,9 @@ pub(super) fn differences(desired: &Desired, kernel: &Snapshot) -> Vec<String> {
             shown(there)
         ));
     }
+    if open {
+        oracle.objects(&mut found);
+    }
     let wanted = oracle.neighbours();
     let there = neighbours(kernel);
     let missing = wanted.difference(&there);
@@ -317,6 +320,24 @@ impl Oracle<'_> {
         let device = name(self.kernel, hop.device);
         (spec.kind == Kind::Unicast && spec.protocol != OURS)
             .then(|| (Some(hop.via.unwrap_or(next_hop)), device, hop.onlink))
+    }
+
+    /// None of ours is there for nothing.
+    fn objects(&self, found: &mut Vec<String>) {
+        let objects = || self.kernel.objects.iter().flatten();
+        let members = objects().flat_map(|(_, object)| object.members());
+        let used: BTreeSet<ObjectId> = self
+            .kernel
+            .routes
+            .iter()
+            .filter_map(|(_, spec)| spec.object())
+            .chain(members.map(|member| member.id))
+            .collect();
+        for (id, object) in objects() {
+            if object.protocol == OURS && !used.contains(id) {
+                found.push(format!("nothing uses nexthop object {id}: {object:?}"));
+            }
+        }
     }
 
     fn neighbours(&self) -> BTreeSet<String> {

@@ -46,6 +46,8 @@ pub(super) enum Deed {
     },
     /// `ip route flush proto 67`
     Flush,
+    /// Of our nexthop objects, the one in this place.
+    DeleteObject(usize),
     Link(&'static str, LinkDeed),
     Address {
         device: &'static str,
@@ -350,7 +352,8 @@ impl Dice {
     }
 
     fn deed(&mut self) -> Deed {
-        match self.below(20) {
+        match self.below(21) {
+            20 => Deed::DeleteObject(self.below(4)),
             0..5 => self.foreign_route(),
             5..8 => Deed::DeleteRoute {
                 prefix: self.wishable(),
