@@ -6,6 +6,11 @@
 //!                  └─► namespace  (virtual time) ─┘   the same on both
 //! ```
 //!
+//! Where the kernel in memory is poorer than Linux, and so what is not compared: it keeps no routes of the kernel's own
+//! (connected ones are computed at lookups), no link-local addresses, one route a key (Linux lets others append), and no
+//! neighbours but permanent ones. In the namespace `tunl0` is another kind of device by that name, because not every
+//! machine has the module, and devices have link-local addresses only where the worker makes them.
+//!
 //! `CARACAL_FIB_SEEDS` says how many are played on the real kernel, and ten times as many are in memory alone;
 //! `CARACAL_FIB_SEED` plays one of them only.
 
@@ -16,6 +21,7 @@ mod namespace;
 mod oracle;
 mod story;
 mod watched;
+mod words;
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};

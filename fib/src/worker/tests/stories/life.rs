@@ -13,6 +13,7 @@ use super::story::{
     DEVICES, Deed, Fault, ForeignWay, LinkDeed, NEVER, Step, WISHABLE, addresses_of, net,
 };
 use super::watched::{OURS, Watch, Watched};
+use super::words;
 use crate::kernel::{DeviceChange, Event, Hop, Key, NeighbourKey, NeighbourValue, Spec, Write};
 use crate::model::{Change, Config, FibStatus, Gate, IpipDevice, Tunnels, VxlanDevice};
 use crate::worker::{Command, Next, Worker};
@@ -127,7 +128,7 @@ impl<G: Ground> Life<G> {
         let quiet = self.quiet().await;
         quiet.map_err(|complaint| complain("when quiet", complaint))?;
         self.complaints()?;
-        let listing = oracle::listing(&self.ground.snapshot().await);
+        let listing = words::listing(&self.ground.snapshot().await);
 
         self.watch().taken.clear();
         self.restart(1).await;
@@ -176,7 +177,7 @@ impl<G: Ground> Life<G> {
         if found.is_empty() {
             return Ok(());
         }
-        let listing: Vec<String> = oracle::listing(&snapshot).into_iter().collect();
+        let listing: Vec<String> = words::listing(&snapshot).into_iter().collect();
         Err(format!(
             "{}\nkernel:\n  {}\n{desired:?}\n{status:?}",
             found.join("\n"),

@@ -2,17 +2,16 @@
 //! used here, so that a mistake there is not made twice.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::story::{net, vxlan_link};
+use super::story::vxlan_link;
 use super::watched::OURS;
-use crate::kernel::{
-    Content, Hop, Key, Kind, Link, LinkKind, NeighbourKey, NeighbourValue, ObjectId, SCOPE_LINK,
-    Snapshot, Spec,
+use super::words::{
+    Leg, address_is_link_local, addresses, hops, mac, name, neighbours, vxlan_of, way, words,
 };
+use crate::kernel::{Key, Kind, Link, LinkKind, ObjectId, Snapshot};
 use crate::model::{Change, Encapsulation, Endpoint, Gate, Mode, Route, Standing, Tunnels, Vtep};
 use crate::settings::Settings;
 
@@ -173,40 +172,10 @@ pub(super) fn differences(desired: &Desired, kernel: &Snapshot) -> Vec<String> {
     found
 }
 
-/// Routes of the main table but the kernel's own, neighbours of our devices, and all devices, one a line.
-pub(super) fn listing(kernel: &Snapshot) -> BTreeSet<String> {
-    let mut lines = neighbours(kernel);
-    for (key, spec) in &kernel.routes {
-        if spec.protocol != RTPROT_KERNEL {
-            lines.insert(format!(
-                "{} metric {} proto {} {}",
-                key.prefix,
-                key.metric,
-                spec.protocol,
-                way(spec, kernel)
-            ));
-        }
-    }
-    for link in kernel.links.iter().filter(|l| l.kind != LinkKind::Loopback) {
-        let addresses: BTreeSet<String> = addresses(kernel, link)
-            .map(|address| address.to_string())
-            .collect();
-        let up = if link.up { "up" } else { "down" };
-        lines.insert(format!(
-            "link {} {up} mtu {} {:?} {addresses:?}",
-            link.name, link.mtu, link.kind
-        ));
-    }
-    lines
-}
-
 struct Oracle<'a> {
     desired: &'a Desired,
     kernel: &'a Snapshot,
 }
-
-/// `via`, device, onlink.
-type Leg = (Option<IpAddr>, String, bool);
 
 impl Oracle<'_> {
     fn routes(&self) -> BTreeMap<Key, String> {
@@ -440,116 +409,3 @@ impl Oracle<'_> {
         self.link(name).is_some_and(|link| link.up)
     }
 }
-
-/// What a route does, as `ip route` says it.
-fn way(spec: &Spec, kernel: &Snapshot) -> String {
-    match spec.kind {
-        Kind::Blackhole => return "blackhole".into(),
-        Kind::Other(number) => return format!("type {number}"),
-        Kind::Unicast => {}
-    }
-    let legs: Vec<Leg> = hops(spec, kernel)
-        .iter()
-        .map(|hop| (hop.via, name(kernel, hop.device), hop.onlink))
-        .collect();
-    let mut text = words(&legs, spec.scope == SCOPE_LINK);
-    if spec.foreign_attributes {
-        text.push_str(" and more");
-    }
-    text
-}
-
-/// The ways of a route, its own or those of its nexthop object.
-fn hops(spec: &Spec, kernel: &Snapshot) -> Vec<Hop> {
-    let content = |id: ObjectId| {
-        let objects = kernel.objects.iter().flatten();
-        let mut found = objects.filter(move |(one, _)| *one == id);
-        found.next().map(|(_, object)| &object.content)
-    };
-    let single = |id: ObjectId| match content(id) {
-        Some(Content::Single(hop)) => Some(*hop),
-        _ => None,
-    };
-    match spec.object() {
-        None => spec.hops().to_vec(),
-        Some(id) => match content(id) {
-            Some(Content::Group(members)) => {
-                let members = members.iter();
-                members.filter_map(|member| single(member.id)).collect()
-            }
-            _ => single(id).into_iter().collect(),
-        },
-    }
-}
-
-fn words(legs: &[Leg], linked: bool) -> String {
-    let legs: BTreeSet<&Leg> = legs.iter().collect();
-    let mut parts = Vec::new();
-    for (via, device, onlink) in legs {
-        let mut part = String::new();
-        if let Some(via) = via {
-            let _ = write!(part, "via {via} ");
-        }
-        let _ = write!(part, "dev {device}");
-        if *onlink {
-            part.push_str(" onlink");
-        }
-        parts.push(part);
-    }
-    if linked {
-        parts.push("scope link".into());
-    }
-    parts.join(" ")
-}
-
-/// Of workloads and VXLAN devices.
-fn neighbours(kernel: &Snapshot) -> BTreeSet<String> {
-    let mut lines = BTreeSet::new();
-    for (key, value) in &kernel.neighbours {
-        let (index, what) = match key {
-            NeighbourKey::Address(index, address) => (*index, address.to_string()),
-            NeighbourKey::Mac(index, octets) => (*index, mac(octets)),
-        };
-        let device = name(kernel, index);
-        if !device.starts_with("cali") && !device.starts_with("vxlan") {
-            continue;
-        }
-        lines.insert(match value {
-            NeighbourValue::Mac(octets) => format!("{what} dev {device} lladdr {}", mac(octets)),
-            NeighbourValue::Remote(node) => format!("{what} dev {device} dst {node}"),
-        });
-    }
-    lines
-}
-
-fn vxlan_of(v6: bool) -> &'static str {
-    if v6 {
-        "vxlan-v6.calico"
-    } else {
-        "vxlan.calico"
-    }
-}
-
-/// But link-local ones, which the kernel makes as it likes.
-fn addresses<'a>(kernel: &'a Snapshot, link: &'a Link) -> impl Iterator<Item = IpNet> + 'a {
-    kernel
-        .addresses
-        .iter()
-        .filter(|(index, address)| *index == link.index && !address_is_link_local(address))
-        .map(|(_, address)| *address)
-}
-
-fn address_is_link_local(address: &IpNet) -> bool {
-    net("fe80::/10").contains(&address.addr())
-}
-
-fn name(kernel: &Snapshot, index: u32) -> String {
-    let link = kernel.links.iter().find(|link| link.index == index);
-    link.map_or_else(|| format!("if{index}"), |link| link.name.clone())
-}
-
-fn mac(octets: &[u8; 6]) -> String {
-    octets.map(|octet| format!("{octet:02x}")).join(":")
-}
-
-const RTPROT_KERNEL: u8 = 2;
