@@ -12,6 +12,8 @@ mod remote;
 #[cfg(test)]
 mod restart;
 #[cfg(test)]
+mod restart_many;
+#[cfg(test)]
 mod tunnels;
 #[cfg(test)]
 mod workloads;
