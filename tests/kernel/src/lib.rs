@@ -5,6 +5,7 @@
 
 mod allocations;
 mod pairs;
+mod speakers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -14,6 +15,7 @@ use caracal_lab::{Lab, Node, Pod, wait};
 
 pub use allocations::{Allocations, HANDLE_OF_PODS};
 pub use pairs::{all_pairs_answer, expected_way};
+pub use speakers::{Speakers, add_nodes, address_of, block_of};
 
 /// The kernel's routes of ours are exactly those of the agent's desired state, which are exactly what the pods and the blocks
 /// of this node and the others ask for. Waits until it is so.

@@ -65,6 +65,17 @@ fn add_foreign(node: &Node) -> Result<()> {
         let words: Vec<&str> = line.split_whitespace().collect();
         node.netns.ip(&words).with_context(|| line.to_owned())?;
     }
+    // Somebody's tunl0, where there is one.
+    if node.netns.ip(&["link", "show", "dev", "tunl0"]).is_ok() {
+        for line in [
+            "addr add 192.0.2.99/32 dev tunl0",
+            "link set tunl0 mtu 1400",
+            "link set tunl0 up",
+        ] {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            node.netns.ip(&words).with_context(|| line.to_owned())?;
+        }
+    }
     let mut nft = Command::new("nft");
     nft.arg(
         "add table inet other; add chain inet other input { type filter hook input priority 0; }",

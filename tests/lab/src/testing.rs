@@ -44,6 +44,7 @@ pub fn run_test(path: &str, programs: bool, body: fn() -> Result<()>) {
     }
 }
 
+#[allow(clippy::print_stdout)] // Numbers, for whoever runs it with --nocapture.
 fn run_outside(path: &str, programs: bool) -> Result<()> {
     let entrance = private::Entrance::find()?;
     if programs {
@@ -60,7 +61,9 @@ fn run_outside(path: &str, programs: bool) -> Result<()> {
     })?;
     let done = child.wait_with_output()?;
     drop(leash);
-    if done.status.success() && String::from_utf8_lossy(&done.stdout).contains("1 passed") {
+    let stdout = String::from_utf8_lossy(&done.stdout);
+    if done.status.success() && stdout.contains("1 passed") {
+        stdout.lines().for_each(|line| println!("    {line}"));
         return Ok(());
     }
     let said = [done.stdout, done.stderr].concat();
