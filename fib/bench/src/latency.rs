@@ -116,6 +116,7 @@ fn endpoint(address: IpAddr) -> Change {
         Endpoint {
             addresses: vec![address],
             mac: [2, 0, 0, 0, 0, 7],
+            ..Endpoint::default()
         },
     )
 }
