@@ -39,6 +39,8 @@ CONFIGURATION (defaults in brackets; the environment variable wins over the file
   cni:
     spool: /var/lib/caracal/cni    CARACAL_CNI_SPOOL             [/var/lib/caracal/cni]
     mtu: 0                         CARACAL_CNI_MTU               [0: the host's less the encapsulation's]
+  filter:
+    enabled: true                  CARACAL_FILTER_ENABLED        [true]; masquerade, spoof protection, service loops
   metrics:
     perPeer: false                 CARACAL_METRICS_PER_PEER      [false]
   log:
@@ -63,6 +65,7 @@ pub(crate) struct Config {
     pub(crate) http: HttpConfig,
     pub(crate) bgp: BgpConfig,
     pub(crate) cni: CniConfig,
+    pub(crate) filter: FilterConfig,
     pub(crate) metrics: MetricsConfig,
     pub(crate) log: LogConfig,
     /// What the variables FELIX_* say.
@@ -180,6 +183,20 @@ pub(crate) struct CniConfig {
     pub(crate) mtu: u32,
 }
 
+/// The packet filter.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct FilterConfig {
+    /// `false`: no table of ours, because somebody else masquerades and protects.
+    pub(crate) enabled: bool,
+}
+
+impl Default for FilterConfig {
+    fn default() -> FilterConfig {
+        FilterConfig { enabled: true }
+    }
+}
+
 /// What Prometheus gets.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -216,6 +233,7 @@ impl Default for Config {
             http: HttpConfig::default(),
             bgp: BgpConfig::default(),
             cni: CniConfig::default(),
+            filter: FilterConfig::default(),
             metrics: MetricsConfig::default(),
             log: LogConfig::default(),
             felix: FelixConfiguration::default(),
@@ -357,6 +375,11 @@ impl Config {
             self.cni.mtu = value
                 .parse()
                 .map_err(|_| format!("{key}: {value:?} is no number of octets"))?;
+        }
+        if let Some((key, value)) = first(&["CARACAL_FILTER_ENABLED"]) {
+            self.filter.enabled = value
+                .parse()
+                .map_err(|_| format!("{key}: {value:?} is neither true nor false"))?;
         }
         if let Some((key, value)) = first(&["CARACAL_METRICS_PER_PEER"]) {
             self.metrics.per_peer = value

@@ -15,6 +15,7 @@ mod address;
 mod cleanup;
 mod cluster;
 mod config;
+mod filtering;
 mod metrics;
 mod node;
 mod plan;

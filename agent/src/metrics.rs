@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use caracal_agent_api::metrics::{BfdMetrics, MonitoringMetrics};
-use caracal_agent_api::{Peer, PeerErrors, Status};
+use caracal_agent_api::{FilterSummary, Peer, PeerErrors, Status};
 use caracal_bgp_net::bfd_net::BfdView;
 use caracal_bgp_net::monitor::MonitorView;
 use caracal_fib::{FibStatus, Refused};
@@ -30,6 +30,8 @@ pub(crate) struct Metrics {
     fib_repairs: IntCounterVec,
     fib_refused: IntCounterVec,
     fib_contested: IntGauge,
+    filter_packets: IntCounterVec,
+    filter_events: IntCounterVec,
     endpoints: IntGauge,
     blocks: IntGauge,
     conditions: IntGaugeVec,
@@ -145,6 +147,16 @@ impl Metrics {
                 "caracal_fib_contested_routes",
                 "Routes that others keep changing, so that repairing them pauses",
             )?,
+            filter_packets: counters(
+                "caracal_filter_packets_total",
+                "What the packet filter has counted since its table was made: connections masqueraded, packets spoofed, looped",
+                &["kind"],
+            )?,
+            filter_events: counters(
+                "caracal_filter_events_total",
+                "Transactions, repairs, conntrack entries deleted, failures of that since the start",
+                &["kind"],
+            )?,
             endpoints: gauge("caracal_endpoints", "Local workloads")?,
             blocks: gauge(
                 "caracal_ipam_blocks",
@@ -203,6 +215,9 @@ impl Metrics {
         self.blocks.set(count(status.blocks.len()));
         self.set_peers(peers, per_peer);
         self.set_fib(fib);
+        if let Some(filter) = &status.filter {
+            self.set_filter(filter);
+        }
         self.bfd.set(bfd);
         self.conditions.reset();
         for condition in &status.conditions {
@@ -268,6 +283,29 @@ impl Metrics {
             self.peer_prefixes
                 .with_label_values(&[&address, &"sent".into()])
                 .set(count(peer.prefixes_sent));
+        }
+    }
+
+    fn set_filter(&self, filter: &FilterSummary) {
+        let packets = [
+            ("masqueraded", filter.masqueraded),
+            ("spoofed", filter.spoofed),
+            ("looped", filter.looped),
+        ];
+        let events = [
+            ("transactions", filter.transactions),
+            ("repairs", filter.repairs),
+            ("conntrack_deleted", filter.conntrack_deleted),
+            ("conntrack_failures", filter.conntrack_failures),
+        ];
+        for (family, figures) in [
+            (&self.filter_packets, &packets[..]),
+            (&self.filter_events, &events[..]),
+        ] {
+            family.reset();
+            for (kind, figure) in figures {
+                family.with_label_values(&[kind]).inc_by(*figure);
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use caracal_datastore::file::FileDatastore;
 use caracal_datastore::ipam::Ipam;
 use caracal_datastore::{Datastore, TypedStore, WatchEvent, Watcher};
 use caracal_fib::{Change, Fib, Gate};
+use caracal_filter::{Filter, Rules};
 use caracal_peering::export_policy;
 use ipnet::IpNet;
 use tokio::sync::broadcast::error::RecvError;
@@ -51,6 +52,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let fib = Fib::start(config.fib())
         .await
         .context("cannot work on the kernel's routes")?;
+    let filter = Filter::start().context("cannot work on the kernel's packet filter")?;
     // Routes with our signature from before mean that this is a restart, which peers help with (RFC 4724).
     let restarting = fib.status().borrow().actual > 0;
     let mut speaker = Speaker::new(
@@ -96,6 +98,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         store.clone(),
         ipam.clone(),
         fib.clone(),
+        filter.clone(),
     );
     let watcher = store
         .watch(&WATCHED)
@@ -117,6 +120,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         watch,
         links: tokio::sync::Mutex::default(),
         fib,
+        filter,
         ipam,
         workloads,
         metrics: Metrics::new()?,
@@ -271,12 +275,14 @@ impl Node {
     /// Makes the plan anew and carries out how it differs from the last.
     async fn apply_plan(&mut self, host_mtu: Option<u32>) -> anyhow::Result<()> {
         let workloads = self.shared.workloads.addresses();
+        let allowed_sources = self.shared.workloads.allowed_sources();
         let own = Own {
             node: &self.shared.config.nodename,
             addresses: self.shared.addresses,
             workloads: &workloads,
             mesh_options: &self.shared.config.bgp.mesh_options,
             felix: &self.shared.config.felix,
+            allowed_sources: &allowed_sources,
         };
         let plan = plan::make(&self.cluster, own);
         let last = std::mem::replace(&mut self.plan, plan);
@@ -286,6 +292,12 @@ impl Node {
         sessions::release(&self.shared.shell, &last, &self.plan).await?;
         self.tell_links().await?;
         self.shared.fib.apply(difference::of(&last, &self.plan));
+        self.shared
+            .filter
+            .set(match self.shared.config.filter.enabled {
+                true => self.plan.rules.clone(),
+                false => Rules::default(),
+            });
         if last.pools != self.plan.pools {
             self.reroute_everything().await?;
         }

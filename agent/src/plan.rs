@@ -10,11 +10,13 @@ use caracal_datastore::Stored;
 use caracal_datastore::resources::{Encapsulation, FelixConfiguration, IPAMBlock, IPPool, Node};
 use caracal_fib::model::IpipDevice;
 use caracal_fib::{Mode, Tunnels, Vtep, VxlanDevice};
+use caracal_filter::Rules;
 use caracal_peering::{Defaults, PeerOptions, PlannedPeer, identity_of, peers_of, session_options};
 use ipnet::IpNet;
 
 use crate::address::NodeAddresses;
 use crate::cluster::Cluster;
+use crate::filtering::{self, AllowedSources};
 use crate::settings;
 use crate::tunnels::{Tunnel, derived_mac};
 use crate::ways::{self, Pool};
@@ -51,6 +53,8 @@ pub(crate) struct Plan {
     pub(crate) vteps: BTreeMap<IpAddr, Vtep>,
     /// How the node treats its kernel.
     pub(crate) felix: FelixConfiguration,
+    /// For the packet filter.
+    pub(crate) rules: Rules,
     pub(crate) conditions: Vec<Condition>,
 }
 
@@ -65,6 +69,8 @@ pub(crate) struct Own<'a> {
     pub(crate) mesh_options: &'a PeerOptions,
     /// What the environment says over FelixConfiguration.
     pub(crate) felix: &'a FelixConfiguration,
+    /// Sources that local workloads ask for beside their own.
+    pub(crate) allowed_sources: &'a AllowedSources,
 }
 
 /// Makes the plan.
@@ -101,6 +107,7 @@ pub(crate) fn make(cluster: &Cluster, own: Own<'_>) -> Plan {
         local_pref: Some(LOCAL_PREF),
         ..LocalPath::default()
     };
+    let felix = settings::effective(&cluster.felix, own.node, own.felix);
     Plan {
         asn,
         peers,
@@ -123,7 +130,8 @@ pub(crate) fn make(cluster: &Cluster, own: Own<'_>) -> Plan {
         pools,
         tunnels,
         vteps,
-        felix: settings::effective(&cluster.felix, own.node, own.felix),
+        rules: filtering::rules(&cluster.view, &felix, own.allowed_sources),
+        felix,
         conditions,
     }
 }

@@ -6,12 +6,13 @@ use std::sync::{Arc, RwLock};
 use std::time::Instant;
 
 use caracal_agent_api::{
-    self as api, Condition, FibSummary, Peer, Status, graceful_shutdown_condition,
+    self as api, Condition, FibSummary, FilterSummary, Peer, Status, graceful_shutdown_condition,
 };
 use caracal_bgp_net::monitor::Monitoring;
 use caracal_bgp_net::{PathWatch, Shell, Unnumbered};
 use caracal_datastore::ipam::Ipam;
 use caracal_fib::{Fib, FibStatus};
+use caracal_filter::{Counters, Filter, FilterStatus};
 use ipnet::IpNet;
 
 use crate::address::NodeAddresses;
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     /// Links on which every router is a peer, by network device.
     pub(crate) links: tokio::sync::Mutex<BTreeMap<String, Unnumbered>>,
     pub(crate) fib: Fib,
+    pub(crate) filter: Filter,
     pub(crate) ipam: Arc<Ipam>,
     pub(crate) workloads: Workloads,
     pub(crate) metrics: Metrics,
@@ -85,7 +87,10 @@ impl Shared {
         let snapshot = self.snapshot();
         let fib = self.fib.status().borrow().clone();
         let not_ready_because = not_ready(&snapshot, &fib);
-        let mut conditions = conditions(snapshot.conditions, &fib, peers);
+        let filter = self.filter.status().borrow().clone();
+        // Without an answer there is nothing to show; the conditions say why.
+        let counters = self.filter.counters().await.unwrap_or_default();
+        let mut conditions = conditions(snapshot.conditions, &fib, &filter, peers);
         conditions.extend(self.watch.problems().await.into_iter().map(|message| {
             let name = "BfdUnavailable".to_owned();
             Condition { name, message }
@@ -119,6 +124,7 @@ impl Shared {
             blocks: snapshot.blocks,
             endpoints: self.workloads.count(),
             fib: Some(summary(&fib)),
+            filter: Some(filter_summary(&filter, &counters)),
             conditions,
             monitoring: api::Monitoring::of(self.monitoring.view()),
         }
@@ -142,11 +148,21 @@ pub(crate) fn not_ready(snapshot: &Snapshot, fib: &FibStatus) -> Vec<String> {
     reasons
 }
 
-fn conditions(mut conditions: Vec<Condition>, fib: &FibStatus, peers: &[Peer]) -> Vec<Condition> {
-    conditions.extend(fib.conditions.iter().map(|(name, message)| Condition {
-        name: name.clone(),
-        message: message.clone(),
-    }));
+fn conditions(
+    mut conditions: Vec<Condition>,
+    fib: &FibStatus,
+    filter: &FilterStatus,
+    peers: &[Peer],
+) -> Vec<Condition> {
+    let of_fib = fib.conditions.iter().map(|(name, message)| (name, message));
+    conditions.extend(
+        of_fib
+            .chain(&filter.conditions)
+            .map(|(name, message)| Condition {
+                name: name.clone(),
+                message: message.clone(),
+            }),
+    );
     for peer in peers.iter().filter(|peer| peer.state != "Established") {
         let why = peer.last_error.as_deref().unwrap_or("no session yet");
         let message = format!(
@@ -159,6 +175,19 @@ fn conditions(mut conditions: Vec<Condition>, fib: &FibStatus, peers: &[Peer]) -
         });
     }
     conditions
+}
+
+fn filter_summary(filter: &FilterStatus, counters: &Counters) -> FilterSummary {
+    FilterSummary {
+        settled: filter.settled,
+        masqueraded: counters.masqueraded,
+        spoofed: counters.spoofed,
+        looped: counters.looped,
+        transactions: filter.transactions,
+        repairs: filter.repairs,
+        conntrack_deleted: filter.conntrack_deleted,
+        conntrack_failures: filter.conntrack_failures,
+    }
 }
 
 fn summary(fib: &FibStatus) -> FibSummary {

@@ -18,13 +18,16 @@ use caracal_agent_api::{
 use caracal_datastore::ipam::Ipam;
 use caracal_datastore::{Datastore, Key};
 use caracal_fib::{Change, Endpoint, Fib};
+use caracal_filter::Filter;
 use ipnet::IpNet;
 use sha1::{Digest, Sha1};
 use tracing::{info, warn};
 
+use crate::filtering::AllowedSources;
 use crate::ways::Pool;
 
 mod assign;
+mod forgetting;
 mod gone;
 mod record;
 mod report;
@@ -69,6 +72,7 @@ pub(crate) struct Workloads {
     store: Arc<dyn Datastore>,
     ipam: Arc<Ipam>,
     fib: Fib,
+    filter: Filter,
     state: Mutex<State>,
     changed: tokio::sync::watch::Sender<u64>,
 }
@@ -99,6 +103,8 @@ pub(crate) struct Workload {
     pub(crate) device: String,
     pub(crate) addresses: Vec<IpAddr>,
     pub(crate) mac: [u8; 6],
+    /// Sources that it asks for beside its addresses.
+    pub(crate) allowed_sources: Vec<IpNet>,
     /// The datastore has it; until then a report that it is not there means nothing.
     pub(crate) recorded: bool,
 }
@@ -126,6 +132,7 @@ impl Workloads {
         store: Arc<dyn Datastore>,
         ipam: Arc<Ipam>,
         fib: Fib,
+        filter: Filter,
     ) -> Workloads {
         let changed = tokio::sync::watch::Sender::new(0);
         Workloads {
@@ -133,6 +140,7 @@ impl Workloads {
             store,
             ipam,
             fib,
+            filter,
             state: Mutex::default(),
             changed,
         }
@@ -154,6 +162,21 @@ impl Workloads {
             .known
             .values()
             .flat_map(|workload| workload.addresses.iter().copied())
+            .collect()
+    }
+
+    /// What local workloads ask for, by device.
+    pub(crate) fn allowed_sources(&self) -> AllowedSources {
+        let state = self.state();
+        let asking = state
+            .known
+            .values()
+            .filter(|workload| !workload.allowed_sources.is_empty());
+        asking
+            .map(|workload| {
+                let sources = workload.allowed_sources.iter().copied().collect();
+                (workload.device.clone(), sources)
+            })
             .collect()
     }
 
@@ -212,6 +235,7 @@ impl Workloads {
             device,
             addresses: assigned.iter().map(|assigned| assigned.address).collect(),
             mac: [0; 6],
+            allowed_sources: Vec::new(),
             recorded: false,
         };
         let reply = self.reply(&workload, false);
@@ -306,6 +330,9 @@ impl Workloads {
         )
         .await
         .map_err(|fault| later(&fault))?;
+        if let Some(workload) = &workload {
+            forgetting::forget(&self.fib, &self.filter, workload).await;
+        }
         let handle = handle(&request.network, &request.container_id);
         let released = self
             .ipam

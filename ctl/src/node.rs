@@ -84,6 +84,19 @@ fn heading(status: &Status) -> String {
             ));
         }
     }
+    if let Some(filter) = &status.filter {
+        lines.push(format!(
+            "Filter: {}; {} masqueraded, {} spoofed and {} looping dropped",
+            if filter.settled {
+                "in force"
+            } else {
+                "not as it should be"
+            },
+            counted(filter.masqueraded as usize, "connection"),
+            counted(filter.spoofed as usize, "packet"),
+            filter.looped,
+        ));
+    }
     lines.extend(status.monitoring.iter().flat_map(monitoring));
     for condition in &status.conditions {
         lines.push(format!(

@@ -1,5 +1,6 @@
 //! The handle on the FIB, and the thread behind it.
 
+use std::net::IpAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -78,6 +79,22 @@ impl Fib {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Settled {
             device: device.into(),
+            patience,
+            reply,
+        });
+        answer.await.map_err(|_| FibError::Stopped)?
+    }
+
+    /// Waits until the kernel has no route any more to a workload that had these addresses, after
+    /// [`Change::RemoveEndpoint`].
+    pub async fn addresses_gone(
+        &self,
+        addresses: Vec<IpAddr>,
+        patience: Duration,
+    ) -> Result<(), FibError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Gone {
+            addresses,
             patience,
             reply,
         });

@@ -60,6 +60,12 @@ pub(crate) enum Command {
         patience: Duration,
         reply: oneshot::Sender<Result<(), FibError>>,
     },
+    /// None of these has its route of a workload any more.
+    Gone {
+        addresses: Vec<IpAddr>,
+        patience: Duration,
+        reply: oneshot::Sender<Result<(), FibError>>,
+    },
     Routes(oneshot::Sender<Vec<RouteStatus>>),
 }
 
@@ -129,8 +135,16 @@ struct Timing {
 }
 
 #[derive(Debug)]
+enum Awaited {
+    /// All of this device's endpoint.
+    Endpoint(String),
+    /// No routes to a workload that had these.
+    Gone(Vec<IpAddr>),
+}
+
+#[derive(Debug)]
 struct Waiter {
-    device: String,
+    awaited: Awaited,
     patience: Duration,
     deadline: Instant,
     reply: oneshot::Sender<Result<(), FibError>>,
@@ -251,7 +265,17 @@ impl<K: Kernel> Worker<K> {
                 patience,
                 reply,
             } => self.waiters.push(Waiter {
-                device,
+                awaited: Awaited::Endpoint(device),
+                patience,
+                deadline: now + patience,
+                reply,
+            }),
+            Command::Gone {
+                addresses,
+                patience,
+                reply,
+            } => self.waiters.push(Waiter {
+                awaited: Awaited::Gone(addresses),
                 patience,
                 deadline: now + patience,
                 reply,

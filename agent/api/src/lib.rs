@@ -35,9 +35,9 @@ pub use cni::{
 #[cfg(feature = "speaker")]
 pub use speaker::{SpeakerRequest, graceful_shutdown_condition};
 pub use view::{
-    ApiError, Condition, EndpointView, Explain, Explained, FibRoute, FibSummary, GracefulShutdown,
-    Monitoring, Path, PathAttributes, Peer, PeerErrors, PeerOrder, PeerVerb, Route, Station,
-    Status,
+    ApiError, Condition, EndpointView, Explain, Explained, FibRoute, FibSummary, FilterSummary,
+    GracefulShutdown, Monitoring, Path, PathAttributes, Peer, PeerErrors, PeerOrder, PeerVerb,
+    Route, Station, Status,
 };
 
 /// Where the agent listens unless told otherwise.

@@ -47,6 +47,9 @@ pub struct Status {
     pub endpoints: usize,
     /// The FIB. `None`: a process without one (route reflector).
     pub fib: Option<FibSummary>,
+    /// The packet filter. `None`: a process without one.
+    #[serde(default)]
+    pub filter: Option<FilterSummary>,
     /// What is wrong without being fatal.
     pub conditions: Vec<Condition>,
     /// Who watches the speaker; `None`: nobody.
@@ -118,6 +121,28 @@ pub struct FibSummary {
     /// Routes that others keep changing.
     #[serde(default)]
     pub contested: usize,
+}
+
+/// The packet filter in figures.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct FilterSummary {
+    /// The kernel has the table as it was wished for.
+    pub settled: bool,
+    /// Connections that got another source.
+    pub masqueraded: u64,
+    /// Packets of pods dropped because of their source.
+    pub spoofed: u64,
+    /// Packets for services dropped or rejected, because they would have left the node again.
+    pub looped: u64,
+    /// Transactions written since the start.
+    pub transactions: u64,
+    /// Foreign changes of the table repaired.
+    pub repairs: u64,
+    /// Conntrack entries of released addresses deleted.
+    pub conntrack_deleted: u64,
+    /// Times that this failed.
+    pub conntrack_failures: u64,
 }
 
 /// A BGP peer.

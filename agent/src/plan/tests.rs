@@ -67,6 +67,8 @@ static NO_OPTIONS: std::sync::LazyLock<PeerOptions> =
 static NOTHING_SAID: std::sync::LazyLock<FelixConfiguration> =
     std::sync::LazyLock::new(FelixConfiguration::default);
 
+static NOTHING_ALLOWED: crate::filtering::AllowedSources = crate::filtering::AllowedSources::new();
+
 fn own(workloads: &[IpAddr]) -> Own<'_> {
     let addresses = NodeAddresses {
         ipv4: Some("172.31.1.1/24".parse().unwrap()),
@@ -78,6 +80,7 @@ fn own(workloads: &[IpAddr]) -> Own<'_> {
         workloads,
         mesh_options: &NO_OPTIONS,
         felix: &NOTHING_SAID,
+        allowed_sources: &NOTHING_ALLOWED,
     }
 }
 

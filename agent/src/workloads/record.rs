@@ -170,6 +170,7 @@ pub(super) fn read(object: &Object) -> Result<(String, Workload), StoreError> {
             .map(|network| network.addr())
             .collect::<Vec<IpAddr>>(),
         mac: parse_mac(&spec.mac).unwrap_or_default(),
+        allowed_sources: spec.allow_spoofed_source_prefixes,
         recorded: true,
     };
     Ok((spec.node, workload))

@@ -1,6 +1,6 @@
 //! Golden reports of a node.
 
-use caracal_agent_api::{Condition, FibSummary, PeerErrors};
+use caracal_agent_api::{Condition, FibSummary, FilterSummary, PeerErrors};
 
 use super::*;
 
@@ -61,6 +61,12 @@ fn healthy() -> Status {
             actual: 5,
             ..FibSummary::default()
         }),
+        filter: Some(FilterSummary {
+            settled: true,
+            masqueraded: 12,
+            spoofed: 1,
+            ..FilterSummary::default()
+        }),
         conditions: Vec::new(),
         monitoring: None,
     }
@@ -95,6 +101,7 @@ Node n1 is ready; agent 0.1.0 has been up for 2h3m.
 AS 64512, router ID 172.31.0.1, address 172.31.0.1/24
 Datastore in sync; 1 of 2 peers established; 2 endpoints, 1 block
 Kernel: 5 of 5 routes; 0 pending, 0 failed, 0 stale
+Filter: in force; 12 connections masqueraded, 1 packet spoofed and 0 looping dropped
 
 IPv4 BGP status
 +--------------+-------------------+-------+-------+-----------------------------+

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::events::{Events, Foreign};
 use crate::handle::FilterError;
@@ -35,6 +35,8 @@ pub(crate) struct Worker {
     refused: BTreeMap<&'static str, String>,
     /// When somebody else's changes were put right lately.
     repaired: VecDeque<Instant>,
+    /// They are so many that repairing pauses.
+    fight: bool,
     /// Somebody else changed the table since it was read.
     foreign: Option<Foreign>,
     /// When to make the kernel equal to the wishes next.
@@ -66,6 +68,7 @@ impl Worker {
             actual: Actual::Unknown,
             refused: BTreeMap::new(),
             repaired: VecDeque::new(),
+            fight: false,
             foreign: None,
             due: None,
             backoff: BACKOFF_MIN,
@@ -176,13 +179,19 @@ impl Worker {
         {
             self.repaired.pop_front();
         }
-        self.repaired.len() > FIGHT_ROUNDS
+        // It lasts until there was nothing to put right for a whole window.
+        self.fight = match self.fight {
+            true => !self.repaired.is_empty(),
+            false => self.repaired.len() > FIGHT_ROUNDS,
+        };
+        self.fight
     }
 
     /// Makes the kernel equal to the wishes, or says why not and when it is tried again.
     fn reconcile(&mut self) {
         self.due = None;
         if self.desired.is_none() {
+            self.foreign = None;
             return;
         }
         let now = Instant::now();
@@ -293,7 +302,7 @@ impl Worker {
             let culprit = foreign.culprit.as_deref().unwrap_or("somebody");
             warn!("table inet caracal: changed by {culprit}; put right");
             self.repaired.push_back(Instant::now());
-            if self.repaired.len() > FIGHT_ROUNDS {
+            if self.fighting(Instant::now()) {
                 let message = format!(
                     "table inet caracal is changed again and again, last by {culprit}; it is put right every {} s until \
                      that ends",
@@ -317,9 +326,14 @@ impl Worker {
     /// What everyone may know now.
     fn tell(&mut self, failure: Option<Failure>, fought: bool) {
         if let Some(failure) = &failure {
-            warn!("table inet caracal is not as it should be: {failure}");
+            debug!("table inet caracal is not as it should be: {failure}");
         }
-        let absent = failure.as_ref().filter(|_| self.kernel.is_none());
+        // Who wishes for nothing misses nothing.
+        let wished = self
+            .desired
+            .as_ref()
+            .is_some_and(|rules| *rules != Rules::default());
+        let absent = failure.as_ref().filter(|_| self.kernel.is_none() && wished);
         let no_nftables = absent.map(|failure| {
             format!(
                 "table inet caracal cannot be written: {failure}; pods are not masqueraded and may send from any address; \

@@ -7,7 +7,7 @@ use std::time::Instant;
 use ipnet::{IpNet, Ipv6Net};
 use tracing::{debug, warn};
 
-use super::Worker;
+use super::{Awaited, Worker};
 use crate::delta::{Action, Delta};
 use crate::handle::FibError;
 use crate::kernel::{DeviceChange, Kernel, Link, NeighbourKey, NeighbourValue};
@@ -200,15 +200,22 @@ impl<K: Kernel> Worker<K> {
     /// Answers those whose endpoint is settled, or whose patience is over.
     pub(super) fn answer_waiters(&mut self, now: Instant) {
         for waiter in std::mem::take(&mut self.waiters) {
-            let missing = self.missing(&waiter.device);
+            let missing = match &waiter.awaited {
+                Awaited::Endpoint(device) => self.missing(device),
+                Awaited::Gone(addresses) => self.still_there(addresses),
+            };
             match missing {
                 None => {
                     waiter.reply.send(Ok(())).ok();
                 }
                 Some(reason) if now >= waiter.deadline => {
-                    warn!(device = waiter.device, reason, "endpoint is not settled");
+                    let what = match waiter.awaited {
+                        Awaited::Endpoint(device) => device,
+                        Awaited::Gone(addresses) => format!("removal of {addresses:?}"),
+                    };
+                    warn!(endpoint = what, reason, "endpoint is not settled");
                     let error = FibError::Unsettled {
-                        what: waiter.device,
+                        what,
                         waited: waiter.patience,
                         reason,
                     };
@@ -217,6 +224,22 @@ impl<K: Kernel> Worker<K> {
                 Some(_) => self.waiters.push(waiter),
             }
         }
+    }
+
+    /// What the kernel still has of workloads that had these addresses. A route that somebody else desires by now is none of
+    /// theirs as soon as it is written.
+    fn still_there(&self, addresses: &[IpAddr]) -> Option<String> {
+        addresses.iter().find_map(|address| {
+            let prefix = IpNet::from(*address);
+            let key = self.key(prefix);
+            let unresolved =
+                self.dirty.workloads.contains(&prefix) || self.dirty.prefixes.contains(&prefix);
+            let gone = match self.routes.desired(&key) {
+                Some(_) => self.routes.installed(&key),
+                None => self.routes.actual(&key).is_none(),
+            };
+            (unresolved || !gone).then(|| format!("route {prefix} is still there"))
+        })
     }
 
     /// What an endpoint still lacks.

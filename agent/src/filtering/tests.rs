@@ -1,0 +1,108 @@
+use std::str::FromStr;
+
+use caracal_datastore::resources::{
+    BGPConfiguration, IPPool, NatOutgoingExclusions, Node, PortRange,
+};
+use caracal_datastore::{Metadata, Stored};
+use serde_json::{Value, json};
+
+use super::*;
+
+fn stored<S: serde::de::DeserializeOwned>(spec: Value) -> Stored<S> {
+    Stored {
+        metadata: Metadata::default(),
+        spec: serde_json::from_value(spec).unwrap(),
+        revision: None,
+    }
+}
+
+fn view() -> View {
+    let mut view = View::default();
+    for (name, spec) in [
+        (
+            "natted",
+            json!({"cidr": "10.65.0.0/16", "natOutgoing": true}),
+        ),
+        (
+            "disabled",
+            json!({"cidr": "fd65::/64", "natOutgoing": true, "disabled": true}),
+        ),
+        ("plain", json!({"cidr": "10.66.0.0/16"})),
+    ] {
+        view.pools.insert(name.into(), stored::<IPPool>(spec));
+    }
+    let bgp = json!({"bgp": {"ipv4Address": "192.0.2.1/24", "ipv6Address": "2001:db8::1/64"}});
+    view.nodes.insert("node1".into(), stored::<Node>(bgp));
+    let services = json!({"serviceClusterIPs": [{"cidr": "10.96.0.0/12"}],
+        "serviceExternalIPs": [{"cidr": "203.0.113.0/24"}], "serviceLoadBalancerIPs": [{"cidr": "fd96::/108"}]});
+    view.configurations
+        .insert("default".into(), stored::<BGPConfiguration>(services));
+    view
+}
+
+fn nets(texts: &[&str]) -> BTreeSet<IpNet> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+fn made(felix: &FelixConfiguration, allowed: &AllowedSources) -> Rules {
+    rules(&view(), felix, allowed)
+}
+
+#[test]
+fn pools_are_masqueraded_to_what_is_no_pool_and_disabled_ones_count() {
+    let rules = made(&FelixConfiguration::default(), &AllowedSources::new());
+    let masquerade = rules.masquerade;
+    assert_eq!(masquerade.sources, nets(&["10.65.0.0/16", "fd65::/64"]));
+    let all = nets(&["10.65.0.0/16", "10.66.0.0/16", "fd65::/64"]);
+    assert_eq!(masquerade.except_to, all);
+    assert!(masquerade.except_to_hosts.is_empty());
+    assert_eq!((masquerade.ports, masquerade.address), (None, None));
+}
+
+#[test]
+fn felix_says_what_else_is_excluded_and_what_the_source_becomes() {
+    let felix = FelixConfiguration {
+        nat_outgoing_exclusions: Some(NatOutgoingExclusions::IPPoolsAndHostIPs),
+        nat_port_range: Some(PortRange::from_str("32768:40000").unwrap()),
+        nat_outgoing_address: Some("192.0.2.77".parse().unwrap()),
+        iptables_nat_outgoing_interface_filter: Some("eth+".into()),
+        ..FelixConfiguration::default()
+    };
+    let masquerade = made(&felix, &AllowedSources::new()).masquerade;
+    let nodes = ["192.0.2.1", "2001:db8::1"].map(|node| node.parse().unwrap());
+    assert_eq!(masquerade.except_to_hosts, nodes.into());
+    assert_eq!(masquerade.ports, Some((32768, 40000)));
+    assert_eq!(masquerade.address, Some("192.0.2.77".parse().unwrap()));
+    assert_eq!(masquerade.output, Some("eth*".parse().unwrap()));
+}
+
+#[test]
+fn sources_that_a_workload_asks_for_are_allowed_only_where_asking_is() {
+    let allowed = AllowedSources::from([("cali1".to_owned(), nets(&["10.9.0.0/24"]))]);
+    let spoofing = |felix: &FelixConfiguration| made(felix, &allowed).spoofing.unwrap();
+    assert!(spoofing(&FelixConfiguration::default()).allowed.is_empty());
+    let any = FelixConfiguration {
+        workload_source_spoofing: Some(WorkloadSourceSpoofing::Any),
+        interface_prefix: Some("cali,tap".into()),
+        ..FelixConfiguration::default()
+    };
+    assert_eq!(spoofing(&any).allowed, allowed);
+    let prefixes = ["cali".to_owned(), "tap".to_owned()];
+    assert_eq!(spoofing(&any).device_prefixes, prefixes.into());
+}
+
+#[test]
+fn packets_for_services_are_dropped_rejected_or_let_through() {
+    let loops = |prevention| {
+        let felix = FelixConfiguration {
+            service_loop_prevention: prevention,
+            ..FelixConfiguration::default()
+        };
+        made(&felix, &AllowedSources::new()).service_loops
+    };
+    let dropped = loops(None).unwrap();
+    let all = nets(&["10.96.0.0/12", "203.0.113.0/24", "fd96::/108"]);
+    assert_eq!((dropped.services, dropped.reject), (all, false));
+    assert!(loops(Some(ServiceLoopPrevention::Reject)).unwrap().reject);
+    assert_eq!(loops(Some(ServiceLoopPrevention::Disabled)), None);
+}
