@@ -25,7 +25,7 @@ pub(crate) struct Orders {
 
 /// What `--help` says below.
 pub(crate) const HELP: &str = "\
-Removes from the kernel what the agent has made (routes of protocol 67, neighbours of pods, VXLAN devices), puts back the
+Removes from the kernel what the agent has made (routes of protocol 67, neighbours of pods, VXLAN devices, table inet caracal), puts back the
 sysctls and the tunl0 that it has changed, and removes its files in the folder of its socket. Everything else stays: devices of pods, the
 datastore, the configuration, and DELs that wait in the spool. Pods of this node reach nobody afterwards, until an
 agent or Calico writes their routes again. docs/operation/kernel.md has the details.
@@ -62,6 +62,20 @@ pub(crate) fn run(config: &Config, orders: Orders) -> ExitCode {
             Ok(false) => {}
             Err(fault) => failures.push(fault),
         }
+    }
+    let filter = match orders.dry_run {
+        true => caracal_filter::is_present(),
+        false => caracal_filter::remove(),
+    };
+    match filter {
+        Ok(true) => line(
+            &mut text,
+            "packet filter",
+            "table inet caracal",
+            removed(orders.dry_run),
+        ),
+        Ok(false) => {}
+        Err(fault) => failures.push(format!("table inet caracal: {fault}")),
     }
     if text.is_empty() {
         text.push_str("nothing of Caracal is here\n");

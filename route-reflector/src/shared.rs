@@ -160,6 +160,7 @@ impl Shared {
             blocks: Vec::new(),
             endpoints: 0,
             fib: None,
+            filter: None,
             conditions,
             monitoring: api::Monitoring::of(self.monitoring()),
         }

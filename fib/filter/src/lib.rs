@@ -36,7 +36,7 @@ pub use model::{
     Counters, DevicePattern, FilterStatus, Masquerade, NoDevicePattern, Rules, ServiceLoops,
     SpoofProtection,
 };
-pub use remove::remove;
+pub use remove::{is_present, remove};
 
 /// The name of our table.
 const TABLE: &str = "caracal";

@@ -42,13 +42,21 @@ pub(crate) fn table(netfilter: &mut Netfilter) -> Result<(u32, Option<Table>), F
     Err(Failure::Stale)
 }
 
-fn read(netfilter: &mut Netfilter) -> Result<Option<Table>, Failure> {
+/// ENOENT when there is no table of ours.
+pub(crate) fn look(netfilter: &mut Netfilter) -> Result<(), Failure> {
+    flags(netfilter).map(drop)
+}
+
+fn flags(netfilter: &mut Netfilter) -> Result<u32, Failure> {
     let mut request = Message::new(NFT, GETTABLE, NFPROTO_INET);
     request.attributes.text(NFTA_TABLE, TABLE);
-    let flags = netfilter.ask(&request, |received| {
+    netfilter.ask(&request, |received| {
         received.attributes().number(NFTA_TABLE_FLAGS)
-    });
-    let mut table = match flags {
+    })
+}
+
+fn read(netfilter: &mut Netfilter) -> Result<Option<Table>, Failure> {
+    let mut table = match flags(netfilter) {
         Ok(flags) => Table {
             flags,
             ..Table::default()

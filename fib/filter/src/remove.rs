@@ -9,6 +9,18 @@ use crate::{NFT, read};
 /// Deletes table `inet caracal` of the current network namespace, and nothing else. Returns whether there was one.
 /// Blocks for as long as the kernel needs. A kernel without nf_tables has no such table.
 pub fn remove() -> Result<bool, FilterError> {
+    with_nftables(|netfilter| commit(netfilter, None, &[delete_table().message]))
+}
+
+/// Whether [`remove`] would find something.
+pub fn is_present() -> Result<bool, FilterError> {
+    with_nftables(read::look)
+}
+
+/// Whether the work found a table.
+fn with_nftables(
+    work: impl FnOnce(&mut Netfilter) -> Result<(), Failure>,
+) -> Result<bool, FilterError> {
     let absent = |errno| {
         matches!(
             errno,
@@ -20,11 +32,14 @@ pub fn remove() -> Result<bool, FilterError> {
         Err(error) if error.raw_os_error().is_some_and(absent) => return Ok(false),
         Err(error) => return Err(FilterError::Netlink(error.to_string())),
     };
-    match read::generation(&mut netfilter) {
-        Err(failure) if failure.errno().is_some_and(absent) => return Ok(false),
-        _ => {}
+    let asked = read::generation(&mut netfilter).err();
+    if asked
+        .and_then(|failure| failure.errno())
+        .is_some_and(absent)
+    {
+        return Ok(false);
     }
-    match commit(&mut netfilter, None, &[delete_table().message]) {
+    match work(&mut netfilter) {
         Ok(()) => Ok(true),
         Err(failure) if failure.errno() == Some(libc::ENOENT) => Ok(false),
         Err(failure) => Err(FilterError::Netlink(failure.to_string())),

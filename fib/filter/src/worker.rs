@@ -80,6 +80,8 @@ impl Worker {
     pub(crate) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
         loop {
             tokio::select! {
+                // Whoever has no handle any more must not take its successor's writes for a stranger's.
+                biased;
                 command = commands.recv() => match command {
                     None => return,
                     // Whatever has queued up behind it is taken in before the kernel is written.

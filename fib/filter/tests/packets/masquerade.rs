@@ -111,6 +111,7 @@ fn an_address_takes_the_place_of_the_devices_for_its_family() {
 fn only_packets_through_the_devices_of_the_filter_are_masqueraded() {
     in_namespace(|| async {
         let world = World::build();
+        let filter = Filter::start().unwrap();
         for (pattern, expected) in [
             ("eth0", node()),
             ("eth*", node()),
@@ -121,7 +122,8 @@ fn only_packets_through_the_devices_of_the_filter_are_masqueraded() {
         ] {
             let mut masquerade = masqueraded();
             masquerade.output = Some(pattern.parse().unwrap());
-            let (_filter, seen) = seen(&world, only(masquerade)).await;
+            set(&filter, only(masquerade)).await;
+            let seen = seen_now(&world);
             assert_eq!(seen.map(|seen| seen.ip()), expected, "{pattern}");
         }
     });

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use caracal_filter::{Filter, Rules, remove};
+use caracal_filter::{Filter, Rules, is_present, remove};
 
 use crate::harness::{
     everything, in_namespace, nft, ruleset_with_handles, set, settle, until, until_table,
@@ -45,7 +45,9 @@ fn other_tables_are_the_same_before_and_after() {
         assert_eq!(ruleset_with_handles(), before, "nothing to do is no table");
         set(&filter, everything()).await;
         drop(filter);
+        assert!(is_present().unwrap());
         assert!(remove().unwrap());
+        assert!(!is_present().unwrap());
         assert_eq!(ruleset_with_handles(), before);
         assert!(!remove().unwrap(), "it was gone already");
     });
