@@ -129,6 +129,8 @@ struct Timing {
     hold: Option<Instant>,
     /// Whole read, if nothing happens.
     verify: Instant,
+    /// Whole read, because something was lost.
+    again: Option<Instant>,
     /// Of the last whole read.
     read: Instant,
     published: Option<Instant>,
@@ -204,6 +206,7 @@ impl<K: Kernel> Worker<K> {
             timing: Timing {
                 hold: None,
                 verify: now + config.verify_interval,
+                again: None,
                 read: now,
                 published: None,
             },
@@ -286,7 +289,7 @@ impl<K: Kernel> Worker<K> {
 
     /// One bounded piece of work.
     pub(crate) async fn turn(&mut self, now: Instant) -> Next {
-        if now >= self.timing.verify {
+        if now >= self.timing.verify || self.timing.again.is_some_and(|again| again <= now) {
             self.dirty.resync = true;
         }
         if self.timing.hold.is_some_and(|hold| hold <= now) {
@@ -355,6 +358,7 @@ impl<K: Kernel> Worker<K> {
             self.gateways.next_due(),
             self.repairs.next_due(),
             self.staging.next_due(),
+            self.timing.again,
             waiter,
         ];
         let next = deadlines.into_iter().flatten().min();

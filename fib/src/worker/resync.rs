@@ -20,7 +20,7 @@ impl<K: Kernel> Worker<K> {
         if due <= now {
             self.dirty.resync = true;
         } else {
-            self.timing.verify = self.timing.verify.min(due);
+            self.timing.again = Some(due);
         }
     }
 
@@ -28,6 +28,7 @@ impl<K: Kernel> Worker<K> {
     pub(super) async fn resync(&mut self, now: Instant) -> Result<(), Refusal> {
         let snapshot = self.kernel.read().await?;
         self.timing.verify = self.next_verification(now);
+        self.timing.again = None;
         self.timing.read = now;
         self.take_over(snapshot, now);
         self.gateways.ask_all_again(now);

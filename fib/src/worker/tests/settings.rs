@@ -31,6 +31,25 @@ fn routes_that_change_their_metric_are_there_all_the_time() {
 }
 
 #[test]
+fn a_read_that_is_due_after_lost_events_is_not_put_off_by_other_settings() {
+    Bench::run(async |bench| {
+        bench.apply(vec![remote(1, 2)]);
+        bench.settle().await;
+        bench.kernel.foreign_delete(key("10.64.1.0/26"));
+        bench
+            .kernel
+            .with(|kernel| kernel.events = vec![Event::Overrun]);
+        bench.deliver();
+        bench.apply(vec![Change::SetSettings(Settings {
+            elevated_metric_v4: 50,
+            ..Settings::default()
+        })]);
+        bench.wait_out(Duration::from_secs(10)).await;
+        assert_eq!(bench.kernel.routes().len(), 1);
+    });
+}
+
+#[test]
 fn a_route_that_was_deleted_while_its_metric_changes_does_not_stay() {
     Bench::run(async |bench| {
         with_cali(bench, &["cali1"]);
