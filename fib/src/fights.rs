@@ -117,7 +117,8 @@ impl<K: Copy + Eq + Ord + Hash> Fights<K> {
         self.ongoing
     }
 
-    fn is_fight(&self, key: &K) -> bool {
+    /// This one goes on.
+    pub(crate) fn is_fight(&self, key: &K) -> bool {
         let rounds = self.rounds.get(key);
         rounds.is_some_and(|rounds| rounds.count > ROUNDS_AT_ONCE)
     }

@@ -27,12 +27,30 @@ pub(crate) fn may_delete(gate: &Gate, protected: &HashSet<IpAddr>, spec: &Spec) 
     }
 }
 
-/// What a route that is not ours is to us.
+/// May a leftover go that nobody desires? As ours; but without a gateway it need not be a workload's.
+pub(crate) fn may_delete_leftover(
+    gate: &Gate,
+    protected: &HashSet<IpAddr>,
+    spec: &Spec,
+    world: &World,
+    device_prefix: &str,
+) -> bool {
+    let local = spec.kind == Kind::Blackhole || on_workload(spec, world, device_prefix);
+    match gate {
+        Gate::LocalOnly => local,
+        _ => may_delete(gate, protected, spec),
+    }
+}
+
+/// What a route that is not ours is to us. Each goes when we have our own for the same prefix, except the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Foreign {
-    /// Calico's, on devices that only Calico and we use: goes when the gate is open.
+    /// Felix's, or of Calico's BIRD on devices that only Calico and we use: goes as ours go.
     Leftover,
-    /// Calico's or of its CNI plugin: goes when we have our own for the same prefix.
+    /// Of anyone on a workload's device: goes as ours go, after a grace period, where the device is one that we serve. A
+    /// CNI plugin of others may write its route before we hear of the workload.
+    External,
+    /// Of a BIRD that may be Calico's or the operator's: stays until we have our own.
     Replaceable,
     /// None of our business.
     Untouchable,
@@ -43,26 +61,31 @@ pub(crate) fn foreign(spec: &Spec, world: &World, device_prefix: &str) -> Foreig
     if spec.protocol == RTPROT_KERNEL {
         return Foreign::Untouchable;
     }
-    let on = |meant: &dyn Fn(&str) -> bool| {
-        !spec.hops().is_empty()
-            && spec
-                .hops()
-                .iter()
-                .all(|hop| world.name(hop.device).is_some_and(meant))
-    };
-    let on_workload = on(&|name| name.starts_with(device_prefix));
-    let on_tunnel = on(&|name| [IPIP_DEVICE, VXLAN_DEVICE, VXLAN_V6_DEVICE].contains(&name));
+    let on_workload = on_workload(spec, world, device_prefix);
+    let tunnels = [IPIP_DEVICE, VXLAN_DEVICE, VXLAN_V6_DEVICE];
+    let on_tunnel = on(spec, world, |name| tunnels.contains(&name));
     match spec.protocol {
-        RTPROT_BIRD | RTPROT_CALICO => {
-            if on_workload || on_tunnel || spec.kind == Kind::Blackhole {
-                Foreign::Leftover
-            } else {
-                Foreign::Replaceable
-            }
+        // Felix takes every route with this number for its own, on whatever device.
+        RTPROT_CALICO => Foreign::Leftover,
+        RTPROT_BIRD if on_workload || on_tunnel || spec.kind == Kind::Blackhole => {
+            Foreign::Leftover
         }
-        _ if on_workload => Foreign::Replaceable,
+        RTPROT_BIRD => Foreign::Replaceable,
+        _ if on_workload => Foreign::External,
         _ => Foreign::Untouchable,
     }
+}
+
+fn on_workload(spec: &Spec, world: &World, device_prefix: &str) -> bool {
+    on(spec, world, |name| name.starts_with(device_prefix))
+}
+
+fn on(spec: &Spec, world: &World, meant: impl Fn(&str) -> bool) -> bool {
+    !spec.hops().is_empty()
+        && spec
+            .hops()
+            .iter()
+            .all(|hop| world.name(hop.device).is_some_and(&meant))
 }
 
 /// `ip route`'s names for protocols, for people.

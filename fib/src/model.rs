@@ -28,6 +28,10 @@ pub struct Config {
     /// Where to note what the kernel was like before us, for [`crate::cleanup()`]; a folder that a reboot empties. `None`:
     /// nothing is noted, and sysctls and `tunl0` are not put back.
     pub before_file: Option<PathBuf>,
+    /// Routes of others on devices of our workloads are removed, as Felix does (`removeExternalRoutes`).
+    pub remove_external_routes: bool,
+    /// After so much time, because a CNI plugin may write its route before we hear of the workload.
+    pub external_grace: Duration,
 }
 
 impl Default for Config {
@@ -40,6 +44,8 @@ impl Default for Config {
             sysctl_root: "/proc/sys".into(),
             proc_root: "/proc".into(),
             before_file: None,
+            remove_external_routes: true,
+            external_grace: Duration::from_secs(10),
         }
     }
 }

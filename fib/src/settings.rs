@@ -27,6 +27,8 @@ pub struct Settings {
     pub device_prefix: String,
     /// The smallest MTU of these devices is the host's.
     pub mtu_devices: MtuDevices,
+    /// Routes of others on devices of our workloads are removed, as Felix does (`removeExternalRoutes`).
+    pub remove_external_routes: bool,
     /// The node forwards packets: `ip_forward`. False: whatever it is, it stays.
     pub forwarding: bool,
 }
@@ -92,6 +94,7 @@ impl Settings {
             verify_interval: config.verify_interval,
             device_prefix: config.device_prefix.clone(),
             mtu_devices: MtuDevices::default(),
+            remove_external_routes: config.remove_external_routes,
             forwarding: true,
         }
     }

@@ -53,9 +53,9 @@ fn only_what_calico_made_is_taken_over() {
         (12, on(4), Foreign::Leftover),
         (80, on(5), Foreign::Leftover),
         (12, remote("172.18.0.2"), Foreign::Replaceable),
-        (80, remote("172.18.0.2"), Foreign::Replaceable),
-        (3, workload(), Foreign::Replaceable),
-        (4, workload(), Foreign::Replaceable),
+        (80, remote("172.18.0.2"), Foreign::Leftover),
+        (3, workload(), Foreign::External),
+        (4, workload(), Foreign::External),
         (2, workload(), Foreign::Untouchable),
         (2, on(4), Foreign::Untouchable),
         (4, remote("172.18.0.2"), Foreign::Untouchable),
@@ -67,6 +67,31 @@ fn only_what_calico_made_is_taken_over() {
     for (protocol, spec, expected) in cases {
         let spec = Spec { protocol, ..spec };
         assert_eq!(foreign(&spec, &world, "cali"), expected, "{spec:?}");
+    }
+}
+
+#[test]
+fn leftovers_go_as_ours_go() {
+    let world = world();
+    let may =
+        |gate: &Gate, spec: &Spec| may_delete_leftover(gate, &HashSet::new(), spec, &world, "cali");
+    let device_only = unicast(smallvec![Hop {
+        via: None,
+        device: 4,
+        onlink: false,
+        weight: 0,
+    }]);
+    for (gate, expected) in [
+        (Gate::Closed, [false, false, false, false]),
+        (Gate::LocalOnly, [true, true, false, false]),
+        (
+            Gate::OpenExcept(vec![address("172.19.0.2")]),
+            [true, true, false, true],
+        ),
+        (Gate::Open, [true, true, true, true]),
+    ] {
+        let all = [workload(), Spec::blackhole(80), on(4), device_only.clone()];
+        assert_eq!(all.map(|spec| may(&gate, &spec)), expected, "{gate:?}");
     }
 }
 

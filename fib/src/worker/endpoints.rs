@@ -41,6 +41,7 @@ impl<K: Kernel> Worker<K> {
                 self.dirty.workloads.extend(prefixes);
             }
             self.desire_neighbours(device, endpoint);
+            self.dirty.leftovers = true;
         }
     }
 

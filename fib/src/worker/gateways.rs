@@ -92,6 +92,7 @@ impl<K: Kernel> Worker<K> {
         if self.dirty.unresolved() > 0 || !std::mem::take(&mut self.dirty.gate) {
             return;
         }
+        self.dirty.leftovers = true;
         let (gate, protected) = self.effective_gate();
         let waiting = &self.waiting;
         let asked = |key: &Key| {
@@ -121,7 +122,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// The gate, and the gateways by which absent peers would be reached. While a gateway is not known, closed.
-    fn effective_gate(&mut self) -> (Gate, HashSet<IpAddr>) {
+    pub(super) fn effective_gate(&mut self) -> (Gate, HashSet<IpAddr>) {
         let mut protected = HashSet::new();
         if let Gate::OpenExcept(peers) = &self.wishes.gate {
             for peer in peers {

@@ -1,7 +1,7 @@
 //! What others did to routes and neighbours of ours, told by events or found by a read: put right, counted, and named in
 //! the log. Someone who keeps undoing is not fought without pause.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use tracing::{debug, info, warn};
@@ -23,6 +23,10 @@ pub(super) struct Repairs {
     neighbour_fights: Fights<NeighbourKey>,
     /// Routes with our protocol number that someone else wrote and nobody desires.
     intruders: HashSet<Key>,
+    /// Routes of others on devices of workloads, and when they were first seen.
+    pub(super) externals: HashMap<Key, Instant>,
+    /// When the first of these has been seen long enough.
+    pub(super) external_due: Option<Instant>,
 }
 
 /// How a route of ours came to be wrong.
@@ -42,6 +46,8 @@ impl Repairs {
             route_fights: Fights::default(),
             neighbour_fights: Fights::default(),
             intruders: HashSet::new(),
+            externals: HashMap::new(),
+            external_due: None,
         }
     }
 
@@ -51,6 +57,7 @@ impl Repairs {
             self.culprits.next_sum(),
             self.route_fights.next_end(),
             self.neighbour_fights.next_end(),
+            self.external_due,
         ];
         ends.into_iter().flatten().min()
     }
@@ -101,10 +108,7 @@ impl<K: Kernel> Worker<K> {
             self.repair(key, None, by, Cause::Replaced(spec.protocol), now);
         }
         self.foreign_changed(&spec, now);
-        if gate::foreign(&spec, &self.world, &self.config.device_prefix) != Foreign::Untouchable {
-            self.leftovers.report(key, Some(spec));
-            self.dirty.leftovers = true;
-        }
+        self.leftover_appeared(key, spec, by, now);
     }
 
     pub(super) fn route_gone(&mut self, key: Key, spec: &Spec, by: u32, now: Instant) {
@@ -121,11 +125,73 @@ impl<K: Kernel> Worker<K> {
         }
         if self.leftovers.actual(&key) == Some(spec) {
             self.leftovers.report(key, None);
+            self.repairs.externals.remove(&key);
         }
         if self.holders.remove(&key).is_some() {
             self.routes.retry(now, |failed, _| *failed == key);
         }
         self.foreign_changed(spec, now);
+    }
+
+    /// Somebody wrote a route as Calico or its plugin writes them.
+    fn leftover_appeared(&mut self, key: Key, spec: Spec, by: u32, now: Instant) {
+        let class = gate::foreign(&spec, &self.world, &self.config.device_prefix);
+        if class == Foreign::Untouchable {
+            return;
+        }
+        // Where it took the place of ours, that was counted as a repair.
+        if by != 0 && self.leftovers.actual(&key).is_none() && self.routes.desired(&key).is_none() {
+            let Act { by, tell, .. } = self.repairs.culprits.act(by, now);
+            if tell {
+                let protocol = gate::protocol_name(spec.protocol);
+                info!(prefix = %key.prefix, metric = key.metric, protocol, by, "someone writes routes where only Caracal should");
+            }
+            // It is left alone while it comes back again and again.
+            self.repairs.route_fights.again(key, &by, now);
+        }
+        if class == Foreign::External {
+            self.repairs.externals.insert(key, now);
+        }
+        self.leftovers.report(key, Some(spec));
+        self.dirty.leftovers = true;
+    }
+
+    /// Which leftovers may be deleted now.
+    pub(super) fn permit_leftovers(&mut self, now: Instant) {
+        let (gate, protected) = self.effective_gate();
+        let (routes, world, config) = (&self.routes, &self.world, &self.config);
+        let (repairs, wishes, settings) = (&self.repairs, &self.wishes, &self.settings);
+        let may_go =
+            |key: &Key, spec: &Spec| match gate::foreign(spec, world, &config.device_prefix) {
+                Foreign::Leftover => true,
+                Foreign::External if settings.remove_external_routes => {
+                    let serves = |name| wishes.endpoints.contains_key(name);
+                    let mut devices = spec.hops().iter().map(|hop| world.name(hop.device));
+                    let since = repairs.externals.get(key).copied().unwrap_or(now);
+                    devices.all(|name| name.is_some_and(serves))
+                        && now >= since + config.external_grace
+                }
+                _ => false,
+            };
+        self.leftovers.permit_all(|key, spec| {
+            let ours = super::settings::key(settings, wishes, key.prefix);
+            if ours != *key && routes.installed(&ours) {
+                return true;
+            }
+            // A wish that waits for its way is better served by what is there.
+            let wished = wishes.routes.contains_key(&key.prefix)
+                || wishes.workloads.contains_key(&key.prefix);
+            !wished
+                && routes.desired(&ours).is_none()
+                && !repairs.route_fights.is_fight(key)
+                && gate::may_delete_leftover(&gate, &protected, spec, world, &config.device_prefix)
+                && may_go(key, spec)
+        });
+        let ends = repairs
+            .externals
+            .values()
+            .map(|since| *since + config.external_grace);
+        self.repairs.external_due = ends.filter(|end| *end > now).min();
     }
 
     /// Routes of the host decide where gateways are.
@@ -306,6 +372,8 @@ impl<K: Kernel> Worker<K> {
             info!(prefix = %key.prefix, "nobody contests this route any more");
         }
         self.repairs.neighbour_fights.end_quiet(now);
+        self.repairs.external_due = None;
+        self.dirty.leftovers = true;
         self.dirty.status = true;
     }
 }

@@ -63,6 +63,7 @@ impl<K: Kernel> Worker<K> {
     fn sort_routes(&mut self, routes: Vec<(Key, Spec)>, now: Instant) {
         let mut ours = HashMap::new();
         let mut leftovers = HashMap::new();
+        let mut externals = HashMap::new();
         self.holders.clear();
         for (key, spec) in routes {
             if spec.protocol == self.config.protocol {
@@ -71,7 +72,11 @@ impl<K: Kernel> Worker<K> {
                 continue;
             }
             match gate::foreign(&spec, &self.world, &self.config.device_prefix) {
-                Foreign::Leftover | Foreign::Replaceable => {
+                class @ (Foreign::Leftover | Foreign::External | Foreign::Replaceable) => {
+                    if class == Foreign::External {
+                        let since = self.repairs.externals.get(&key).copied();
+                        externals.insert(key, since.unwrap_or(now));
+                    }
                     leftovers.entry(key).or_insert(spec);
                 }
                 Foreign::Untouchable if self.routes.desired(&key).is_some() => {
@@ -84,6 +89,7 @@ impl<K: Kernel> Worker<K> {
         self.repair_unseen(wrong, now);
         self.leftovers.report_all(leftovers);
         self.find_superseded();
+        self.repairs.externals = externals;
     }
 
     fn sort_neighbours(

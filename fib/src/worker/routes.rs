@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use super::staging::Staged;
 use super::{HOLD, Worker};
 use crate::delta::Action;
-use crate::gate::{self, Foreign};
+use crate::gate;
 use crate::kernel::{Kernel, Key, Refusal, Spec, Write};
 use crate::plan;
 use crate::resolve::VXLAN_V6_DEVICE;
@@ -188,16 +188,7 @@ impl<K: Kernel> Worker<K> {
     fn delete_leftovers(&mut self, now: Instant) -> bool {
         // What is not resolved yet may be desired.
         if self.dirty.unresolved() == 0 && std::mem::take(&mut self.dirty.leftovers) {
-            let open = self.wishes.gate == crate::model::Gate::Open;
-            let (routes, world, config) = (&self.routes, &self.world, &self.config);
-            let (settings, wishes) = (&self.settings, &self.wishes);
-            self.leftovers.permit_all(|key, spec| {
-                let ours = super::settings::key(settings, wishes, key.prefix);
-                let replaced = ours != *key && routes.installed(&ours);
-                let leftover =
-                    gate::foreign(spec, world, &config.device_prefix) == Foreign::Leftover;
-                replaced || (open && leftover && routes.desired(&ours).is_none())
-            });
+            self.permit_leftovers(now);
         }
         let batch = self.leftovers.take(BATCH, now);
         if batch.is_empty() {
@@ -218,6 +209,7 @@ impl<K: Kernel> Worker<K> {
                         _ => {
                             info!(prefix = %key.prefix, "removed a route that others left");
                             self.repairs.counters.leftovers_removed += 1;
+                            self.repairs.externals.remove(&key);
                             self.leftovers.done(key, action);
                         }
                     }

@@ -71,6 +71,7 @@ impl<K: Kernel> Worker<K> {
         self.dirty
             .workloads
             .extend(self.wishes.workloads.keys().copied());
+        self.dirty.leftovers = true;
         self.dirty.status = true;
     }
 

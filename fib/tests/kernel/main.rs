@@ -14,6 +14,8 @@ mod restart;
 #[cfg(test)]
 mod restart_many;
 #[cfg(test)]
+mod takeover;
+#[cfg(test)]
 mod tunnels;
 #[cfg(test)]
 mod workloads;

@@ -162,3 +162,52 @@ fn what_the_kernel_drops_with_a_link_is_nobodys_fault() {
         assert_eq!((status.repairs, status.counters.repairs.link_lost), (0, 1));
     });
 }
+
+/// A CNI plugin of others writes its route first, and we hear of its workload later.
+#[test]
+fn routes_of_others_on_a_workloads_device_have_a_grace_period() {
+    Bench::run(async |bench| {
+        let device = bench.kernel.add_link("cali1", LinkKind::Ordinary);
+        bench.apply(vec![
+            workload("cali1", "10.233.1.7"),
+            Change::SetGate(Gate::Open),
+        ]);
+        bench.settle().await;
+        let ours = bench.kernel.routes()[&key("10.233.1.7/32")].clone();
+        assert!(ours.uses(device));
+        let external = |bench: &Bench, address: &str| {
+            let protocol = 3;
+            let spec = Spec {
+                protocol,
+                ..ours.clone()
+            };
+            bench.kernel.foreign_set(key(address), spec);
+        };
+        external(bench, "10.233.1.8/32");
+        bench.wait_out(Duration::from_millis(9_900)).await;
+        external(bench, "10.233.1.9/32");
+        // It becomes a workload's in time, and ours.
+        let Change::SetEndpoint(device, mut both) = workload("cali1", "10.233.1.7") else {
+            unreachable!("a workload is an endpoint");
+        };
+        both.addresses.push([10, 233, 1, 9].into());
+        bench.apply(vec![Change::SetEndpoint(device, both)]);
+        bench.settle().await;
+        assert_eq!(bench.kernel.routes().len(), 3);
+        bench.wait_out(Duration::from_millis(200)).await;
+        let left: Vec<_> = bench.kernel.routes().into_iter().collect();
+        assert_eq!(left.len(), 2);
+        assert!(left.iter().all(|(_, spec)| spec.protocol == 67));
+        assert_eq!(bench.status().counters.leftovers_removed, 1);
+
+        // Again and again: left alone while it goes on.
+        for round in 0..10 {
+            external(bench, &format!("10.233.1.{}/32", 20 + round % 2));
+            bench.wait_out(Duration::from_secs(1)).await;
+        }
+        let writes = bench.status().writes;
+        bench.wait_out(Duration::from_secs(60)).await;
+        assert_eq!(bench.kernel.routes().len(), 2);
+        assert_eq!(bench.status().writes - writes, 2);
+    });
+}
