@@ -3,7 +3,7 @@
 //! ```text
 //!   writer      1 blocking socket   routes out, in batches           netlink-sys
 //!   requests    1 connection        reads, devices, neighbours       rtnetlink
-//!   events      1 connection        what others did                  rtnetlink, multicast
+//!   events      1 socket            what others did                  netlink-sys, multicast
 //! ```
 //!
 //! Requests and events have sockets of their own: on one socket a notification could be taken for an answer.
@@ -13,6 +13,7 @@ mod convert;
 mod devices;
 mod encode;
 mod events;
+mod follow;
 mod socket;
 mod writer;
 

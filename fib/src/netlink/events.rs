@@ -2,46 +2,20 @@
 
 use std::io;
 
-use futures::StreamExt;
 use netlink_packet_core::{NLM_F_REPLACE, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_sys::AsyncSocket;
 use rtnetlink::MulticastGroup;
 use tokio::sync::mpsc;
 
-use super::{convert, socket};
+use super::{convert, follow};
 use crate::kernel::Event;
 
 /// Subscribes, and translates in a task of its own, which ends with the receiver. Messages of `writer`, our own port,
 /// are left out; what is no route of the main table, or no permanent neighbour, is dropped early.
 pub(super) fn subscribe(writer: u32) -> io::Result<mpsc::UnboundedReceiver<Event>> {
-    let (mut connection, handle, mut messages) = rtnetlink::new_multicast_connection(&[
-        MulticastGroup::Link,
-        MulticastGroup::Ipv4Ifaddr,
-        MulticastGroup::Ipv6Ifaddr,
-        MulticastGroup::Ipv4Route,
-        MulticastGroup::Ipv6Route,
-        MulticastGroup::Neigh,
-    ])?;
-    let raw: &netlink_sys::Socket = connection.socket_mut().socket_mut();
-    socket::set_receive_buffer(raw, RECEIVE_BUFFER_BYTES);
-    socket::ignore_port(raw, writer);
-    tokio::spawn(connection);
+    let socket = follow::open(&GROUPS, writer)?;
     let (sender, receiver) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        // The connection ends when its handle is dropped.
-        let _handle = handle;
-        while let Some((message, _)) = messages.next().await {
-            if message.header.port_number == writer {
-                continue;
-            }
-            if let Some(event) = translate(message)
-                && sender.send(event).is_err()
-            {
-                break;
-            }
-        }
-    });
+    tokio::spawn(follow::follow(socket, writer, translate, sender));
     Ok(receiver)
 }
 
@@ -49,7 +23,6 @@ fn translate(message: NetlinkMessage<RouteNetlinkMessage>) -> Option<Event> {
     let by = message.header.port_number;
     let replaced = message.header.flags & NLM_F_REPLACE != 0;
     match message.payload {
-        NetlinkPayload::Overrun(_) => Some(Event::Overrun),
         NetlinkPayload::InnerMessage(inner) => match inner {
             RouteNetlinkMessage::NewLink(link) => convert::link(&link).map(Event::Link),
             RouteNetlinkMessage::DelLink(link) => {
@@ -86,5 +59,11 @@ fn translate(message: NetlinkMessage<RouteNetlinkMessage>) -> Option<Event> {
     }
 }
 
-/// About 10,000 notifications.
-const RECEIVE_BUFFER_BYTES: usize = 8 << 20;
+const GROUPS: [MulticastGroup; 6] = [
+    MulticastGroup::Link,
+    MulticastGroup::Ipv4Ifaddr,
+    MulticastGroup::Ipv6Ifaddr,
+    MulticastGroup::Ipv4Route,
+    MulticastGroup::Ipv6Route,
+    MulticastGroup::Neigh,
+];

@@ -72,9 +72,18 @@ fn a_flush_of_twenty_thousand_is_repaired_by_events_or_by_one_read() {
             fib.apply(wishes);
             settle(&fib).await;
             let began = Instant::now();
-            ip(&format!("{family} route flush proto 67"));
-            // It deletes again what comes back meanwhile, up to ten times.
-            until_kernel("all are back", || ours(family).len() == 20_000).await;
+            // It stumbles over routes that we write meanwhile; that is its business.
+            try_ip(&format!("{family} route flush proto 67")).ok();
+            // And deletes again what comes back meanwhile, up to ten times.
+            while ours(family).len() < 20_000 {
+                assert!(
+                    began.elapsed() < 3 * PATIENCE,
+                    "{:?}",
+                    fib.status().borrow()
+                );
+                settle(&fib).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
             let status = settle(&fib).await;
             let causes = &status.counters.repairs;
             assert!(status.resyncs <= 1 + reads_max(began), "{status:?}");
