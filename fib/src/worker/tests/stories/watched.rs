@@ -118,8 +118,8 @@ impl Watch {
                     && spec.hops().iter().any(|hop| hop.via.is_some())
                 {
                     Some("deletes a route of someone else")
-                } else if !wished && self.desired.gate != Gate::Open {
-                    Some("deletes what Calico left before the gate is open")
+                } else if !wished && !lets_go(&self.desired.gate, spec) {
+                    Some("deletes what others left and the gate protects")
                 } else {
                     None
                 }
