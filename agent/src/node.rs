@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::plan::{self, Own, Plan};
 use crate::shared::{Shared, Snapshot};
+use crate::tunnels::Assigned;
 use crate::workloads::{Circumstances, Workloads};
 use crate::{server, ways};
 
@@ -163,6 +164,8 @@ struct Node {
     awaited: Vec<IpAddr>,
     /// What the tender works with.
     wishes: watch::Sender<tender::Wishes>,
+    /// Tunnel addresses that it has got.
+    assigned: watch::Receiver<Assigned>,
     restart_finished: bool,
     plan_dirty: bool,
     gate: Gate,
@@ -171,10 +174,12 @@ struct Node {
 impl Node {
     fn new(shared: Arc<Shared>, store: Arc<dyn Datastore>, watcher: Watcher) -> Node {
         let wishes = watch::Sender::new(tender::Wishes::default());
+        let (assigned, assigned_receiver) = watch::channel(Assigned::default());
         tokio::spawn(tender::run(
             shared.clone(),
             TypedStore(store.clone()),
             wishes.subscribe(),
+            assigned,
         ));
         Node {
             shared,
@@ -184,6 +189,7 @@ impl Node {
             plan: Plan::default(),
             awaited: Vec::new(),
             wishes,
+            assigned: assigned_receiver,
             restart_finished: false,
             plan_dirty: false,
             gate: Gate::Closed,
@@ -216,6 +222,10 @@ impl Node {
                     let now = fib_status.borrow_and_update().host_mtu;
                     self.plan_dirty |= host_mtu != now;
                     host_mtu = now;
+                }
+                changed = self.assigned.changed() => {
+                    changed.context("the tender has stopped")?;
+                    self.plan_dirty = true;
                 }
                 changed = workload_changes.changed() => {
                     changed.context("the workloads have stopped")?;
@@ -280,6 +290,7 @@ impl Node {
             node: &self.shared.config.nodename,
             addresses: self.shared.addresses,
             workloads: &workloads,
+            assigned: *self.assigned.borrow(),
             mesh_options: &self.shared.config.bgp.mesh_options,
             felix: &self.shared.config.felix,
             allowed_sources: &allowed_sources,

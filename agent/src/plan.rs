@@ -7,9 +7,8 @@ use caracal_agent_api::Condition;
 use caracal_bgp::LocalPath;
 use caracal_bgp_net::SessionOptions;
 use caracal_datastore::Stored;
-use caracal_datastore::resources::{Encapsulation, FelixConfiguration, IPAMBlock, IPPool, Node};
-use caracal_fib::model::IpipDevice;
-use caracal_fib::{Mode, Tunnels, Vtep, VxlanDevice};
+use caracal_datastore::resources::{Encapsulation, FelixConfiguration, IPAMBlock, IPPool};
+use caracal_fib::{Mode, Tunnels, Vtep};
 use caracal_filter::Rules;
 use caracal_peering::{Defaults, PeerOptions, PlannedPeer, identity_of, peers_of, session_options};
 use ipnet::IpNet;
@@ -18,14 +17,13 @@ use crate::address::NodeAddresses;
 use crate::cluster::Cluster;
 use crate::filtering::{self, AllowedSources};
 use crate::settings;
-use crate::tunnels::{Tunnel, derived_mac};
+use crate::tunnels::{Assigned, Tunnel};
 use crate::ways::{self, Pool};
+
+mod tunnels;
 
 /// LOCAL_PREF of everything that a node announces, as Calico v3.32 and later: 2147483647 less the metric 1024.
 const LOCAL_PREF: u32 = 2_147_483_647 - 1024;
-/// Calico's VXLAN network identifier and UDP port.
-const VXLAN_VNI: u32 = 4096;
-const VXLAN_PORT: u16 = 4789;
 
 /// What follows from the present state of the cluster for one node.
 #[derive(Debug, Default, PartialEq)]
@@ -51,6 +49,8 @@ pub(crate) struct Plan {
     pub(crate) tunnels: Tunnels,
     /// By node address.
     pub(crate) vteps: BTreeMap<IpAddr, Vtep>,
+    /// Nodes that do not say that they can receive IPIP, by address.
+    pub(crate) without_ipip: BTreeSet<IpAddr>,
     /// How the node treats its kernel.
     pub(crate) felix: FelixConfiguration,
     /// For the packet filter.
@@ -65,6 +65,8 @@ pub(crate) struct Own<'a> {
     pub(crate) addresses: NodeAddresses,
     /// Addresses of local workloads.
     pub(crate) workloads: &'a [IpAddr],
+    /// Tunnel addresses that IPAM has given this run.
+    pub(crate) assigned: Assigned,
     /// For the sessions of the mesh.
     pub(crate) mesh_options: &'a PeerOptions,
     /// What the environment says over FelixConfiguration.
@@ -99,8 +101,9 @@ pub(crate) fn make(cluster: &Cluster, own: Own<'_>) -> Plan {
         condition("BlockWithoutAffinity", &message)
     }));
     let (asn, peers, sessions) = peers(cluster, own, &mut conditions);
-    let (tunnels, vteps) = tunnels(cluster, own, &pools);
-    let borrowed = borrowed(cluster, own, &tunnels);
+    let felix = settings::effective(&cluster.felix, own.node, own.felix);
+    let ends = tunnels::ends(cluster, own, &pools, &felix);
+    let borrowed = borrowed(cluster, own, &ends.tunnels);
     let exported =
         |prefix: &&IpNet| ways::pool_of(&pools, prefix).is_none_or(|pool| !pool.disable_bgp_export);
     let path = LocalPath {
@@ -125,11 +128,12 @@ pub(crate) fn make(cluster: &Cluster, own: Own<'_>) -> Plan {
             .collect(),
         blocks,
         orphans,
-        records_lost: records_lost(cluster, own, &tunnels),
+        records_lost: records_lost(cluster, own, &ends.tunnels),
         registered: cluster.view.nodes.contains_key(own.node),
         pools,
-        tunnels,
-        vteps,
+        tunnels: ends.tunnels,
+        vteps: ends.vteps,
+        without_ipip: ends.without_ipip,
         rules: filtering::rules(&cluster.view, &felix, own.allowed_sources),
         felix,
         conditions,
@@ -139,7 +143,7 @@ pub(crate) fn make(cluster: &Cluster, own: Own<'_>) -> Plan {
 impl Plan {
     /// What the tunnel devices of this node have.
     pub(crate) fn tunnel_addresses(&self) -> Vec<IpAddr> {
-        tunnel_addresses(&self.tunnels).collect()
+        tunnels::addresses(&self.tunnels).collect()
     }
 
     /// The peer with this address; they stand in order of address.
@@ -306,7 +310,7 @@ fn orphans(cluster: &Cluster, own: Own<'_>) -> BTreeSet<IpNet> {
 
 /// Whether an address that is in use here counts as free, or its block is gone: somebody has taken IPAM's records away.
 fn records_lost(cluster: &Cluster, own: Own<'_>, tunnels: &Tunnels) -> bool {
-    let recorded = |address: IpAddr| {
+    let entry_of = |address: IpAddr| {
         let block = cluster
             .blocks
             .values()
@@ -314,24 +318,15 @@ fn records_lost(cluster: &Cluster, own: Own<'_>, tunnels: &Tunnels) -> bool {
         let ordinal = caracal_datastore::ipam::block::ordinal(&block.spec.cidr, address)?;
         *block.spec.allocations.get(ordinal)?
     };
+    // Of tunnels those that the cluster knows: one that was given a moment ago may be in no block of the watch yet.
+    let node = cluster.view.nodes.get(own.node);
+    let named = Tunnel::ALL.map(|tunnel| crate::tunnels::recorded(node?, tunnel));
     let mut addresses = own
         .workloads
         .iter()
         .copied()
-        .chain(tunnel_addresses(tunnels));
-    addresses.any(|address| recorded(address).is_none())
-}
-
-fn tunnel_addresses(tunnels: &Tunnels) -> impl Iterator<Item = IpAddr> + use<> {
-    let addresses = [
-        tunnels
-            .ipip
-            .as_ref()
-            .map(|tunnel| IpAddr::V4(tunnel.address)),
-        tunnels.vxlan.as_ref().map(|tunnel| tunnel.address),
-        tunnels.vxlan_v6.as_ref().map(|tunnel| tunnel.address),
-    ];
-    addresses.into_iter().flatten()
+        .chain(tunnels::staying(tunnels).filter(|address| named.contains(&Some(*address))));
+    addresses.any(|address| entry_of(address).is_none())
 }
 
 /// Addresses of this node that lie in a block of another node or of nobody: announced as host routes.
@@ -340,7 +335,7 @@ fn borrowed(cluster: &Cluster, own: Own<'_>, tunnels: &Tunnels) -> BTreeSet<IpNe
         .workloads
         .iter()
         .copied()
-        .chain(tunnel_addresses(tunnels));
+        .chain(tunnels::addresses(tunnels));
     let foreign: Vec<IpNet> = cluster
         .blocks
         .values()
@@ -351,86 +346,6 @@ fn borrowed(cluster: &Cluster, own: Own<'_>, tunnels: &Tunnels) -> BTreeSet<IpNe
         .filter(|address| foreign.iter().any(|block| block.contains(address)))
         .map(IpNet::from)
         .collect()
-}
-
-fn tunnels(cluster: &Cluster, own: Own<'_>, pools: &[Pool]) -> (Tunnels, BTreeMap<IpAddr, Vtep>) {
-    let needed: Vec<Tunnel> = pools
-        .iter()
-        .filter(|pool| pool.unusable.is_none())
-        .filter_map(Tunnel::of_pool)
-        .collect();
-    let Some(node) = cluster.view.nodes.get(own.node) else {
-        return (Tunnels::default(), BTreeMap::new());
-    };
-    let device = |v6: bool| {
-        let (address, mac) = vxlan_end(own.node, node, v6)?;
-        let local = own.addresses.of_family(!v6)?;
-        Some(VxlanDevice {
-            vni: VXLAN_VNI,
-            port: VXLAN_PORT,
-            address,
-            mac,
-            local,
-            mtu: None,
-        })
-    };
-    let ipip = node
-        .spec
-        .bgp
-        .as_ref()
-        .and_then(|bgp| bgp.ipv4_ipip_tunnel_addr);
-    let tunnels = Tunnels {
-        ipip: ipip
-            .filter(|_| needed.contains(&Tunnel::Ipip))
-            .map(|address| IpipDevice { address, mtu: None }),
-        vxlan: device(false).filter(|_| needed.contains(&Tunnel::Vxlan)),
-        vxlan_v6: device(true).filter(|_| needed.contains(&Tunnel::VxlanV6)),
-        ..Tunnels::default()
-    };
-    let mut vteps = BTreeMap::new();
-    for (tunnel, v6) in [(Tunnel::Vxlan, false), (Tunnel::VxlanV6, true)] {
-        if !needed.contains(&tunnel) {
-            continue;
-        }
-        for (name, node) in cluster
-            .view
-            .nodes
-            .iter()
-            .filter(|(name, _)| *name != own.node)
-        {
-            if let (Some(at), Some((address, mac))) =
-                (node_address(node, v6), vxlan_end(name, node, v6))
-            {
-                vteps.insert(at, Vtep { address, mac });
-            }
-        }
-    }
-    (tunnels, vteps)
-}
-
-fn vxlan_end(name: &str, node: &Stored<Node>, v6: bool) -> Option<(IpAddr, [u8; 6])> {
-    let (address, mac) = if v6 {
-        (
-            node.spec.ipv6_vxlan_tunnel_addr.map(IpAddr::V6),
-            &node.spec.vxlan_tunnel_mac_addr_v6,
-        )
-    } else {
-        (
-            node.spec.ipv4_vxlan_tunnel_addr.map(IpAddr::V4),
-            &node.spec.vxlan_tunnel_mac_addr,
-        )
-    };
-    let recorded = mac.as_deref().and_then(crate::workloads::parse_mac);
-    Some((address?, recorded.unwrap_or_else(|| derived_mac(name, v6))))
-}
-
-fn node_address(node: &Stored<Node>, v6: bool) -> Option<IpAddr> {
-    let bgp = node.spec.bgp.as_ref()?;
-    if v6 {
-        Some(bgp.ipv6_address?.addr().into())
-    } else {
-        Some(bgp.ipv4_address?.addr().into())
-    }
 }
 
 #[cfg(test)]

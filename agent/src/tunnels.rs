@@ -1,5 +1,6 @@
-//! Tunnel addresses of this node: taken from IPAM when a pool needs the tunnel, written to the Node resource,
-//! released when no pool does.
+//! Tunnel addresses of this node: taken from IPAM when a pool needs the tunnel, written to the Node resource when the kernel
+//! can receive, taken off it when no route uses the tunnel any more, released when the device is gone
+//! (docs/adr/0006-staged-encapsulation.md).
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -7,9 +8,10 @@ use std::net::IpAddr;
 use caracal_datastore::ipam::{AssignRequest, Ipam, IpamError, Purpose};
 use caracal_datastore::resources::Node;
 use caracal_datastore::{StoreError, Stored, TypedStore};
-use caracal_fib::Encapsulation;
+use caracal_fib::{Encapsulation, TunnelStatus};
 use ipnet::IpNet;
 use sha1::{Digest, Sha1};
+use tracing::info;
 
 use crate::ways::Pool;
 
@@ -31,6 +33,15 @@ impl Tunnel {
             (Encapsulation::Ipip(_), _) => Some(Tunnel::Ipip),
             (Encapsulation::Vxlan(_), IpNet::V4(_)) => Some(Tunnel::Vxlan),
             (Encapsulation::Vxlan(_), IpNet::V6(_)) => Some(Tunnel::VxlanV6),
+        }
+    }
+
+    /// The device of it.
+    pub(crate) fn device(self) -> &'static str {
+        match self {
+            Tunnel::Ipip => "tunl0",
+            Tunnel::Vxlan => "vxlan.calico",
+            Tunnel::VxlanV6 => "vxlan-v6.calico",
         }
     }
 
@@ -60,93 +71,178 @@ pub(crate) enum TunnelFault {
     Store(#[from] StoreError),
 }
 
-/// Makes IPAM and the Node resource agree with what the pools need. When IPAM's records have been lost, the node keeps the
-/// addresses that its resource records.
+/// Addresses that IPAM has given for tunnels that pools need.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Assigned([Option<IpAddr>; 3]);
+
+impl Assigned {
+    /// Of one tunnel.
+    pub(crate) fn of(&self, tunnel: Tunnel) -> Option<IpAddr> {
+        self.0[tunnel as usize]
+    }
+}
+
+impl FromIterator<(Tunnel, IpAddr)> for Assigned {
+    fn from_iter<I: IntoIterator<Item = (Tunnel, IpAddr)>>(pairs: I) -> Assigned {
+        let mut assigned = Assigned::default();
+        for (tunnel, address) in pairs {
+            assigned.0[tunnel as usize] = Some(address);
+        }
+        assigned
+    }
+}
+
+/// What is to be done about one tunnel's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// Nothing, for now.
+    Rest,
+    /// The Node resource shall name it.
+    Name(IpAddr),
+    /// The Node resource shall name none.
+    Withdraw,
+    /// IPAM shall have it back.
+    Release,
+}
+
+/// `given`: by IPAM, when a pool needs the tunnel. `named`: in the Node resource. `device`: as the FIB has it.
+fn step(
+    needed: bool,
+    given: Option<IpAddr>,
+    named: Option<IpAddr>,
+    device: Option<&TunnelStatus>,
+) -> Step {
+    match (needed, given, named, device) {
+        // Others send as soon as they read this: not before the kernel can receive.
+        (true, Some(address), _, Some(device))
+            if named != given && device.state == "ready" && device.address == given =>
+        {
+            Step::Name(address)
+        }
+        (false, _, Some(_), Some(device)) if !device.used => Step::Withdraw,
+        (false, _, None, None) => Step::Release,
+        _ => Step::Rest,
+    }
+}
+
+/// Takes the next step of each tunnel, and returns what IPAM has given. When IPAM's records have been lost, the node keeps
+/// the addresses that its resource records. `devices`: as the FIB has them now.
 pub(crate) async fn tend(
     node: &str,
     pools: &[Pool],
     ipam: &Ipam,
     store: &TypedStore,
     records_lost: bool,
-) -> Result<(), TunnelFault> {
+    devices: &[TunnelStatus],
+) -> Result<Assigned, TunnelFault> {
     let stored = store.get::<Node>(node).await?;
-    let mut addresses = Vec::new();
+    let mut given = Vec::new();
+    let mut changes = Vec::new();
     for tunnel in Tunnel::ALL {
         let needing = || {
             pools
                 .iter()
                 .filter(|pool| pool.unusable.is_none() && Tunnel::of_pool(pool) == Some(tunnel))
         };
-        let handle = tunnel.handle(node);
-        if needing().next().is_none() {
-            ipam.release_handle(&handle).await?;
-            addresses.push((tunnel, None));
-            continue;
-        }
+        let needed = needing().next().is_some();
         let assigning: Vec<&Pool> = needing().filter(|pool| pool.may_assign()).collect();
-        if assigning.is_empty() {
+        let named = stored.as_ref().and_then(|node| recorded(node, tunnel));
+        let address = match assigning.is_empty() {
             // What lives on in disabled pools keeps the address that the node has.
-            continue;
-        }
-        // The address that the node has already, should IPAM's records have been lost.
-        let recorded = recorded(&stored, tunnel)
-            .filter(|_| records_lost)
-            .filter(|address| assigning.iter().any(|pool| pool.cidr.contains(address)));
-        let attributes = BTreeMap::from([
-            ("node".to_owned(), node.to_owned()),
-            ("type".to_owned(), tunnel.attribute().to_owned()),
-        ]);
-        let v4 = tunnel != Tunnel::VxlanV6;
-        let wish = AssignRequest {
-            handle,
-            attributes,
-            ipv4: v4,
-            ipv6: !v4,
-            pools: assigning.iter().map(|pool| pool.name.clone()).collect(),
-            addresses: recorded.into_iter().collect(),
-            purpose: Purpose::Tunnel,
-        };
-        let assigned = match ipam.assign(wish.clone()).await {
-            Err(IpamError::NotAvailable { .. }) if !wish.addresses.is_empty() => {
-                ipam.assign(AssignRequest {
-                    addresses: Vec::new(),
-                    ..wish
-                })
-                .await?
+            true => None,
+            false => {
+                let before = named.filter(|_| records_lost);
+                assign(node, tunnel, &assigning, before, ipam).await?
             }
-            outcome => outcome?,
         };
-        addresses.push((tunnel, assigned.first().map(|assigned| assigned.address)));
+        given.extend(address.map(|address| (tunnel, address)));
+        let device = devices.iter().find(|at| at.device == tunnel.device());
+        match step(needed, address, named, device) {
+            Step::Rest => {}
+            Step::Name(address) => changes.push((tunnel, Some(address))),
+            Step::Withdraw => changes.push((tunnel, None)),
+            Step::Release => {
+                ipam.release_handle(&tunnel.handle(node)).await?;
+            }
+        }
     }
-    record(node, &addresses, store).await
+    record(stored, &changes, store).await?;
+    Ok(given.into_iter().collect())
+}
+
+/// The same address again, if there is one already. `before`: what the node had, should IPAM have forgotten it.
+async fn assign(
+    node: &str,
+    tunnel: Tunnel,
+    pools: &[&Pool],
+    before: Option<IpAddr>,
+    ipam: &Ipam,
+) -> Result<Option<IpAddr>, TunnelFault> {
+    let before = before.filter(|address| pools.iter().any(|pool| pool.cidr.contains(address)));
+    let attributes = BTreeMap::from([
+        ("node".to_owned(), node.to_owned()),
+        ("type".to_owned(), tunnel.attribute().to_owned()),
+    ]);
+    let v4 = tunnel != Tunnel::VxlanV6;
+    let wish = AssignRequest {
+        handle: tunnel.handle(node),
+        attributes,
+        ipv4: v4,
+        ipv6: !v4,
+        pools: pools.iter().map(|pool| pool.name.clone()).collect(),
+        addresses: before.into_iter().collect(),
+        purpose: Purpose::Tunnel,
+    };
+    let assigned = match ipam.assign(wish.clone()).await {
+        Err(IpamError::NotAvailable { .. }) if !wish.addresses.is_empty() => {
+            ipam.assign(AssignRequest {
+                addresses: Vec::new(),
+                ..wish
+            })
+            .await?
+        }
+        outcome => outcome?,
+    };
+    Ok(assigned.first().map(|assigned| assigned.address))
 }
 
 /// Writes what differs; a conflict means that somebody else wrote, so it is read again.
 async fn record(
-    node: &str,
-    addresses: &[(Tunnel, Option<IpAddr>)],
+    mut stored: Option<Stored<Node>>,
+    changes: &[(Tunnel, Option<IpAddr>)],
     store: &TypedStore,
 ) -> Result<(), TunnelFault> {
-    loop {
-        let Some(stored) = store.get::<Node>(node).await? else {
-            return Ok(());
-        };
-        let mut wanted = stored.clone();
-        for (tunnel, address) in addresses {
+    while let Some(read) = stored {
+        let mut wanted = read.clone();
+        for (tunnel, address) in changes {
             set(&mut wanted, *tunnel, *address);
         }
-        if wanted.spec == stored.spec {
+        if wanted.spec == read.spec {
             return Ok(());
         }
+        for (tunnel, address) in changes {
+            match address {
+                Some(address) => info!(
+                    "{}: can receive; the Node resource names {address} now",
+                    tunnel.device()
+                ),
+                None => info!(
+                    "{}: nothing is sent through it any more; the Node resource names no address of it now",
+                    tunnel.device()
+                ),
+            }
+        }
         match store.update(wanted).await {
-            Err(StoreError::Conflict(_)) => continue,
+            Err(StoreError::Conflict(_)) => stored = store.get(&read.metadata.name).await?,
             outcome => return outcome.map(drop).map_err(TunnelFault::from),
         }
     }
+    Ok(())
 }
 
-fn recorded(node: &Option<Stored<Node>>, tunnel: Tunnel) -> Option<IpAddr> {
-    let spec = &node.as_ref()?.spec;
+/// The address that a Node resource names.
+pub(crate) fn recorded(node: &Stored<Node>, tunnel: Tunnel) -> Option<IpAddr> {
+    let spec = &node.spec;
     Some(match tunnel {
         Tunnel::Ipip => spec.bgp.as_ref()?.ipv4_ipip_tunnel_addr?.into(),
         Tunnel::Vxlan => spec.ipv4_vxlan_tunnel_addr?.into(),
@@ -189,3 +285,6 @@ pub(crate) fn derived_mac(node: &str, v6: bool) -> [u8; 6] {
     }
     mac
 }
+
+#[cfg(test)]
+mod tests;

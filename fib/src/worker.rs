@@ -217,6 +217,7 @@ impl<K: Kernel> Worker<K> {
             config,
         };
         worker.resync(now).await?;
+        worker.look_at_tunnels();
         worker.publish(now);
         Ok((worker, receiver))
     }

@@ -20,6 +20,10 @@ pub(super) fn of(last: &Plan, plan: &Plan) -> Vec<Change> {
         .keys()
         .filter(|address| !plan.vteps.contains_key(address));
     changes.extend(gone.map(|address| Change::RemoveVtep(*address)));
+    let silent = plan.without_ipip.difference(&last.without_ipip);
+    changes.extend(silent.map(|node| Change::SetIpipEnd(*node, false)));
+    let no_longer = last.without_ipip.difference(&plan.without_ipip);
+    changes.extend(no_longer.map(|node| Change::SetIpipEnd(*node, true)));
     changes.extend(
         plan.blackholes
             .difference(&last.blackholes)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use caracal_datastore::TypedStore;
+use caracal_fib::{TunnelStatus, Tunnels};
 use ipnet::IpNet;
 use tokio::sync::watch;
 use tracing::warn;
@@ -13,6 +14,7 @@ use tracing::warn;
 use super::registration;
 use crate::plan::Plan;
 use crate::shared::Shared;
+use crate::tunnels::Assigned;
 use crate::ways::Pool;
 use crate::{spool, tunnels};
 
@@ -28,6 +30,8 @@ pub(crate) struct Wishes {
     orphans: BTreeSet<IpNet>,
     records_lost: bool,
     registered: bool,
+    /// Only to be woken when others name other addresses of tunnels, or we do.
+    tunnels: Tunnels,
     in_sync: bool,
 }
 
@@ -40,6 +44,7 @@ impl Wishes {
             orphans: plan.orphans.clone(),
             records_lost: plan.records_lost,
             registered: plan.registered,
+            tunnels: plan.tunnels.clone(),
             in_sync: true,
         }
     }
@@ -50,22 +55,36 @@ pub(crate) async fn run(
     shared: Arc<Shared>,
     store: TypedStore,
     mut wishes: watch::Receiver<Wishes>,
+    assigned: watch::Sender<Assigned>,
 ) {
     let mut workloads = shared.workloads.changes();
+    let mut fib = shared.fib.status();
+    let mut devices = Vec::new();
+    let mut round = tokio::time::interval(ROUND);
+    round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             changed = wishes.changed() => if changed.is_err() { return },
             changed = workloads.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(ROUND) => {}
+            // Of all that changes there, a tunnel that became ready or unused is waited for here.
+            changed = fib.wait_for(|status| status.tunnels != devices) => if changed.is_err() { return },
+            _ = round.tick() => {}
         }
         let now = wishes.borrow_and_update().clone();
+        devices = fib.borrow_and_update().tunnels.clone();
         if now.in_sync {
-            tend(&shared, &store, &now).await;
+            tend(&shared, &store, &now, &devices, &assigned).await;
         }
     }
 }
 
-async fn tend(shared: &Shared, store: &TypedStore, wishes: &Wishes) {
+async fn tend(
+    shared: &Shared,
+    store: &TypedStore,
+    wishes: &Wishes,
+    devices: &[TunnelStatus],
+    assigned: &watch::Sender<Assigned>,
+) {
     let node = &shared.config.nodename;
     let again = ROUND.as_secs();
     if !wishes.registered {
@@ -82,16 +101,19 @@ async fn tend(shared: &Shared, store: &TypedStore, wishes: &Wishes) {
     if wishes.records_lost {
         shared.workloads.reassert().await;
     }
-    if let Err(fault) = tunnels::tend(
+    let tended = tunnels::tend(
         node,
         &wishes.pools,
         &shared.ipam,
         store,
         wishes.records_lost,
-    )
-    .await
-    {
-        warn!("node {node}: {fault}; trying again in {again} s");
+        devices,
+    );
+    match tended.await {
+        Ok(now) => {
+            assigned.send_if_modified(|known| std::mem::replace(known, now) != now);
+        }
+        Err(fault) => warn!("node {node}: {fault}; trying again in {again} s"),
     }
     let tended = match wishes.orphans.is_empty() {
         true => shared.ipam.tend().await,

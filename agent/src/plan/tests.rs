@@ -1,6 +1,9 @@
 use super::*;
+use crate::tunnels::derived_mac;
 use caracal_bgp_net::Md5Key;
 use caracal_datastore::{Key, Kind, Metadata, Object, WatchEvent};
+use caracal_fib::model::IpipDevice;
+use caracal_fib::{TunnelSet, Tunnels};
 use serde_json::{Value, json};
 
 fn cluster(objects: &[(Kind, &str, Value)]) -> Cluster {
@@ -78,6 +81,7 @@ fn own(workloads: &[IpAddr]) -> Own<'_> {
         node: "node1",
         addresses,
         workloads,
+        assigned: Assigned::default(),
         mesh_options: &NO_OPTIONS,
         felix: &NOTHING_SAID,
         allowed_sources: &NOTHING_ALLOWED,
@@ -232,9 +236,6 @@ fn tunnels_are_there_when_a_pool_needs_them() {
             own(&[]),
         )
     };
-    let none = with(json!({}));
-    assert_eq!(none.tunnels, Tunnels::default());
-    assert!(none.vteps.is_empty());
     let ipip = with(json!({"ipipMode": "CrossSubnet"}));
     assert_eq!(
         ipip.tunnels.ipip,
@@ -243,10 +244,10 @@ fn tunnels_are_there_when_a_pool_needs_them() {
             mtu: None
         })
     );
-    assert_eq!(ipip.tunnels.vxlan, None);
+    assert!(ipip.tunnels.leaving.vxlan && !ipip.tunnels.leaving.ipip);
     assert_eq!(ipip.pod_mtu(1500), 1480);
     let vxlan = with(json!({"vxlanMode": "Always"}));
-    assert_eq!(vxlan.tunnels.ipip, None);
+    assert!(vxlan.tunnels.leaving.ipip);
     let device = vxlan.tunnels.vxlan.clone().unwrap();
     assert_eq!(
         (device.vni, device.port, device.mac),
@@ -257,6 +258,72 @@ fn tunnels_are_there_when_a_pool_needs_them() {
         ["172.31.2.1".parse::<IpAddr>().unwrap()]
     );
     assert_eq!(vxlan.pod_mtu(1500), 1450);
+}
+
+#[test]
+fn a_tunnel_that_no_pool_asks_for_leaves_and_its_device_waits_for_the_other_nodes() {
+    let bare = |name: &'static str, address: &str| {
+        (Kind::Node, name, json!({"bgp": {"ipv4Address": address}}))
+    };
+    let named = |name, address| node(name, address);
+    let (own_address, other) = ("172.31.1.1/24", "172.31.2.1/24");
+    let with = |nodes: [(Kind, &'static str, Value); 2], mode: Value| {
+        let [one, two] = nodes;
+        make(&cluster(&[one, two, pool(mode)]), own(&[]))
+    };
+    let ipip = |tunnels: &Tunnels| {
+        let (leaving, awaited) = (tunnels.leaving.ipip, tunnels.awaited.ipip);
+        (tunnels.ipip.is_some(), leaving, awaited)
+    };
+    let both = [named("node1", own_address), named("node2", other)];
+    assert_eq!(ipip(&with(both, json!({})).tunnels), (true, true, true));
+    let other_only = [bare("node1", own_address), named("node2", other)];
+    let plan = with(other_only, json!({}));
+    assert_eq!(ipip(&plan.tunnels), (false, false, true));
+    assert_eq!(plan.without_ipip.len(), 0);
+    let none = [bare("node1", own_address), bare("node2", other)];
+    assert_eq!(with(none.clone(), json!({})).tunnels, Tunnels::default());
+    // A pool asks, and nothing is named yet.
+    let plan = with(none, json!({"ipipMode": "Always"}));
+    assert_eq!(ipip(&plan.tunnels), (false, false, false));
+    assert_eq!(plan.tunnels.leaving, TunnelSet::default());
+    let silent: Vec<IpAddr> = plan.without_ipip.into_iter().collect();
+    assert_eq!(silent, ["172.31.2.1".parse::<IpAddr>().unwrap()]);
+}
+
+#[test]
+fn what_ipam_has_given_is_on_the_device_before_the_resource_names_it() {
+    let address: IpAddr = "10.233.7.7".parse().unwrap();
+    let bare = (
+        Kind::Node,
+        "node1",
+        json!({"bgp": {"ipv4Address": "172.31.1.1/24"}}),
+    );
+    let cluster = |mode: Value| cluster(&[bare.clone(), pool(mode)]);
+    let given = Own {
+        assigned: [(Tunnel::Ipip, address)].into_iter().collect(),
+        ..own(&[])
+    };
+    let plan = make(&cluster(json!({"ipipMode": "Always"})), given);
+    assert_eq!(plan.tunnel_addresses(), [address]);
+    assert!(!plan.records_lost, "no watch has told of its block yet");
+    let none = make(&cluster(json!({})), given).tunnel_addresses();
+    assert!(none.is_empty(), "{none:?}");
+}
+
+#[test]
+fn felix_configuration_says_how_vxlan_devices_are() {
+    let felix = json!({"vxlanVNI": 7, "vxlanPort": 8472, "vxlanMTU": 1400});
+    let plan = make(
+        &cluster(&[
+            node("node1", "172.31.1.1/24"),
+            pool(json!({"vxlanMode": "Always"})),
+            (Kind::FelixConfiguration, "default", felix),
+        ]),
+        own(&[]),
+    );
+    let device = plan.tunnels.vxlan.unwrap();
+    assert_eq!((device.vni, device.port, device.mtu), (7, 8472, Some(1400)));
 }
 
 #[test]

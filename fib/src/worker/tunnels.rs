@@ -137,6 +137,11 @@ impl<K: Kernel> Worker<K> {
         self.is_in_use(&link) || awaited
     }
 
+    /// What is there before anybody has said what is desired.
+    pub(super) fn look_at_tunnels(&mut self) {
+        self.tunnels.statuses = self.tunnel_statuses(&Tunnels::default());
+    }
+
     fn tunnel_statuses(&mut self, tunnels: &Tunnels) -> Vec<TunnelStatus> {
         let devices = [
             (
@@ -169,7 +174,7 @@ impl<K: Kernel> Worker<K> {
             }
             let used = match &link {
                 Some(link) if leaving || wanted.is_none() => self.is_in_use(link),
-                _ => wanted.is_some(),
+                _ => wanted.is_some() && !leaving,
             };
             let reason = self.tunnels.problems.get(name).map(|p| p.reason.clone());
             let up = link.is_some_and(|link| link.up);
