@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use super::Worker;
 use crate::before::FormerIpip;
 use crate::kernel::{
-    DeviceChange, Kernel, Link, LinkKind, NeighbourKey, NeighbourValue, VxlanLink,
+    DeviceChange, Kernel, Key, Link, LinkKind, NeighbourKey, NeighbourValue, VxlanLink,
 };
 use crate::model::{IpipDevice, TunnelStatus, Tunnels, VxlanDevice};
 use crate::resolve::{IPIP_DEVICE, VXLAN_DEVICE, VXLAN_V6_DEVICE, Waiting};
@@ -418,13 +418,15 @@ impl<K: Kernel> Worker<K> {
 
     /// A device that routes of ours use, or will use, goes after them.
     fn is_in_use(&mut self, link: &Link) -> bool {
-        let uses = |spec| {
+        // The host routes of VTEPs are there for other routes.
+        let uses = |key: &Key, spec| {
             let mut hops = self.hops_of(spec).iter();
             hops.any(|hop| hop.device == link.index)
+                && !self.wishes.vtep_addresses.contains_key(&key.prefix)
         };
         let used = self.dirty.unresolved() > 0
-            || self.routes.all_actual().any(|(_, spec)| uses(spec))
-            || self.routes.iter().any(|(_, _, spec, _)| uses(spec));
+            || self.routes.all_actual().any(|(key, spec)| uses(key, spec))
+            || self.routes.iter().any(|(key, _, spec, _)| uses(key, spec));
         self.tunnels.in_use |= used;
         used
     }
