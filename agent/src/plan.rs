@@ -110,7 +110,6 @@ pub(crate) fn make(cluster: &Cluster, own: Own<'_>) -> Plan {
         local_pref: Some(LOCAL_PREF),
         ..LocalPath::default()
     };
-    let felix = settings::effective(&cluster.felix, own.node, own.felix);
     Plan {
         asn,
         peers,
