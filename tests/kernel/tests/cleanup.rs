@@ -3,7 +3,7 @@
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
-use caracal_lab::{Binaries, Encapsulation, Lab, Node, Options, lab_tests};
+use caracal_lab::{Binaries, Encapsulation, Lab, Node, Options, lab_tests, wait};
 
 /// Everything that could be touched, as the usual programs print it.
 fn snapshot(node: &Node) -> Result<Vec<(String, Vec<String>)>> {
@@ -82,7 +82,12 @@ fn add_foreign(node: &Node) -> Result<()> {
     );
     // Where there is no nft, there is nothing of it to be left alone either.
     node.netns.output(&mut nft).ok();
-    Ok(())
+    wait::until("duplicate address detection to be over", || {
+        match node.netns.ip(&["-6", "addr", "show", "tentative"]) {
+            Ok(none) if none.trim().is_empty() => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
 }
 
 fn cleanup(node: &Node, binaries: &Binaries, more: &[&str]) -> Result<Output> {
