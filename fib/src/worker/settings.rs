@@ -99,6 +99,11 @@ impl<K: Kernel> Worker<K> {
         for key in moved {
             self.superseded.insert(key);
         }
+        // The kernel may have the new ones already: then no acknowledgement will say so.
+        let prefixes: Vec<IpNet> = self.superseded.0.keys().copied().collect();
+        for prefix in prefixes {
+            self.delete_superseded(prefix);
+        }
     }
 
     /// The kernel has the route of this prefix: what it replaces may go.

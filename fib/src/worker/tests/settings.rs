@@ -50,6 +50,18 @@ fn a_read_that_is_due_after_lost_events_is_not_put_off_by_other_settings() {
 }
 
 #[test]
+fn an_old_metric_goes_when_the_answer_to_the_new_one_was_lost() {
+    Bench::run(async |bench| {
+        bench.apply(vec![remote(1, 2)]);
+        bench.settle().await;
+        bench.kernel.with(|kernel| kernel.lose_answers = 1);
+        bench.apply(vec![metric(100)]);
+        bench.wait_out(Duration::from_secs(1)).await;
+        assert_eq!(metrics(bench), BTreeSet::from([100]));
+    });
+}
+
+#[test]
 fn a_route_that_was_deleted_while_its_metric_changes_does_not_stay() {
     Bench::run(async |bench| {
         with_cali(bench, &["cali1"]);
