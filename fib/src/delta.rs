@@ -13,12 +13,13 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
 /// What has to be done to one key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action<V> {
     /// Write this value.
     Set {
@@ -55,7 +56,7 @@ pub(crate) struct Counts {
 }
 
 /// The order in which actions are taken: the lower rank first. Below [`RANKS`].
-pub(crate) type Rank<K, V> = fn(&K, &Action<V>) -> usize;
+pub(crate) type Rank<K, V> = fn(&K, Action<&V>) -> usize;
 
 #[derive(Debug)]
 pub(crate) struct Delta<K, V> {
@@ -67,6 +68,31 @@ pub(crate) struct Delta<K, V> {
     counts: Counts,
 }
 
+#[cfg(test)]
+impl<V> Action<V> {
+    fn as_ref(&self) -> Action<&V> {
+        match self {
+            Action::Set { value, owned } => Action::Set {
+                value,
+                owned: *owned,
+            },
+            Action::Delete(value) => Action::Delete(value),
+        }
+    }
+}
+
+impl<V: Clone> Action<&V> {
+    fn cloned(self) -> Action<V> {
+        match self {
+            Action::Set { value, owned } => Action::Set {
+                value: value.clone(),
+                owned,
+            },
+            Action::Delete(value) => Action::Delete(value.clone()),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Slot<V> {
     desired: Option<V>,
@@ -76,8 +102,9 @@ struct Slot<V> {
     withdrawn: bool,
     /// The gate lets it go.
     permitted: bool,
-    queued: Option<usize>,
-    failure: Option<Failure>,
+    queued: Option<u8>,
+    /// Boxed, since it is rare and there are many slots.
+    failure: Option<Box<Failure>>,
 }
 
 #[derive(Debug)]
@@ -195,13 +222,19 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
                 let Some(slot) = self.slots.get_mut(&key) else {
                     continue;
                 };
-                if slot.queued != Some(rank) {
+                if slot.queued != Some(rank as u8) {
                     continue;
                 }
                 slot.queued = None;
                 if let Some(action) = slot.action() {
-                    taken.push((key, action));
+                    taken.push((key, action.cloned()));
                 }
+            }
+        }
+        for queue in &mut self.queues {
+            // The room of a burst is given back.
+            if queue.is_empty() && queue.capacity() > QUEUE_KEPT_MAX {
+                *queue = VecDeque::new();
             }
         }
         taken
@@ -244,11 +277,11 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
             first = attempts == 1;
             let when = until(attempts);
             retry = Some(when);
-            slot.failure = Some(Failure {
+            slot.failure = Some(Box::new(Failure {
                 attempts,
                 retry: when,
                 reason,
-            });
+            }));
         });
         // Where there is nothing to do, nothing has failed.
         let failure = self.slots.get(&key).and_then(|slot| slot.failure.as_ref());
@@ -331,7 +364,11 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
 
     /// The only way to change a slot: keeps counts and queues right, drops empty slots.
     fn change(&mut self, key: K, change: impl FnOnce(&mut Slot<V>)) {
-        let slot = self.slots.entry(key).or_insert_with(Slot::empty);
+        let mut entry = match self.slots.entry(key) {
+            Entry::Occupied(entry) => entry,
+            Entry::Vacant(entry) => entry.insert_entry(Slot::empty()),
+        };
+        let slot = entry.get_mut();
         self.counts.subtract(slot);
         let failed_before = slot.failure.as_ref().map(|f| f.retry);
         change(slot);
@@ -348,9 +385,9 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
             self.retries.remove(&(retry, key));
         }
         if empty {
-            self.slots.remove(&key);
+            entry.remove();
         } else if failed_now.is_none() {
-            self.enqueue(key);
+            slot.enqueue(key, self.rank, &mut self.queues);
         }
     }
 
@@ -358,13 +395,7 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
         let Some(slot) = self.slots.get_mut(&key) else {
             return;
         };
-        let rank = slot.action().map(|action| (self.rank)(&key, &action));
-        if slot.queued != rank {
-            slot.queued = rank;
-            if let Some(rank) = rank {
-                self.queues[rank].push_back(key);
-            }
-        }
+        slot.enqueue(key, self.rank, &mut self.queues);
     }
 }
 
@@ -381,14 +412,26 @@ impl<V: Clone + Eq> Slot<V> {
         }
     }
 
-    fn action(&self) -> Option<Action<V>> {
+    /// Stands in the queue of its action, or in none.
+    fn enqueue<K: Copy>(&mut self, key: K, rank: Rank<K, V>, queues: &mut [VecDeque<K>; RANKS]) {
+        let rank = self.action().map(|action| rank(&key, action));
+        let queued = rank.map(|rank| rank as u8);
+        if self.queued != queued {
+            self.queued = queued;
+            if let Some(rank) = rank {
+                queues[rank].push_back(key);
+            }
+        }
+    }
+
+    fn action(&self) -> Option<Action<&V>> {
         match (&self.desired, &self.actual) {
             (Some(desired), actual) if actual.as_ref() != Some(desired) => Some(Action::Set {
-                value: desired.clone(),
+                value: desired,
                 owned: self.owned,
             }),
             (None, Some(actual)) if self.withdrawn || self.permitted => {
-                Some(Action::Delete(actual.clone()))
+                Some(Action::Delete(actual))
             }
             _ => None,
         }
@@ -441,5 +484,6 @@ fn backoff(attempts: u32) -> Duration {
 
 /// How many ranks there are.
 pub(crate) const RANKS: usize = 6;
+const QUEUE_KEPT_MAX: usize = 4096;
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);

@@ -29,6 +29,7 @@ pub mod egress;
 mod fights;
 mod gate;
 mod handle;
+mod hash;
 mod kernel;
 pub mod model;
 mod netlink;

@@ -10,7 +10,7 @@ use crate::delta::{Action, RANKS};
 use crate::kernel::{Key, Kind, NeighbourKey, NeighbourValue, Spec, Write};
 
 /// The place of a route action in the queue.
-pub(crate) fn route(_: &Key, action: &Action<Spec>) -> usize {
+pub(crate) fn route(_: &Key, action: Action<&Spec>) -> usize {
     match action {
         Action::Set { value, .. } if is_workload(value) => 0,
         Action::Set { value, .. } if value.kind == Kind::Unicast => 1,
@@ -22,7 +22,7 @@ pub(crate) fn route(_: &Key, action: &Action<Spec>) -> usize {
 }
 
 /// The same for neighbours: set, then delete.
-pub(crate) fn neighbour(_: &NeighbourKey, action: &Action<NeighbourValue>) -> usize {
+pub(crate) fn neighbour(_: &NeighbourKey, action: Action<&NeighbourValue>) -> usize {
     match action {
         Action::Set { .. } => 0,
         Action::Delete(_) => LAST,

@@ -25,7 +25,7 @@ mod tests;
 mod tunnels;
 mod wishes;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::delta::Delta;
 use crate::egress::Subnet;
 use crate::handle::FibError;
+use crate::hash::{Backlog, Map};
 use crate::kernel::{Event, Kernel, Key, NeighbourKey, NeighbourValue, Refusal, Spec};
 use crate::model::{Change, Config, FibStatus, RouteStatus};
 use crate::plan;
@@ -83,9 +84,9 @@ pub(crate) struct Worker<K> {
     /// Of remote VTEPs: there may be thousands, and no pod waits for them.
     vtep_neighbours: Delta<NeighbourKey, NeighbourValue>,
     /// Desired, but there is no way yet.
-    waiting: HashMap<IpNet, Waiting>,
+    waiting: Map<IpNet, Waiting>,
     /// Who has a key that we want and must not take, by protocol number.
-    holders: HashMap<Key, u8>,
+    holders: Map<Key, u8>,
     repairs: Repairs,
     refusals: Refusals,
     endpoints: Endpoints,
@@ -109,7 +110,7 @@ pub(crate) struct Worker<K> {
 struct Dirty {
     /// Addresses of workloads, before all others.
     workloads: BTreeSet<IpNet>,
-    prefixes: BTreeSet<IpNet>,
+    prefixes: Backlog<IpNet>,
     endpoints: BTreeSet<String>,
     /// Links or addresses of the host or of tunnels.
     surroundings: bool,
@@ -186,8 +187,8 @@ impl<K: Kernel> Worker<K> {
             leftovers: Delta::new(plan::route),
             neighbours: Delta::new(plan::neighbour),
             vtep_neighbours: Delta::new(plan::neighbour),
-            waiting: HashMap::new(),
-            holders: HashMap::new(),
+            waiting: Map::default(),
+            holders: Map::default(),
             repairs: Repairs::new(&config),
             refusals: Refusals::default(),
             endpoints: Endpoints::default(),

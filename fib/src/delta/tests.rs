@@ -64,7 +64,7 @@ proptest! {
             }
             taken.extend(some);
         }
-        let ranks: Vec<usize> = taken.iter().map(|(key, action)| rank(key, action)).collect();
+        let ranks: Vec<usize> = taken.iter().map(|(key, action)| rank(key, action.as_ref())).collect();
         prop_assert!(ranks.is_sorted());
         let newest: BTreeMap<u8, u8> = wishes.iter().copied().collect();
         let written: Vec<(u8, u8)> = taken
@@ -194,7 +194,7 @@ fn a_whole_report_names_what_was_believed_wrongly() {
     assert_eq!(taken, [(2, expected)]);
 }
 
-fn rank(key: &u8, action: &Action<u8>) -> usize {
+fn rank(key: &u8, action: Action<&u8>) -> usize {
     match action {
         Action::Set { .. } => usize::from(key % 3),
         Action::Delete(_) => RANKS - 1,

@@ -1,15 +1,16 @@
 //! What the kernel refuses, by kind, for counters and conditions.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::Worker;
 use crate::counters::Refused;
+use crate::hash::Map;
 use crate::kernel::{Kernel, Key};
 
 /// Routes that were refused at the last attempt.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
-    kinds: HashMap<Key, Refused>,
+    kinds: Map<Key, Refused>,
     /// Since the start.
     pub(super) counted: BTreeMap<Refused, u64>,
 }
@@ -23,7 +24,9 @@ impl Refusals {
 
     /// The kernel has taken it.
     pub(super) fn forget(&mut self, key: &Key) {
-        self.kinds.remove(key);
+        if !self.kinds.is_empty() {
+            self.kinds.remove(key);
+        }
     }
 }
 

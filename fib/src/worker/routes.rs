@@ -153,7 +153,9 @@ impl<K: Kernel> Worker<K> {
             self.leftovers.report(key, None);
             self.dirty.leftovers = true;
         }
-        self.holders.remove(&key);
+        if !self.holders.is_empty() {
+            self.holders.remove(&key);
+        }
         self.refusals.forget(&key);
         if matches!(action, Action::Delete(_)) {
             self.removed(&key);

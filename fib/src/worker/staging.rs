@@ -24,7 +24,7 @@ pub(super) struct Staging {
     /// Nodes whose VTEP entries are desired and not in the kernel yet.
     pub(super) unwritten_vteps: HashSet<IpAddr>,
     /// Routes that are not as they are wanted, or not known to arrive, since when.
-    routes: HashMap<IpNet, (Staged, Instant)>,
+    routes: crate::hash::Map<IpNet, (Staged, Instant)>,
     /// When nodes are to be looked at again.
     due: BTreeSet<(Instant, IpAddr)>,
     /// When the time of kept routes is over.

@@ -7,15 +7,16 @@ use std::time::Instant;
 use ipnet::IpNet;
 
 use super::Worker;
+use crate::hash::Map;
 use crate::kernel::{Kernel, Key};
 use crate::model::{Change, Endpoint, Gate, Route, Standing, Tunnels, Vtep};
 
 #[derive(Debug)]
 pub(super) struct Wishes {
-    pub(super) routes: HashMap<IpNet, Route>,
+    pub(super) routes: Map<IpNet, Route>,
     pub(super) endpoints: BTreeMap<String, Endpoint>,
     /// Devices that claim an address. More than one only while a workload moves from one device to another.
-    pub(super) workloads: HashMap<IpNet, BTreeSet<String>>,
+    pub(super) workloads: Map<IpNet, BTreeSet<String>>,
     /// `None` until somebody says: nothing is done to tunnel devices before.
     pub(super) tunnels: Option<Tunnels>,
     pub(super) vteps: HashMap<IpAddr, Vtep>,
@@ -27,9 +28,9 @@ pub(super) struct Wishes {
 impl Default for Wishes {
     fn default() -> Wishes {
         Wishes {
-            routes: HashMap::new(),
+            routes: Map::default(),
             endpoints: BTreeMap::new(),
-            workloads: HashMap::new(),
+            workloads: Map::default(),
             tunnels: None,
             vteps: HashMap::new(),
             vtep_addresses: HashMap::new(),
