@@ -128,7 +128,7 @@ impl Metrics {
             )?,
             fib_events: counters(
                 "caracal_fib_events_total",
-                "What the FIB did since the start: writes, repairs, neighbour_repairs, resyncs, overruns, fights, \
+                "What the FIB did since the start: writes, repairs, neighbour_repairs, resyncs, overruns, lost_batches, fights, \
                  intruders_removed, leftovers_removed",
                 &["kind"],
             )?,
@@ -327,6 +327,7 @@ impl Metrics {
             ("repairs", fib.repairs),
             ("resyncs", fib.resyncs),
             ("overruns", fib.overruns),
+            ("lost_batches", fib.counters.lost_batches),
             ("fights", fib.counters.fights),
             ("neighbour_repairs", fib.counters.neighbour_repairs),
             ("intruders_removed", fib.counters.intruders_removed),

@@ -18,6 +18,8 @@ pub struct FibCounters {
     pub intruders_removed: u64,
     /// Routes of Calico, or of others on devices of workloads, removed after ours were there or nobody needed them.
     pub leftovers_removed: u64,
+    /// Batches of routes that failed as a whole, as with a socket that was lost. Each time the socket is opened again.
+    pub lost_batches: u64,
     /// Refusals of the kernel, by kind.
     pub refused: BTreeMap<Refused, u64>,
 }

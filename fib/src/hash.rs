@@ -41,6 +41,10 @@ impl<T: Copy + Eq + Hash> Backlog<T> {
         Some(item)
     }
 
+    pub(crate) fn contains(&self, item: &T) -> bool {
+        self.members.contains(item)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.order.len()
     }

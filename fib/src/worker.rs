@@ -85,6 +85,8 @@ pub(crate) struct Worker<K> {
     vtep_neighbours: Delta<NeighbourKey, NeighbourValue>,
     /// Desired, but there is no way yet.
     waiting: Map<IpNet, Waiting>,
+    /// Why the last batch failed as a whole, if it did.
+    writer_problem: Option<String>,
     /// Who has a key that we want and must not take, by protocol number.
     holders: Map<Key, u8>,
     repairs: Repairs,
@@ -160,6 +162,7 @@ struct Counters {
     repairs: u64,
     resyncs: u64,
     overruns: u64,
+    lost_batches: u64,
 }
 
 /// What to do after a turn.
@@ -188,6 +191,7 @@ impl<K: Kernel> Worker<K> {
             neighbours: Delta::new(plan::neighbour),
             vtep_neighbours: Delta::new(plan::neighbour),
             waiting: Map::default(),
+            writer_problem: None,
             holders: Map::default(),
             repairs: Repairs::new(&config),
             refusals: Refusals::default(),

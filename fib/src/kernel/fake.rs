@@ -37,6 +37,8 @@ pub(crate) struct State {
     pub refuse: Option<Refuse>,
     /// The next batches are carried out, but their answers are lost.
     pub lose_answers: usize,
+    /// The next batches fail before they reach the kernel, as on a socket that is lost.
+    pub fail_writes: usize,
     /// The next reads fail.
     pub fail_reads: usize,
     pub reads: usize,
@@ -449,6 +451,10 @@ impl Kernel for FakeKernel {
 
     fn write(&mut self, batch: &[Write]) -> Result<Vec<Result<(), Refusal>>, WriteError> {
         self.with(|state| {
+            if state.fail_writes > 0 {
+                state.fail_writes -= 1;
+                return Err(WriteError::Failed("send: Bad file descriptor".into()));
+            }
             state.batches.push(batch.to_vec());
             let outcomes = batch.iter().map(|write| state.carry_out(write)).collect();
             if state.lose_answers > 0 {

@@ -16,10 +16,12 @@ use socket2::SockRef;
 use super::{encode, socket};
 use crate::kernel::{Refusal, Write, WriteError};
 
-/// A blocking netlink socket of its own.
+/// A blocking netlink socket of its own. One that fails is replaced at the next batch, at the same port, since by the
+/// port our own writes are told from those of others.
 #[derive(Debug)]
 pub(super) struct Writer {
-    socket: Socket,
+    /// `None`: it has failed.
+    socket: Option<Socket>,
     port: u32,
     sequence: u32,
     outgoing: Vec<u8>,
@@ -28,16 +30,9 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn open() -> io::Result<Writer> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
-        let port = socket.bind_auto()?.port_number();
-        socket.connect(&SocketAddr::new(0, 0))?;
-        socket.set_ext_ack(true)?;
-        socket.set_cap_ack(true)?;
-        socket::set_receive_buffer(&socket, RECEIVE_BUFFER_BYTES);
-        // The kernel answers inside of send; this is for a kernel that does not answer at all.
-        SockRef::from(&socket).set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        let (socket, port) = open(None)?;
         Ok(Writer {
-            socket,
+            socket: Some(socket),
             port,
             sequence: 0,
             outgoing: Vec::new(),
@@ -55,6 +50,19 @@ impl Writer {
         &mut self,
         batch: &[Write],
     ) -> Result<Vec<Result<(), Refusal>>, WriteError> {
+        if self.socket.is_none() {
+            let again = open(Some(self.port));
+            let (socket, _) = again.map_err(|e| WriteError::Failed(format!("open: {e}")))?;
+            self.socket = Some(socket);
+        }
+        let outcomes = self.write_all(batch);
+        if matches!(outcomes, Err(WriteError::Failed(_))) {
+            self.socket = None;
+        }
+        outcomes
+    }
+
+    fn write_all(&mut self, batch: &[Write]) -> Result<Vec<Result<(), Refusal>>, WriteError> {
         let mut outcomes = Vec::with_capacity(batch.len());
         let mut rest = batch;
         while !rest.is_empty() {
@@ -80,7 +88,10 @@ impl Writer {
             count += 1;
         }
         encode::ask_for_ack(&mut self.outgoing, last);
-        match self.socket.send(&self.outgoing, 0) {
+        let Some(socket) = &self.socket else {
+            return Err(closed());
+        };
+        match socket.send(&self.outgoing, 0) {
             Ok(_) => Ok(count),
             Err(error) => Err(WriteError::Failed(format!("send: {error}"))),
         }
@@ -92,16 +103,19 @@ impl Writer {
         count: usize,
         outcomes: &mut Vec<Result<(), Refusal>>,
     ) -> Result<(), WriteError> {
+        let Some(socket) = &self.socket else {
+            return Err(closed());
+        };
         let first = self.sequence.wrapping_sub(count as u32 - 1);
         let base = outcomes.len();
         outcomes.resize(base + count, Ok(()));
         loop {
             self.incoming.clear();
             self.incoming.reserve(INCOMING_BYTES);
-            match self.socket.recv(&mut self.incoming, 0) {
+            match socket.recv(&mut self.incoming, 0) {
                 Ok(_) => {}
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                    self.drain();
+                    drain(socket, &mut self.incoming);
                     return Err(WriteError::Overrun);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -122,19 +136,41 @@ impl Writer {
             }
         }
     }
+}
 
-    /// Throws away what is queued. The kernel answers nothing more on a socket that overran until it is empty.
-    fn drain(&mut self) {
-        loop {
-            self.incoming.clear();
-            self.incoming.reserve(INCOMING_BYTES);
-            match self.socket.recv(&mut self.incoming, libc::MSG_DONTWAIT) {
-                Ok(_) => {}
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
-                Err(_) => return,
-            }
+fn open(port: Option<u32>) -> io::Result<(Socket, u32)> {
+    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    let port = match port {
+        Some(port) => {
+            socket.bind(&SocketAddr::new(port, 0))?;
+            port
+        }
+        None => socket.bind_auto()?.port_number(),
+    };
+    socket.connect(&SocketAddr::new(0, 0))?;
+    socket.set_ext_ack(true)?;
+    socket.set_cap_ack(true)?;
+    socket::set_receive_buffer(&socket, RECEIVE_BUFFER_BYTES);
+    // The kernel answers inside of send; this is for a kernel that does not answer at all.
+    SockRef::from(&socket).set_read_timeout(Some(ANSWER_TIMEOUT))?;
+    Ok((socket, port))
+}
+
+/// Throws away what is queued. The kernel answers nothing more on a socket that overran until it is empty.
+fn drain(socket: &Socket, incoming: &mut Vec<u8>) {
+    loop {
+        incoming.clear();
+        incoming.reserve(INCOMING_BYTES);
+        match socket.recv(incoming, libc::MSG_DONTWAIT) {
+            Ok(_) => {}
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
+            Err(_) => return,
         }
     }
+}
+
+fn closed() -> WriteError {
+    WriteError::Failed("the socket is closed".into())
 }
 
 /// One NLMSG_ERROR, which may also say that all is well.

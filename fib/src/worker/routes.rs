@@ -9,7 +9,7 @@ use super::staging::Staged;
 use super::{HOLD, Worker};
 use crate::delta::Action;
 use crate::gate;
-use crate::kernel::{Kernel, Key, Refusal, Spec, Write};
+use crate::kernel::{Kernel, Key, Refusal, Spec, Write, WriteError};
 use crate::plan;
 use crate::resolve::VXLAN_V6_DEVICE;
 use crate::staging::{self, Choice};
@@ -121,6 +121,7 @@ impl<K: Kernel> Worker<K> {
         self.dirty.status = true;
         match self.kernel.write(&writes) {
             Ok(outcomes) => {
+                self.writer_problem = None;
                 let prefixes: Vec<IpNet> = batch.iter().map(|(key, _)| key.prefix).collect();
                 for (((key, action), write), outcome) in batch.into_iter().zip(writes).zip(outcomes)
                 {
@@ -137,15 +138,26 @@ impl<K: Kernel> Worker<K> {
             }
             Err(error) => {
                 warn!(%error, routes = batch.len(), "a batch of routes has no answer; reading the kernel");
-                self.counters.overruns += u64::from(error == crate::kernel::WriteError::Overrun);
                 for (key, _) in batch {
                     self.routes.requeue(key);
                 }
-                self.dirty.resync = true;
-                self.timing.hold = Some(now + HOLD);
+                self.unanswered(error, now);
             }
         }
         true
+    }
+
+    /// It is not known what became of a batch: the kernel is read before anything else is written.
+    fn unanswered(&mut self, error: WriteError, now: Instant) {
+        match error {
+            WriteError::Overrun => self.counters.overruns += 1,
+            WriteError::Failed(reason) => {
+                self.counters.lost_batches += 1;
+                self.writer_problem = Some(reason);
+            }
+        }
+        self.dirty.resync = true;
+        self.timing.hold = Some(now + HOLD);
     }
 
     fn written(&mut self, key: Key, action: Action<Spec>) {
@@ -217,12 +229,11 @@ impl<K: Kernel> Worker<K> {
                     }
                 }
             }
-            Err(_) => {
+            Err(error) => {
                 for (key, _) in batch {
                     self.leftovers.requeue(key);
                 }
-                self.dirty.resync = true;
-                self.timing.hold = Some(now + HOLD);
+                self.unanswered(error, now);
             }
         }
         true

@@ -51,6 +51,7 @@ impl<K: Kernel> Worker<K> {
             overruns: self.counters.overruns,
             counters: FibCounters {
                 refused: self.refusals.counted.clone(),
+                lost_batches: self.counters.lost_batches,
                 ..self.repairs.counters.clone()
             },
             contested: self.repairs.contested(),
@@ -102,6 +103,15 @@ impl<K: Kernel> Worker<K> {
                     ),
                 ));
             }
+        }
+        if let Some(problem) = &self.writer_problem {
+            conditions.push((
+                "WriterLost".into(),
+                format!(
+                    "the kernel takes no routes: {problem}. The socket is opened again until it does; the routes that it \
+                     has stay. See `dmesg` and the limits of the process"
+                ),
+            ));
         }
         if let Some(sentence) = self.sysctls.condition() {
             conditions.push(("SysctlReadOnly".into(), sentence));

@@ -27,6 +27,45 @@ fn lost_answers_are_settled_by_reading() {
 }
 
 #[test]
+fn a_lost_writer_is_a_condition_until_it_writes_again() {
+    Bench::run(async |bench| {
+        bench.kernel.with(|kernel| kernel.fail_writes = 2);
+        bench.apply((0..600).map(|i| remote(i, 2)).collect());
+        bench.settle().await;
+        let (name, sentence) = &bench.status().conditions[0];
+        assert_eq!(name, "WriterLost");
+        assert!(sentence.contains("send: Bad file descriptor"), "{sentence}");
+        bench.wait_out(Duration::from_secs(1)).await;
+        assert_eq!(bench.kernel.routes().len(), 600);
+        let status = bench.status();
+        assert_eq!(status.counters.lost_batches, 2);
+        assert_eq!((status.pending, status.overruns), (0, 0));
+        assert_eq!(status.conditions, []);
+    });
+}
+
+#[test]
+fn one_refused_among_ten_thousand_costs_only_its_own_repetitions() {
+    Bench::run(async |bench| {
+        let bad = key("10.64.7.0/26");
+        bench.kernel.with(|kernel| {
+            kernel.refuse = Some(Box::new(move |write| {
+                let is_bad = matches!(write, Write::Set { key, .. } if *key == bad);
+                is_bad.then(|| refusal(libc::EINVAL, "Nexthop has invalid gateway"))
+            }));
+        });
+        bench.apply((0..10_000).map(|i| remote(i, 2)).collect());
+        bench.settle().await;
+        assert_eq!(bench.kernel.routes().len(), 9_999);
+        assert_eq!(bench.status().writes, 10_000);
+        bench.wait_out(Duration::from_secs(10)).await;
+        let repeated = bench.status().writes - 10_000;
+        // After 0.1, 0.3, 0.7, 1.5, 3.1 and 6.3 seconds.
+        assert!((1..=6).contains(&repeated), "{repeated}");
+    });
+}
+
+#[test]
 fn a_refused_route_holds_nobody_back_and_is_tried_again() {
     Bench::run(async |bench| {
         let bad = key("10.64.7.0/26");

@@ -77,13 +77,31 @@ fn a_batch_larger_than_a_datagram_is_sent_in_parts() {
 fn answers_that_do_not_fit_are_an_overrun_and_the_next_batch_is_not_confused() {
     in_namespace(|| {
         let mut writer = Writer::open().unwrap();
-        SockRef::from(&writer.socket)
+        SockRef::from(writer.socket.as_ref().unwrap())
             .set_recv_buffer_size(1)
             .unwrap();
         let batch: Vec<Write> = (0..256).map(|_| unreachable()).collect();
         assert_eq!(writer.write(&batch), Err(WriteError::Overrun));
         let outcomes = writer.write(&[blackhole(1)]).unwrap();
         assert_eq!(outcomes, [Ok(())]);
+    });
+}
+
+#[test]
+fn a_socket_that_fails_is_replaced_at_the_same_port() {
+    in_namespace(|| {
+        let mut writer = Writer::open().unwrap();
+        let port = writer.port();
+        // Nobody is there: to send is refused.
+        let socket = writer.socket.as_ref().unwrap();
+        socket.connect(&SocketAddr::new(port + 1, 0)).unwrap();
+        let error = writer.write(&[blackhole(1)]).unwrap_err();
+        assert!(matches!(error, WriteError::Failed(_)), "{error}");
+        assert_eq!(writer.write(&[blackhole(1)]), Ok(vec![Ok(())]));
+        let mut address = SocketAddr::new(0, 0);
+        let socket = writer.socket.as_ref().unwrap();
+        socket.get_address(&mut address).unwrap();
+        assert_eq!((address.port_number(), writer.port()), (port, port));
     });
 }
 
