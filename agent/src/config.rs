@@ -39,6 +39,8 @@ CONFIGURATION (defaults in brackets; the environment variable wins over the file
   cni:
     spool: /var/lib/caracal/cni    CARACAL_CNI_SPOOL             [/var/lib/caracal/cni]
     mtu: 0                         CARACAL_CNI_MTU               [0: the host's less the encapsulation's]
+    mtuFile: /var/lib/calico/mtu   CARACAL_CNI_MTU_FILE          [/var/lib/calico/mtu]; `none`: no file. For Calico's plugin;
+                                   written only where the folder is there
   filter:
     enabled: true                  CARACAL_FILTER_ENABLED        [true]; masquerade, spoof protection, service loops
   metrics:
@@ -181,6 +183,19 @@ impl BgpConfig {
 pub(crate) struct CniConfig {
     pub(crate) spool: PathBuf,
     pub(crate) mtu: u32,
+    /// Where Calico's own plugin looks for it.
+    pub(crate) mtu_file: MtuFile,
+}
+
+/// A file, or none.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub(crate) struct MtuFile(pub(crate) Option<PathBuf>);
+
+impl From<String> for MtuFile {
+    fn from(text: String) -> MtuFile {
+        MtuFile((text != "none").then(|| text.into()))
+    }
 }
 
 /// The packet filter.
@@ -263,6 +278,7 @@ impl Default for CniConfig {
         CniConfig {
             spool: "/var/lib/caracal/cni".into(),
             mtu: 0,
+            mtu_file: MtuFile(Some("/var/lib/calico/mtu".into())),
         }
     }
 }
@@ -375,6 +391,9 @@ impl Config {
             self.cni.mtu = value
                 .parse()
                 .map_err(|_| format!("{key}: {value:?} is no number of octets"))?;
+        }
+        if let Some((_, value)) = first(&["CARACAL_CNI_MTU_FILE"]) {
+            self.cni.mtu_file = value.into();
         }
         if let Some((key, value)) = first(&["CARACAL_FILTER_ENABLED"]) {
             self.filter.enabled = value

@@ -17,6 +17,7 @@ mod cluster;
 mod config;
 mod filtering;
 mod metrics;
+mod mtu_file;
 mod node;
 mod plan;
 mod server;

@@ -21,11 +21,11 @@ use tracing::{error, info, warn};
 use crate::cluster::{Cluster, Touched, WATCHED};
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::plan::{self, Own, Plan};
+use crate::plan::{self, Own, Plan, condition};
 use crate::shared::{Shared, Snapshot};
 use crate::tunnels::Assigned;
 use crate::workloads::{Circumstances, Workloads};
-use crate::{server, ways};
+use crate::{mtu_file, server, settings, ways};
 
 mod difference;
 mod gate;
@@ -53,6 +53,9 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let fib = Fib::start(config.fib())
         .await
         .context("cannot work on the kernel's routes")?;
+    let felix =
+        settings::at_start(&TypedStore(store.clone()), &config.nodename, &config.felix).await;
+    fib.apply(vec![Change::SetSettings(settings::of_fib(&felix))]);
     let filter = Filter::start().context("cannot work on the kernel's packet filter")?;
     // Routes with our signature from before mean that this is a restart, which peers help with (RFC 4724).
     let restarting = fib.status().borrow().actual > 0;
@@ -135,7 +138,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     if let Some(http) = http {
         tokio::spawn(server::serve_http(http, shared.clone()));
     }
-    let node = Node::new(shared.clone(), store, watcher);
+    let mut node = Node::new(shared.clone(), store, watcher);
+    node.plan.felix = felix;
     let ended = tokio::select! {
         ended = node.run() => ended,
         signal = stop.next() => {
@@ -324,6 +328,7 @@ impl Node {
             mtu,
         };
         self.shared.workloads.set_circumstances(circumstances);
+        self.write_mtu(mtu);
         let wishes = tender::Wishes::of(&self.plan);
         self.wishes.send_if_modified(|known| {
             let changed = *known != wishes;
@@ -333,6 +338,18 @@ impl Node {
         self.log_changes(&last);
         self.publish();
         Ok(())
+    }
+
+    fn write_mtu(&mut self, mtu: u32) {
+        let required = self.plan.felix.require_mtu_file == Some(true);
+        let outcome = match &self.shared.config.cni.mtu_file.0 {
+            Some(file) => mtu_file::write(file, mtu, required),
+            None if required => Err("requireMTUFile, but cni.mtuFile is `none`".to_owned()),
+            None => Ok(()),
+        };
+        if let Err(why) = outcome {
+            self.plan.conditions.push(condition("MtuFile", &why));
+        }
     }
 
     /// Peers on links are like those of the plan: they get what may leave the node.

@@ -22,8 +22,8 @@ use crate::ways::{self, Pool};
 
 mod tunnels;
 
-/// LOCAL_PREF of everything that a node announces, as Calico v3.32 and later: 2147483647 less the metric 1024.
-const LOCAL_PREF: u32 = 2_147_483_647 - 1024;
+/// LOCAL_PREF of everything that a node announces, as Calico v3.32 and later, is this less the metric (1024).
+const LOCAL_PREF_MAX: u32 = 2_147_483_647;
 
 /// What follows from the present state of the cluster for one node.
 #[derive(Debug, Default, PartialEq)]
@@ -106,8 +106,8 @@ pub(crate) fn make(cluster: &Cluster, own: Own<'_>) -> Plan {
     let borrowed = borrowed(cluster, own, &ends.tunnels);
     let exported =
         |prefix: &&IpNet| ways::pool_of(&pools, prefix).is_none_or(|pool| !pool.disable_bgp_export);
-    let path = LocalPath {
-        local_pref: Some(LOCAL_PREF),
+    let path = |prefix: &IpNet| LocalPath {
+        local_pref: Some(LOCAL_PREF_MAX - priority(cluster, &felix, prefix)),
         ..LocalPath::default()
     };
     Plan {
@@ -118,7 +118,7 @@ pub(crate) fn make(cluster: &Cluster, own: Own<'_>) -> Plan {
             .iter()
             .chain(&borrowed)
             .filter(exported)
-            .map(|prefix| (*prefix, path.clone()))
+            .map(|prefix| (*prefix, path(prefix)))
             .collect(),
         blackholes: blocks
             .iter()
@@ -163,6 +163,23 @@ impl Plan {
             .unwrap_or(0);
         host_mtu.saturating_sub(overhead)
     }
+}
+
+/// The metric that stands for ordinary routes in BGP: BGPConfiguration's, else the kernel's.
+fn priority(cluster: &Cluster, felix: &FelixConfiguration, prefix: &IpNet) -> u32 {
+    let bgp = cluster.view.configurations.get("default");
+    let bgp = bgp.map(|stored| &stored.spec);
+    let (in_bgp, in_kernel) = match prefix {
+        IpNet::V4(_) => (
+            bgp.and_then(|bgp| bgp.ipv4_normal_route_priority),
+            felix.ipv4_normal_route_priority,
+        ),
+        IpNet::V6(_) => (
+            bgp.and_then(|bgp| bgp.ipv6_normal_route_priority),
+            felix.ipv6_normal_route_priority,
+        ),
+    };
+    in_bgp.or(in_kernel).unwrap_or(settings::NORMAL)
 }
 
 /// The node that a block says it belongs to.

@@ -1,10 +1,13 @@
 //! Which FelixConfiguration holds for this node: the environment over `node.<node>` over `default`. Pure.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use caracal_datastore::resources::{FelixConfiguration, Resource};
-use caracal_datastore::{Metadata, Stored};
+use caracal_datastore::resources::{FelixConfiguration, Resource, Toggle};
+use caracal_datastore::{Metadata, Stored, TypedStore};
+use caracal_fib::{MtuDevices, Settings};
 use serde_json::{Map, Value};
+use tracing::warn;
 
 /// Field by field, the environment wins over the node's object, and that over the cluster's. What nobody says has the
 /// default that the field's documentation names.
@@ -22,6 +25,45 @@ pub(crate) fn effective(
     environment
         .clone()
         .over(named(&format!("node.{node}")).over(named("default")))
+}
+
+/// The same at the start, before anything is watched, so that the first write has the right metric. What cannot be read
+/// is named again, as a condition, when the watch tells of it.
+pub(crate) async fn at_start(
+    store: &TypedStore,
+    node: &str,
+    environment: &FelixConfiguration,
+) -> FelixConfiguration {
+    let mut stored = BTreeMap::new();
+    for name in ["default".to_owned(), format!("node.{node}")] {
+        match store.get::<FelixConfiguration>(&name).await {
+            Ok(found) => stored.extend(found.map(|found| (name, found))),
+            Err(fault) => warn!("{fault}"),
+        }
+    }
+    effective(&stored, node, environment)
+}
+
+/// How the FIB works by it.
+pub(crate) fn of_fib(felix: &FelixConfiguration) -> Settings {
+    let pattern = felix.mtu_iface_pattern.as_deref();
+    // Validation let in no pattern that cannot be read; the default one can.
+    let mtu_devices = MtuDevices::matching(pattern.unwrap_or(MTU_DEVICES)).unwrap_or_default();
+    let prefix = felix.interface_prefix.as_deref().unwrap_or(DEVICE_PREFIX);
+    let prefix = prefix.split(',').next().unwrap_or(DEVICE_PREFIX);
+    Settings {
+        metric_v4: felix.ipv4_normal_route_priority.unwrap_or(NORMAL),
+        metric_v6: felix.ipv6_normal_route_priority.unwrap_or(NORMAL),
+        elevated_metric_v4: felix.ipv4_elevated_route_priority.unwrap_or(ELEVATED),
+        elevated_metric_v6: felix.ipv6_elevated_route_priority.unwrap_or(ELEVATED),
+        source_v4: felix.device_route_source_address,
+        source_v6: felix.device_route_source_address_ipv6,
+        verify_interval: felix.route_refresh_interval.unwrap_or(VERIFY_INTERVAL),
+        device_prefix: prefix.to_owned(),
+        mtu_devices,
+        remove_external_routes: felix.remove_external_routes.unwrap_or(true),
+        forwarding: felix.ip_forwarding != Some(Toggle::Disabled),
+    }
 }
 
 /// What the variables `FELIX_*` say, by Felix's names for them. `none` is as if the variable were not there. The error
@@ -54,6 +96,16 @@ pub(crate) fn from_environment(
     }
     Ok(said)
 }
+
+/// The metric of ordinary routes.
+pub(crate) const NORMAL: u32 = 1024;
+/// That of routes to workloads that have just moved here.
+const ELEVATED: u32 = 512;
+const DEVICE_PREFIX: &str = "cali";
+/// Felix reads every 90 s because it hears of nothing; we hear of everything, and read to be sure.
+const VERIFY_INTERVAL: Duration = Duration::from_secs(300);
+/// Felix's: names of cards, by whatever rule they were given.
+const MTU_DEVICES: &str = "^((en|wl|ww|sl|ib)[Pcopsvx].*|(eth|wlan|wwan).*)";
 
 /// How a variable is written.
 #[derive(Debug, Clone, Copy)]

@@ -11,7 +11,7 @@ fn reads_every_documented_key() {
     let config = parse(
         "nodename: node1\ndatastore: {type: file, path: /tmp/store}\nip: 172.31.1.1/24\nip6: none\nrouterId: 1.2.3.4\n\
          socket: /run/a.sock\nhttp: {listen: \"127.0.0.1:9091\"}\nbgp: {listen: [\"0.0.0.0:1790\"], meshOptions: {bfd: true, holdTime: 9}}\n\
-         cni: {spool: /tmp/cni, mtu: 1400}\nmetrics: {perPeer: true}\nlog: {level: debug, format: json}\n",
+         cni: {spool: /tmp/cni, mtu: 1400, mtuFile: none}\nmetrics: {perPeer: true}\nlog: {level: debug, format: json}\n",
     )
     .unwrap();
     assert_eq!(
@@ -23,6 +23,7 @@ fn reads_every_documented_key() {
     let options = serde_json::json!({"bfd": true, "holdTime": 9});
     assert_eq!(config.bgp.mesh_options, PeerOptions::of(options).unwrap());
     assert_eq!(config.log.format, LogFormat::Json);
+    assert_eq!(config.cni.mtu_file, MtuFile(None));
     assert!(config.metrics.per_peer);
 }
 

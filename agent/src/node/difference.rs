@@ -3,10 +3,14 @@
 use caracal_fib::{Change, Route};
 
 use crate::plan::Plan;
+use crate::settings;
 
 /// The changes from `last` to `plan`, in the order in which they are to be made: what routes stand on comes first.
 pub(super) fn of(last: &Plan, plan: &Plan) -> Vec<Change> {
     let mut changes = Vec::new();
+    if last.felix != plan.felix {
+        changes.push(Change::SetSettings(settings::of_fib(&plan.felix)));
+    }
     if last.tunnels != plan.tunnels {
         changes.push(Change::SetTunnels(plan.tunnels.clone()));
     }

@@ -42,6 +42,43 @@ fn the_environment_wins_over_the_node_and_the_node_over_the_cluster() {
 }
 
 #[test]
+fn the_fib_works_as_calico_by_default_and_as_said_otherwise() {
+    let by_default = of_fib(&FelixConfiguration::default());
+    assert_eq!((by_default.metric_v4, by_default.metric_v6), (1024, 1024));
+    assert_eq!(by_default.device_prefix, "cali");
+    assert!(by_default.forwarding);
+    let pattern = MtuDevices::matching(MTU_DEVICES).unwrap();
+    assert_eq!(by_default.mtu_devices, pattern);
+    let said = of_fib(&felix(json!({
+        "interfacePrefix": "tap,cali",
+        "mtuIfacePattern": "^bond",
+        "ipForwarding": "Disabled",
+        "deviceRouteSourceAddress": "192.0.2.1",
+        "deviceRouteSourceAddressIPv6": "2001:db8::1",
+        "routeRefreshInterval": "0s",
+        "removeExternalRoutes": false,
+        "ipv4NormalRoutePriority": 1,
+        "ipv6NormalRoutePriority": 2,
+        "ipv4ElevatedRoutePriority": 3,
+        "ipv6ElevatedRoutePriority": 4,
+    })));
+    let expected = Settings {
+        metric_v4: 1,
+        metric_v6: 2,
+        elevated_metric_v4: 3,
+        elevated_metric_v6: 4,
+        source_v4: Some("192.0.2.1".parse().unwrap()),
+        source_v6: Some("2001:db8::1".parse().unwrap()),
+        verify_interval: Duration::ZERO,
+        device_prefix: "tap".to_owned(),
+        mtu_devices: MtuDevices::matching("^bond").unwrap(),
+        remove_external_routes: false,
+        forwarding: false,
+    };
+    assert_eq!(said, expected);
+}
+
+#[test]
 fn every_variable_of_felix_is_read_into_its_field() {
     // A value for each field that nothing else can be taken for.
     let environment = |name: &str| {

@@ -14,6 +14,8 @@ mod restart;
 #[cfg(test)]
 mod restart_many;
 #[cfg(test)]
+mod settings;
+#[cfg(test)]
 mod takeover;
 #[cfg(test)]
 mod tunnels;

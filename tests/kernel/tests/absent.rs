@@ -31,7 +31,7 @@ fn announced() -> BTreeSet<String> {
 /// A route of ours from before, as an earlier agent has left it.
 fn stale(speaker: u8, number: u16) -> String {
     let (block, via) = (block_of(speaker, number), address_of(speaker));
-    format!("route add {block} via {via} dev eth0 proto 67")
+    format!("route add {block} via {via} dev eth0 proto 67 metric 1024")
 }
 
 /// Starts the agent, and says how long it takes until the kernel has everything that is announced.

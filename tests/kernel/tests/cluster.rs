@@ -38,7 +38,7 @@ lab_tests! {
         let lab = pods_reach_one_another(Options { encapsulation: Encapsulation::Vxlan, ..Options::default() })?;
         let routes = lab.nodes[0].kernel_routes(false)?;
         let within = routes.iter().any(|route| route.contains("via 172.31.1.2 dev eth0 proto 67"));
-        let across = routes.iter().any(|route| route.contains("dev vxlan.calico proto 67 onlink"));
+        let across = routes.iter().any(|route| route.contains("dev vxlan.calico proto 67 metric 1024 onlink"));
         ensure!(within && across, "{routes:?}");
         Ok(())
     }

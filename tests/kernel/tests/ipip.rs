@@ -39,8 +39,8 @@ lab_tests! {
             line.cloned().with_context(|| format!("no route to {block} of node{}: {routes:?}", node + 1))
         };
         let (within, across) = (line_of(1)?, line_of(2)?);
-        ensure!(within.ends_with("via 172.31.1.2 dev eth0 proto 67"), "{within}");
-        ensure!(across.ends_with("via 172.31.2.1 dev tunl0 proto 67 onlink"), "{across}");
+        ensure!(within.ends_with("via 172.31.1.2 dev eth0 proto 67 metric 1024"), "{within}");
+        ensure!(across.ends_with("via 172.31.2.1 dev tunl0 proto 67 metric 1024 onlink"), "{across}");
         Ok(())
     }
 

@@ -117,7 +117,7 @@ pub fn agent(node: &str, folder: &Path, store: &Path) -> String {
 datastore: {{type: file, path: {store}}}
 socket: {folder}/agent.sock
 http: {{listen: \"127.0.0.1:9091\"}}
-cni: {{spool: {folder}/cni}}
+cni: {{spool: {folder}/cni, mtuFile: {folder}/mtu}}
 log: {{level: info, format: text}}
 ",
         store = store.display(),
