@@ -1,6 +1,6 @@
 //! Tunnel addresses of this node: taken from IPAM when a pool needs the tunnel, written to the Node resource when the kernel
 //! can receive, taken off it when no route uses the tunnel any more, released when the device is gone
-//! (docs/adr/0006-staged-encapsulation.md).
+//! (docs/adr/0009-staged-encapsulation.md).
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

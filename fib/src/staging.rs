@@ -1,4 +1,4 @@
-//! Changes of encapsulation in stages, so that no packet is lost (docs/adr/0006-staged-encapsulation.md). Pure.
+//! Changes of encapsulation in stages, so that no packet is lost (docs/adr/0009-staged-encapsulation.md). Pure.
 //!
 //! A node sends in a new encapsulation to another one only when that one has said that it can receive it. Until then the
 //! route keeps the way that it has. There is no memory of ways: what is kept is the kernel's own route, if it is one of

@@ -1,4 +1,4 @@
-//! Tunnel devices of this node, and what is known of the other ends (docs/adr/0006-staged-encapsulation.md).
+//! Tunnel devices of this node, and what is known of the other ends (docs/adr/0009-staged-encapsulation.md).
 //!
 //! | a pool asks for it | our Node resource names its address | the device |
 //! |---|---|---|
