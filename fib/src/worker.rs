@@ -98,6 +98,8 @@ pub(crate) struct Worker<K> {
     sysctls: Sysctls,
     settings: Settings,
     superseded: Superseded,
+    /// Devices that went down, by index: what was believed to be there of ours was forgotten.
+    dropped: BTreeSet<u32>,
     subnets: Vec<Subnet>,
     dirty: Dirty,
     timing: Timing,
@@ -206,6 +208,7 @@ impl<K: Kernel> Worker<K> {
             ),
             settings: Settings::of(&config),
             superseded: Superseded::default(),
+            dropped: BTreeSet::new(),
             subnets: Vec::new(),
             dirty: Dirty::default(),
             timing: Timing {

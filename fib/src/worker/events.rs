@@ -18,6 +18,7 @@ impl<K: Kernel> Worker<K> {
             Event::LinkGone(index) => {
                 if let Some(link) = self.world.remove_link(index) {
                     self.flushed(&link, now);
+                    self.dropped.remove(&index);
                     self.touch_link(&link, now);
                 }
             }
@@ -73,6 +74,10 @@ impl<K: Kernel> Worker<K> {
         }
         if link.up {
             let index = link.index;
+            if self.dropped.remove(&index) {
+                // It may have been up again already when routes were last written, or it was read: then they are still there.
+                self.read_again(now);
+            }
             self.routes.retry(now, |_, spec| spec.uses(index));
         }
         self.touch_link(&link, now);
@@ -101,6 +106,7 @@ impl<K: Kernel> Worker<K> {
                 .is_some_and(|spec| spec.hops().iter().all(|hop| hop.device == index));
             if whole {
                 self.routes.report(key, None);
+                self.dropped.insert(index);
             } else {
                 // What is left of a multipath route, the kernel knows.
                 self.dirty.lost = true;
@@ -115,6 +121,7 @@ impl<K: Kernel> Worker<K> {
                 .collect();
             for key in gone {
                 neighbours.report(key, None);
+                self.dropped.insert(index);
             }
         }
     }

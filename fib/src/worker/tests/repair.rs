@@ -211,3 +211,43 @@ fn routes_of_others_on_a_workloads_device_have_a_grace_period() {
         assert_eq!(bench.status().writes - writes, 2);
     });
 }
+
+/// The news of a link that went down and came up again are read only after our own route was written.
+#[test]
+fn news_of_a_lost_link_that_a_later_write_has_overtaken_leave_no_route_behind() {
+    Bench::run(async |bench| {
+        bench.apply(vec![remote(1, 2), Change::SetGate(Gate::Open)]);
+        bench.settle().await;
+        let eth0 = bench.worker.world.named("eth0").unwrap().index;
+        bench.kernel.set_up(eth0, false);
+        bench.kernel.set_up(eth0, true);
+        assert_eq!(bench.kernel.routes().len(), 0, "they went with the link");
+        bench.worker.handle_event(Event::Overrun, bench.now);
+        bench.now += Duration::from_secs(1);
+        bench.worker.turn(bench.now).await;
+        assert_eq!(bench.kernel.routes().len(), 1);
+
+        bench.apply(vec![Change::RemoveRoute(net("10.64.1.0/26"))]);
+        bench.deliver();
+        bench.wait_out(Duration::from_secs(1)).await;
+        assert_eq!(bench.kernel.routes().len(), 0);
+        assert_eq!(bench.status().actual, 0);
+    });
+}
+
+#[test]
+fn a_link_that_comes_up_again_costs_one_read_and_one_that_stays_down_none() {
+    Bench::run(async |bench| {
+        bench.apply((0..1_000).map(|i| remote(i, 2)).collect());
+        bench.settle().await;
+        let eth0 = bench.worker.world.named("eth0").unwrap().index;
+        bench.kernel.set_up(eth0, false);
+        bench.wait_out(Duration::from_secs(1)).await;
+        assert_eq!(bench.status().resyncs, 1);
+        bench.kernel.set_up(eth0, true);
+        bench.wait_out(Duration::from_secs(1)).await;
+        let status = bench.status();
+        assert_eq!((status.resyncs, status.writes), (2, 2_000));
+        assert_eq!(bench.kernel.routes().len(), 1_000);
+    });
+}
