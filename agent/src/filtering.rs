@@ -25,6 +25,11 @@ pub(crate) fn rules(view: &View, felix: &FelixConfiguration, allowed: &AllowedSo
     }
 }
 
+/// Whether workloads get the sources that they ask for.
+pub(crate) fn may_spoof(felix: &FelixConfiguration) -> bool {
+    felix.workload_source_spoofing == Some(WorkloadSourceSpoofing::Any)
+}
+
 /// All pools count, disabled ones too: what they gave lives on.
 fn masquerade(view: &View, felix: &FelixConfiguration) -> Masquerade {
     let pools = || view.pools.values().map(|pool| &pool.spec);
@@ -66,10 +71,9 @@ fn nodes(view: &View) -> BTreeSet<IpAddr> {
 fn spoof_protection(felix: &FelixConfiguration, allowed: &AllowedSources) -> SpoofProtection {
     let configured = felix.interface_prefix.as_deref().unwrap_or(DEVICE_PREFIX);
     let prefixes = configured.split(',').chain([DEVICE_PREFIX]);
-    let may_ask = felix.workload_source_spoofing == Some(WorkloadSourceSpoofing::Any);
     SpoofProtection {
         device_prefixes: prefixes.map(str::to_owned).collect(),
-        allowed: match may_ask {
+        allowed: match may_spoof(felix) {
             true => allowed.clone(),
             false => AllowedSources::new(),
         },

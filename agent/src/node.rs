@@ -25,7 +25,7 @@ use crate::plan::{self, Own, Plan, condition};
 use crate::shared::{Shared, Snapshot};
 use crate::tunnels::Assigned;
 use crate::workloads::{Circumstances, Workloads};
-use crate::{mtu_file, server, settings, ways};
+use crate::{filtering, mtu_file, server, settings, ways};
 
 mod difference;
 mod gate;
@@ -326,6 +326,7 @@ impl Node {
             pools: self.plan.pools.clone(),
             tunnel_addresses: self.plan.tunnel_addresses(),
             mtu,
+            may_spoof: filtering::may_spoof(&self.plan.felix),
         };
         self.shared.workloads.set_circumstances(circumstances);
         self.write_mtu(mtu);

@@ -63,6 +63,8 @@ pub(crate) struct Circumstances {
     pub(crate) tunnel_addresses: Vec<IpAddr>,
     /// Octets, both ends of a pod's veth pair.
     pub(crate) mtu: u32,
+    /// Workloads get the sources that they ask for (`workloadSourceSpoofing`).
+    pub(crate) may_spoof: bool,
 }
 
 /// The workloads of this node.
@@ -110,10 +112,12 @@ pub(crate) struct Workload {
 }
 
 impl Workload {
-    fn endpoint(&self) -> Endpoint {
+    /// The kernel's own check of sources is off where the filter lets more of them through than the pod's addresses.
+    fn endpoint(&self, may_spoof: bool) -> Endpoint {
         Endpoint {
             addresses: self.addresses.clone(),
             mac: self.mac,
+            may_spoof: may_spoof && !self.allowed_sources.is_empty(),
             ..Endpoint::default()
         }
     }
@@ -153,7 +157,20 @@ impl Workloads {
 
     /// The loop tells what has changed around us.
     pub(crate) fn set_circumstances(&self, circumstances: Circumstances) {
-        self.state().circumstances = circumstances;
+        let mut state = self.state();
+        state.circumstances = circumstances;
+        // What is as it was costs the FIB nothing.
+        let may_spoof = state.circumstances.may_spoof;
+        let asking = state
+            .known
+            .values()
+            .filter(|known| !known.allowed_sources.is_empty());
+        let changes: Vec<Change> = asking
+            .map(|known| Change::SetEndpoint(known.device.clone(), known.endpoint(may_spoof)))
+            .collect();
+        if !changes.is_empty() {
+            self.fib.apply(changes);
+        }
     }
 
     /// Every address of a local workload.
@@ -421,13 +438,15 @@ impl Workloads {
     }
 
     fn insert(&self, workload: Workload) {
-        let change = Change::SetEndpoint(workload.device.clone(), workload.endpoint());
         {
             let mut state = self.state();
+            let endpoint = workload.endpoint(state.circumstances.may_spoof);
             state.gone.remove(&workload.container_id);
+            let change = Change::SetEndpoint(workload.device.clone(), endpoint);
             state.known.insert(workload.device.clone(), workload);
+            // Told while nobody else can tell the FIB what was true before.
+            self.fib.apply(vec![change]);
         }
-        self.fib.apply(vec![change]);
         self.changed.send_modify(|count| *count += 1);
     }
 

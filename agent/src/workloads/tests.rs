@@ -62,6 +62,34 @@ fn the_ipv6_gateway_is_the_link_local_address_of_the_host_sides_mac() {
     assert_eq!(GATEWAY_V6.to_string(), "fe80::ecee:eeff:feee:eeee");
 }
 
+#[test]
+fn a_pod_may_spoof_where_it_asks_for_sources_and_asking_is_allowed() {
+    let quiet = Workload {
+        key: Key::in_namespace(caracal_datastore::Kind::WorkloadEndpoint, "default", "w"),
+        network: None,
+        container_id: "0123456789ab".into(),
+        ifname: "eth0".into(),
+        namespace: None,
+        pod: None,
+        device: "cali1".into(),
+        addresses: vec!["10.65.0.7".parse().unwrap()],
+        mac: [2, 0, 0, 0, 0, 7],
+        allowed_sources: vec![],
+        recorded: true,
+    };
+    let asking = Workload {
+        allowed_sources: vec!["10.9.0.0/24".parse().unwrap()],
+        ..quiet.clone()
+    };
+    for (workload, allowed, expected) in [
+        (&quiet, true, false),
+        (&asking, false, false),
+        (&asking, true, true),
+    ] {
+        assert_eq!(workload.endpoint(allowed).may_spoof, expected);
+    }
+}
+
 fn sha1_hex(text: &str) -> String {
     Sha1::digest(text.as_bytes())
         .iter()
