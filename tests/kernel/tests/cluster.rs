@@ -1,10 +1,13 @@
 //! Pods of all nodes reach one another, in each way that a cluster can be set up.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use caracal_kernel_tests::{add_pods, addresses_equal_pods, all_pairs_answer, kernel_equals_state};
 use caracal_lab::{Binaries, Encapsulation, Lab, Mode, Options, Pod, lab_tests, wait};
+use ipnet::IpNet;
 
 fn started(options: Options) -> Result<Lab> {
     let mut lab = Lab::build(options, Binaries::find()?)?;
@@ -92,6 +95,33 @@ lab_tests! {
             ensure!(!links.contains(": cali"), "a device is left on {}: {links}", node.name());
         }
         Ok(())
+    }
+
+    fn an_address_borrowed_from_another_nodes_block_is_reached_where_it_is() {
+        let lab = started(Options { ipv6: true, encapsulation: Encapsulation::None, ..Options::default() })?;
+        let mut pods = add_pods(&lab, 1)?;
+        // The last of the block: nobody else gets it meanwhile.
+        let borrowed: Vec<IpAddr> = lab.nodes[0].status()?.blocks.iter().map(IpNet::broadcast).collect();
+        ensure!(borrowed.len() == 2, "a block of each family: {borrowed:?}");
+        let runtime = lab.nodes[1].runtime();
+        let mut guest = runtime.prepare(1, "guest", "guest-container")?;
+        runtime.add_at(&mut guest, &borrowed)?;
+        let given: BTreeSet<_> = guest.addresses.iter().copied().collect();
+        ensure!(given == borrowed.iter().copied().collect(), "asked for {borrowed:?}, got {given:?}");
+        pods.push(guest);
+        // Its own /32 and /128 are in all kernels, beside the block that leads to the owner.
+        at_rest(&lab, &pods)?;
+        for node in &lab.nodes {
+            let have = node.kernel_prefixes()?;
+            for address in &borrowed {
+                ensure!(have.contains(&IpNet::from(*address).to_string()), "{} lacks {address}: {have:?}", node.name());
+            }
+        }
+        all_pairs_answer(&lab, &pods, false)?;
+        all_pairs_answer(&lab, &pods, true)?;
+        let guest = pods.pop().context("the guest")?;
+        lab.remove_pod(&guest)?;
+        at_rest(&lab, &pods)
     }
 
     fn a_block_claimed_while_bgp_runs_is_in_all_kernels_and_its_pods_are_reached() {

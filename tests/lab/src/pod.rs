@@ -167,8 +167,19 @@ impl Runtime {
 
     /// ADD. The pod then has its addresses.
     pub fn add(&self, pod: &mut Pod) -> Result<Value> {
+        self.add_with(pod, &self.configuration())
+    }
+
+    /// ADD with these addresses, whoever's block they are in.
+    pub fn add_at(&self, pod: &mut Pod, addresses: &[IpAddr]) -> Result<Value> {
+        let mut configuration = self.configuration();
+        configuration["args"] = json!({ "cni": { "ips": addresses } });
+        self.add_with(pod, &configuration)
+    }
+
+    fn add_with(&self, pod: &mut Pod, configuration: &Value) -> Result<Value> {
         let answer = self
-            .call_for(pod, "ADD")?
+            .call_with(pod, "ADD", configuration)?
             .into_success(&format!("ADD of {}", pod.name))?;
         let addresses = answer
             .get("ips")
@@ -199,13 +210,17 @@ impl Runtime {
 
     /// Any command with the usual words for a pod.
     pub fn call_for(&self, pod: &Pod, command: &str) -> Result<CniAnswer> {
+        self.call_with(pod, command, &self.configuration())
+    }
+
+    fn call_with(&self, pod: &Pod, command: &str, configuration: &Value) -> Result<CniAnswer> {
         let netns = pod.netns.path().display().to_string();
         self.call(
             command,
             &pod.container,
             &netns,
             &pod.name,
-            &self.configuration().to_string(),
+            &configuration.to_string(),
         )
     }
 }
