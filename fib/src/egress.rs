@@ -20,6 +20,8 @@ use crate::model::{Encapsulation, Mode};
 pub struct Subnet {
     /// The connected prefix.
     pub prefix: IpNet,
+    /// Our own address in it.
+    pub address: IpAddr,
     /// The device that has an address in it.
     pub device: u32,
 }

@@ -76,7 +76,9 @@ pub(crate) struct Link {
 pub(crate) enum LinkKind {
     Ordinary,
     Loopback,
-    /// Any tunnel but VXLAN.
+    /// IPIP, as `tunl0`.
+    Ipip,
+    /// Any other tunnel but VXLAN.
     Tunnel,
     Vxlan(VxlanLink),
 }

@@ -57,6 +57,8 @@ pub(crate) enum Waiting {
     Unreachable(IpAddr, String),
     /// The next hop is one of our own addresses, or dropped.
     NotUnicast(IpAddr),
+    /// The next hop is our own address in one of our subnets.
+    OwnAddress(IpAddr),
     /// The way to the next hop would be a route that we wrote ourselves.
     Circular(IpAddr),
     IpipToIpv6(IpAddr),
@@ -160,6 +162,10 @@ impl Surroundings<'_> {
                 weight: 0,
             }])
         };
+        // The kernel refuses it, or leads packets back to this node through a tunnel.
+        if self.subnets.iter().any(|own| own.address == next_hop) {
+            return Err(Waiting::OwnAddress(next_hop));
+        }
         match egress::way(encapsulation, next_hop, self.subnets) {
             Way::Direct { device } => Ok(hop(next_hop, device, false)),
             Way::Ipip => {
@@ -260,6 +266,10 @@ impl fmt::Display for Waiting {
             Waiting::NotUnicast(next_hop) => write!(
                 f,
                 "next hop {next_hop} is an address of this node, or the kernel drops what goes there"
+            ),
+            Waiting::OwnAddress(next_hop) => write!(
+                f,
+                "next hop {next_hop} is this node's own address: some other node has it too, or announces routes with it"
             ),
             Waiting::Circular(next_hop) => write!(
                 f,

@@ -69,6 +69,11 @@ impl World {
         addresses.len() != before
     }
 
+    /// All of them, by index.
+    pub(crate) fn links(&self) -> impl Iterator<Item = &Link> {
+        self.links.values()
+    }
+
     pub(crate) fn link(&self, index: u32) -> Option<&Link> {
         self.links.get(&index)
     }
@@ -108,6 +113,7 @@ impl World {
                 if address.prefix_len() < address.max_prefix_len() && !is_link_local(address) {
                     subnets.push(Subnet {
                         prefix: address.trunc(),
+                        address: address.addr(),
                         device: link.index,
                     });
                 }

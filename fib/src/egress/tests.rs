@@ -65,6 +65,7 @@ fn choose(encapsulation: Encapsulation, next_hop: &str) -> Way {
     ]
     .map(|(prefix, device)| Subnet {
         prefix: prefix.parse().unwrap(),
+        address: prefix.parse::<ipnet::IpNet>().unwrap().addr(),
         device,
     });
     way(encapsulation, next_hop.parse().unwrap(), &subnets)

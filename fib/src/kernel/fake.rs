@@ -481,7 +481,11 @@ impl Kernel for FakeKernel {
             state.changes.push(change.clone());
             match change {
                 DeviceChange::AddIpip(name) if state.has_ipip => {
-                    let index = state.add_link(name, LinkKind::Tunnel);
+                    // There is one such device, whatever its name is.
+                    if state.links.values().any(|link| link.kind == LinkKind::Ipip) {
+                        return Err(refusal(libc::EEXIST, "File exists"));
+                    }
+                    let index = state.add_link(name, LinkKind::Ipip);
                     state.set_up(index, false);
                 }
                 DeviceChange::AddIpip(_) => {

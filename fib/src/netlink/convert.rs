@@ -243,8 +243,8 @@ fn link_kind(infos: &[LinkInfo]) -> Option<LinkKind> {
             });
             Some(LinkKind::Vxlan(vxlan(data.unwrap_or_default())))
         }
-        InfoKind::IpIp
-        | InfoKind::Ip6Tnl
+        InfoKind::IpIp => Some(LinkKind::Ipip),
+        InfoKind::Ip6Tnl
         | InfoKind::SitTun
         | InfoKind::GreTun
         | InfoKind::GreTun6

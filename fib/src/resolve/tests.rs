@@ -99,6 +99,12 @@ fn ways_that_lead_nowhere_are_refused_with_a_reason() {
     scene.gateway("172.19.0.2", Ok(local));
     let reason = scene.remote(&["172.19.0.2"], none).unwrap_err();
     assert!(reason.contains("an address of this node"), "{reason}");
+    for mode in [none, Encapsulation::Ipip(Mode::Always)] {
+        let reason = scene.remote(&["172.18.0.1"], mode).unwrap_err();
+        assert!(reason.contains("this node's own address"), "{reason}");
+    }
+    let both = scene.remote(&["172.18.0.1", "172.18.0.2"], none);
+    assert_eq!(both.unwrap(), "via 172.18.0.2 dev eth0");
     assert_eq!(scene.remote(&[], none).unwrap_err(), "no next hop");
     let reason = scene.remote(&["2001:db8::2"], Encapsulation::Ipip(Mode::Always));
     assert!(reason.unwrap_err().contains("IPIP carries IPv4"));

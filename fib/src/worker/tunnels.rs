@@ -266,19 +266,46 @@ impl<K: Kernel> Worker<K> {
             return match self.kernel.change(&add).await {
                 // Then it is there, and its event is on its way.
                 Ok(()) => Ok(()),
-                Err(refusal) if refusal.errno == libc::EEXIST => Ok(()),
+                Err(refusal) if refusal.errno == libc::EEXIST => self.look_for_ipip(now),
                 Err(refusal) => Err(format!(
                     "this kernel makes no {IPIP_DEVICE} ({refusal}); is the module ipip there?"
                 )),
             };
         };
-        if link.kind != LinkKind::Tunnel {
+        if ![LinkKind::Ipip, LinkKind::Tunnel].contains(&link.kind) {
             return Err(format!("{IPIP_DEVICE} is there, but is no IPIP device"));
         }
         self.note_ipip(&link);
         let mtu = self.tunnel_mtu(device.mtu, IPIP_OVERHEAD);
         let address = IpNet::from(IpAddr::V4(device.address));
         self.tend_device(&link, mtu, address, now).await
+    }
+
+    /// The kernel has its IPIP device, and we have not seen `tunl0`: either we shall soon, or it has another name.
+    fn look_for_ipip(&mut self, now: Instant) -> Result<(), String> {
+        let found = self.world.links().find(|link| link.kind == LinkKind::Ipip);
+        if let Some(other) = found {
+            return Err(format!(
+                "the kernel's IPIP device has been renamed to {name}: `ip link set {name} down; ip link set {name} name \
+                 {IPIP_DEVICE}` gives it its name back",
+                name = other.name
+            ));
+        }
+        // Its event may have been lost.
+        self.read_again(now);
+        Ok(())
+    }
+
+    /// The name of another device that has what makes a VXLAN device one of its kind.
+    fn vxlan_like(&self, wanted: &VxlanLink) -> String {
+        let mut links = self.world.links();
+        let found = links.find_map(|link| match &link.kind {
+            LinkKind::Vxlan(kind) if (kind.vni, kind.port) == (wanted.vni, wanted.port) => {
+                Some(format!("device {}", link.name))
+            }
+            _ => None,
+        });
+        found.unwrap_or_else(|| "another VXLAN device".into())
     }
 
     async fn retire_ipip(&mut self, now: Instant) -> Result<(), String> {
@@ -342,7 +369,7 @@ impl<K: Kernel> Worker<K> {
         }
         let add = DeviceChange::AddVxlan {
             name: name.into(),
-            link: wanted,
+            link: wanted.clone(),
             mac: device.mac,
             mtu,
         };
@@ -350,7 +377,8 @@ impl<K: Kernel> Worker<K> {
         match self.kernel.change(&add).await {
             Ok(()) => Ok(()),
             Err(refusal) if refusal.errno == libc::EEXIST => Err(format!(
-                "{name}: another VXLAN device has this VNI and port"
+                "{name} cannot be made: {} has its VNI and port",
+                self.vxlan_like(&wanted)
             )),
             Err(refusal) => Err(format!("{name} cannot be made: {refusal}")),
         }

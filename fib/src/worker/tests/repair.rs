@@ -251,3 +251,42 @@ fn a_link_that_comes_up_again_costs_one_read_and_one_that_stays_down_none() {
         assert_eq!(bench.kernel.routes().len(), 1_000);
     });
 }
+
+#[test]
+fn an_ipip_device_that_was_renamed_is_named_by_a_condition_until_it_has_its_name_again() {
+    Bench::run(async |bench| {
+        bench.kernel.with(|kernel| kernel.has_ipip = true);
+        let tunnels = Tunnels {
+            ipip: Some(crate::model::IpipDevice {
+                address: [10, 233, 1, 1].into(),
+                mtu: None,
+            }),
+            ..Tunnels::default()
+        };
+        let prefix = net("10.64.1.0/26");
+        let route = Route::Remote {
+            next_hops: vec![[172, 19, 0, 2].into()],
+            encapsulation: Encapsulation::Ipip(crate::model::Mode::Always),
+        };
+        bench.apply(vec![
+            Change::SetTunnels(tunnels),
+            Change::SetRoute(prefix, route),
+        ]);
+        bench.wait_out(Duration::from_secs(1)).await;
+        assert_eq!(bench.kernel.routes().len(), 1);
+        let tunl0 = bench.worker.world.named("tunl0").unwrap().index;
+        bench.kernel.rename_link(tunl0, "old0");
+        bench.wait_out(Duration::from_secs(1)).await;
+        let status = bench.status();
+        let (name, sentence) = &status.conditions[0];
+        assert_eq!(name, "NoIpip");
+        assert!(sentence.contains("renamed to old0"), "{sentence}");
+        assert!(sentence.contains("name tunl0"), "{sentence}");
+        assert!(sentence.contains("1 routes"), "{sentence}");
+
+        bench.kernel.rename_link(tunl0, "tunl0");
+        bench.wait_out(Duration::from_secs(1)).await;
+        assert_eq!(bench.status().conditions, []);
+        assert_eq!(bench.kernel.routes().len(), 1);
+    });
+}

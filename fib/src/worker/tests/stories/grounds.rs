@@ -44,7 +44,7 @@ pub(super) trait Ground {
 /// `tunl0` is one whatever it is made of.
 pub(super) fn kind_of(name: &str, kind: LinkKind) -> LinkKind {
     match name {
-        "tunl0" => LinkKind::Tunnel,
+        "tunl0" => LinkKind::Ipip,
         _ => kind,
     }
 }
