@@ -300,7 +300,10 @@ impl<K: Kernel> Worker<K> {
     fn vxlan_like(&self, wanted: &VxlanLink) -> String {
         let mut links = self.world.links();
         let found = links.find_map(|link| match &link.kind {
-            LinkKind::Vxlan(kind) if (kind.vni, kind.port) == (wanted.vni, wanted.port) => {
+            LinkKind::Vxlan(kind)
+                if !DEVICES.contains(&link.name.as_str())
+                    && (kind.vni, kind.port) == (wanted.vni, wanted.port) =>
+            {
                 Some(format!("device {}", link.name))
             }
             _ => None,

@@ -53,9 +53,11 @@ fn a_flush_of_all_our_routes_is_repaired() {
             .collect();
         fib.apply(wishes);
         settle(&fib).await;
-        ip("route flush proto 67");
-        until(&fib, "repaired", |s| s.repairs >= 200 && s.pending == 0).await;
-        assert_eq!(ours("-4").len(), 200);
+        // It stops where a route that it deletes has been written anew meanwhile.
+        try_ip("route flush proto 67").ok();
+        until(&fib, "repaired", |s| s.repairs > 0).await;
+        until_kernel("all are there", || ours("-4").len() == 200).await;
+        settle(&fib).await;
     });
 }
 

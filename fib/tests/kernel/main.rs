@@ -6,6 +6,8 @@ mod changes;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod interfaces;
+#[cfg(test)]
 mod meddling;
 #[cfg(test)]
 mod remote;

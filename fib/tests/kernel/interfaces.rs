@@ -1,0 +1,197 @@
+//! What becomes of routes when the host's devices change under them.
+
+use caracal_fib::{Change, Tunnels, VxlanDevice};
+
+use crate::harness::*;
+
+/// A block of each family behind a neighbour on eth0.
+fn two_blocks() -> Vec<Change> {
+    vec![
+        remote("10.233.2.0/26", &["172.18.0.2"]),
+        remote("fd00:2::/122", &["2001:db8:18::2"]),
+    ]
+}
+
+/// The gateways and devices of all our routes, in both families.
+fn ways() -> Vec<(String, String)> {
+    let mut ways = Vec::new();
+    for family in ["-4", "-6"] {
+        for route in ours(family) {
+            let words: Vec<&str> = route.split_whitespace().collect();
+            for hop in words.windows(4) {
+                if hop[0] == "via" && hop[2] == "dev" {
+                    ways.push((hop[1].into(), hop[3].into()));
+                }
+            }
+        }
+    }
+    ways.sort();
+    ways
+}
+
+fn through(hops: &[(&str, &str)]) -> Vec<(String, String)> {
+    let owned = hops
+        .iter()
+        .map(|&(via, device)| (via.to_owned(), device.to_owned()));
+    owned.collect()
+}
+
+#[test]
+fn a_host_device_that_is_renamed_keeps_its_routes_under_the_new_name() {
+    in_namespace(|| async {
+        let fib = start().await;
+        fib.apply(two_blocks());
+        settle(&fib).await;
+        ip("link set eth0 down");
+        ip("link set eth0 name lan0");
+        ip("link set lan0 up");
+        ip("addr add 2001:db8:18::1/64 dev lan0 nodad");
+        until_kernel("through the new name", || {
+            ways() == through(&[("172.18.0.2", "lan0"), ("2001:db8:18::2", "lan0")])
+        })
+        .await;
+        let status = settle(&fib).await;
+        assert_eq!((status.repairs, status.stale), (0, 0), "nobody meddled");
+        assert!(fib.routes().await.unwrap()[0].way.contains("dev lan0"));
+    });
+}
+
+#[test]
+fn a_host_device_made_anew_has_its_routes_under_another_index() {
+    in_namespace(|| async {
+        let fib = start().await;
+        fib.apply(two_blocks());
+        settle(&fib).await;
+        ip("link del eth0");
+        until(&fib, "both wait", |s| s.failed == 2).await;
+        assert_eq!(ways(), []);
+        ip("link add eth0 type veth peer name peer0");
+        ip("link set peer0 up");
+        ip("link set eth0 up");
+        ip("addr add 172.18.0.1/24 dev eth0");
+        ip("addr add 2001:db8:18::1/64 dev eth0 nodad");
+        until_kernel("there again", || {
+            ways() == through(&[("172.18.0.2", "eth0"), ("2001:db8:18::2", "eth0")])
+        })
+        .await;
+        assert_eq!(settle(&fib).await.repairs, 0);
+    });
+}
+
+/// The cable is pulled: the device stays up, and the kernel keeps its addresses.
+#[test]
+fn routes_are_there_after_the_carrier_was_lost() {
+    in_namespace(|| async {
+        let fib = start().await;
+        fib.apply(two_blocks());
+        settle(&fib).await;
+        for _ in 0..3 {
+            ip("link set peer0 down");
+            until_kernel("no carrier", || ip("link show eth0").contains("NO-CARRIER")).await;
+            ip("link set peer0 up");
+        }
+        until_kernel("there", || {
+            ways() == through(&[("172.18.0.2", "eth0"), ("2001:db8:18::2", "eth0")])
+        })
+        .await;
+        let status = settle(&fib).await;
+        assert_eq!((status.failed, status.repairs), (0, 0));
+    });
+}
+
+#[test]
+fn an_ecmp_route_loses_the_member_whose_device_goes_down_and_has_it_back() {
+    in_namespace(|| async {
+        ip("link add eth1 type veth peer name peer1");
+        ip("link set peer1 up");
+        ip("link set eth1 up");
+        ip("addr add 172.19.0.1/24 dev eth1");
+        ip("addr add 2001:db8:19::1/64 dev eth1 nodad");
+        let fib = start().await;
+        fib.apply(vec![
+            remote("10.233.2.0/26", &["172.18.0.2", "172.19.0.2"]),
+            remote("fd00:2::/122", &["2001:db8:18::2", "2001:db8:19::2"]),
+        ]);
+        settle(&fib).await;
+        let both = through(&[
+            ("172.18.0.2", "eth0"),
+            ("172.19.0.2", "eth1"),
+            ("2001:db8:18::2", "eth0"),
+            ("2001:db8:19::2", "eth1"),
+        ]);
+        assert_eq!(ways(), both);
+        ip("link set eth1 down");
+        until_kernel("one member each", || {
+            ways() == through(&[("172.18.0.2", "eth0"), ("2001:db8:18::2", "eth0")])
+        })
+        .await;
+        ip("link set eth1 up");
+        ip("addr add 2001:db8:19::1/64 dev eth1 nodad");
+        until_kernel("both members again", || ways() == both).await;
+        assert_eq!(settle(&fib).await.repairs, 0);
+    });
+}
+
+#[test]
+fn the_mtu_of_tunnels_follows_that_of_the_host() {
+    in_namespace(|| async {
+        let fib = start().await;
+        fib.apply(vec![Change::SetTunnels(tunnels())]);
+        settle(&fib).await;
+        for (host, v4, v6) in [(1500, 1450, 1430), (1400, 1350, 1330), (1500, 1450, 1430)] {
+            ip(&format!("link set eth0 mtu {host}"));
+            until_kernel("both follow", || {
+                let has = |device: &str, mtu: u32| {
+                    try_ip(&format!("link show {device}"))
+                        .is_ok_and(|text| text.contains(&format!("mtu {mtu} ")))
+                };
+                has("vxlan.calico", v4) && has("vxlan-v6.calico", v6)
+            })
+            .await;
+            until(&fib, "said so", |s| s.host_mtu == Some(host)).await;
+        }
+    });
+}
+
+#[test]
+fn a_tunnel_device_that_is_renamed_is_named_by_a_condition_until_it_is_renamed_back() {
+    for device in ["vxlan.calico", "vxlan-v6.calico"] {
+        in_namespace(move || async move {
+            let fib = start().await;
+            fib.apply(vec![Change::SetTunnels(tunnels())]);
+            fib.apply(two_blocks());
+            settle(&fib).await;
+            until_kernel("made", || try_ip(&format!("link show {device}")).is_ok()).await;
+            ip(&format!("link set {device} down"));
+            ip(&format!("link set {device} name old0"));
+            let status = until(&fib, "a condition", |s| {
+                s.conditions.iter().any(|(name, _)| name == "NoVxlan")
+            })
+            .await;
+            let (_, sentence) = &status.conditions[0];
+            assert!(sentence.contains("device old0 has its VNI"), "{sentence}");
+            assert_eq!(ways().len(), 2, "direct routes go on");
+
+            ip("link set old0 down");
+            ip(&format!("link set old0 name {device}"));
+            until(&fib, "no condition", |s| s.conditions.is_empty()).await;
+            until_kernel("up", || ip(&format!("link show {device}")).contains(",UP")).await;
+        });
+    }
+}
+
+fn tunnels() -> Tunnels {
+    let device = |address_: &str, local: &str, last: u8| VxlanDevice {
+        vni: 4096,
+        port: 4789,
+        address: address(address_),
+        mac: [0x66, 0, 0, 0, 0, last],
+        local: address(local),
+        mtu: None,
+    };
+    Tunnels {
+        vxlan: Some(device("10.233.1.1", "172.18.0.1", 1)),
+        vxlan_v6: Some(device("fd00:1::1", "2001:db8:18::1", 2)),
+        ..Tunnels::default()
+    }
+}
