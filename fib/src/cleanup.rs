@@ -100,6 +100,12 @@ async fn clean<K: Kernel>(
         cleaned.ipip = (!ipip.is_empty()).then(|| former.to_string());
     }
     cleaned.sysctls = sysctls.changed();
+    // These go with their devices.
+    let removed = |path: &str| {
+        let mut names = cleaned.devices.iter().map(|(name, _)| name);
+        names.any(|name| path.split('/').any(|part| part == name))
+    };
+    cleaned.sysctls.retain(|(path, _)| !removed(path));
     if dry_run {
         return Ok(cleaned);
     }
