@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use caracal_fib::{Cleaned, FibError};
 
 use crate::config::Config;
+use crate::mtu_file;
 
 /// What it is told on the command line.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -62,6 +63,19 @@ pub(crate) fn run(config: &Config, orders: Orders) -> ExitCode {
             Ok(false) => {}
             Err(fault) => failures.push(fault),
         }
+    }
+    match mtu_file::undo(&config.mtu_note(), orders.dry_run) {
+        Ok(Some((file, former))) => line(
+            &mut text,
+            "MTU file",
+            &file.display().to_string(),
+            match former {
+                Some(_) => put_back(orders.dry_run),
+                None => removed(orders.dry_run),
+            },
+        ),
+        Ok(None) => {}
+        Err(fault) => failures.push(fault),
     }
     let filter = match orders.dry_run {
         true => caracal_filter::is_present(),

@@ -327,6 +327,11 @@ impl Config {
         }
     }
 
+    /// What the MTU file was like before us; for `cleanup`.
+    pub(crate) fn mtu_note(&self) -> PathBuf {
+        self.socket.with_file_name("mtu.json")
+    }
+
     fn parse(text: &str) -> Result<Config, String> {
         if text.trim().is_empty() {
             return Ok(Config::default());

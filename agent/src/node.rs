@@ -343,8 +343,9 @@ impl Node {
 
     fn write_mtu(&mut self, mtu: u32) {
         let required = self.plan.felix.require_mtu_file == Some(true);
-        let outcome = match &self.shared.config.cni.mtu_file.0 {
-            Some(file) => mtu_file::write(file, mtu, required),
+        let config = &self.shared.config;
+        let outcome = match &config.cni.mtu_file.0 {
+            Some(file) => mtu_file::write(file, mtu, required, &config.mtu_note()),
             None if required => Err("requireMTUFile, but cni.mtuFile is `none`".to_owned()),
             None => Ok(()),
         };
