@@ -30,6 +30,7 @@ pub(crate) struct Metrics {
     fib_repairs: IntCounterVec,
     fib_refused: IntCounterVec,
     fib_contested: IntGauge,
+    fib_tunnels: IntGaugeVec,
     filter_packets: IntCounterVec,
     filter_events: IntCounterVec,
     endpoints: IntGauge,
@@ -123,7 +124,8 @@ impl Metrics {
             )?,
             fib_routes: gauges(
                 "caracal_fib_routes",
-                "Routes: desired, actual, pending, failed, stale",
+                "Routes: desired, actual, pending, failed, stale, kept (on another way, until a change of encapsulation can be \
+                 made), unconfirmed (into a tunnel whose far end has not said that it can receive)",
                 &["kind"],
             )?,
             fib_events: counters(
@@ -146,6 +148,11 @@ impl Metrics {
             fib_contested: gauge(
                 "caracal_fib_contested_routes",
                 "Routes that others keep changing, so that repairing them pauses",
+            )?,
+            fib_tunnels: gauges(
+                "caracal_fib_tunnels",
+                "1 for each tunnel device and the state that it is in: making, ready, leaving, retiring, failed",
+                &["device", "state"],
             )?,
             filter_packets: counters(
                 "caracal_filter_packets_total",
@@ -316,6 +323,8 @@ impl Metrics {
             ("pending", fib.pending),
             ("failed", fib.failed),
             ("stale", fib.stale),
+            ("kept", fib.kept),
+            ("unconfirmed", fib.unconfirmed),
         ];
         for (kind, figure) in kinds {
             self.fib_routes
@@ -349,6 +358,12 @@ impl Metrics {
                 .inc_by(figure);
         }
         self.fib_contested.set(count(fib.contested));
+        self.fib_tunnels.reset();
+        for tunnel in &fib.tunnels {
+            self.fib_tunnels
+                .with_label_values(&[&tunnel.device, &tunnel.state])
+                .set(1);
+        }
     }
 }
 

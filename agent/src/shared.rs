@@ -11,7 +11,7 @@ use caracal_agent_api::{
 use caracal_bgp_net::monitor::Monitoring;
 use caracal_bgp_net::{PathWatch, Shell, Unnumbered};
 use caracal_datastore::ipam::Ipam;
-use caracal_fib::{Fib, FibStatus};
+use caracal_fib::{Fib, FibStatus, TunnelStatus};
 use caracal_filter::{Counters, Filter, FilterStatus};
 use ipnet::IpNet;
 
@@ -200,5 +200,17 @@ fn summary(fib: &FibStatus) -> FibSummary {
         writes: fib.writes,
         repairs: fib.repairs,
         contested: fib.contested,
+        kept: fib.kept,
+        unconfirmed: fib.unconfirmed,
+        tunnels: fib.tunnels.iter().map(tunnel).collect(),
+    }
+}
+
+fn tunnel(tunnel: &TunnelStatus) -> api::Tunnel {
+    api::Tunnel {
+        device: tunnel.device.clone(),
+        state: tunnel.state.clone(),
+        address: tunnel.address,
+        reason: tunnel.reason.clone(),
     }
 }

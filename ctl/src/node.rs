@@ -1,6 +1,6 @@
 //! `node status` and `peers`.
 
-use caracal_agent_api::{Monitoring, Peer, Status};
+use caracal_agent_api::{FibSummary, Monitoring, Peer, Status, Tunnel};
 use serde::Serialize;
 
 use crate::table::{Table, duration, or_dash};
@@ -83,6 +83,7 @@ fn heading(status: &Status) -> String {
                 fib.contested
             ));
         }
+        lines.extend(tunnels(fib));
     }
     if let Some(filter) = &status.filter {
         lines.push(format!(
@@ -105,6 +106,33 @@ fn heading(status: &Status) -> String {
         ));
     }
     lines.join("\n") + "\n"
+}
+
+/// One line for all, where there is something to say.
+fn tunnels(fib: &FibSummary) -> Option<String> {
+    let device = |tunnel: &Tunnel| {
+        let (device, state) = (&tunnel.device, &tunnel.state);
+        match (&tunnel.reason, tunnel.address) {
+            (Some(reason), _) => format!("{device} {state} ({reason})"),
+            (None, Some(address)) => format!("{device} {state} ({address})"),
+            (None, None) => format!("{device} {state}"),
+        }
+    };
+    let devices: Vec<String> = fib.tunnels.iter().map(device).collect();
+    let mut parts = vec![match devices.is_empty() {
+        true => "none".to_owned(),
+        false => devices.join(", "),
+    }];
+    if fib.kept > 0 {
+        let routes = counted(fib.kept, "route");
+        parts.push(format!("{routes} on another way than is wanted"));
+    }
+    if fib.unconfirmed > 0 {
+        let routes = counted(fib.unconfirmed, "route");
+        parts.push(format!("{routes} to nodes that name no address"));
+    }
+    let silent = devices.is_empty() && parts.len() == 1;
+    (!silent).then(|| format!("Tunnels: {}", parts.join("; ")))
 }
 
 /// One line a collector, and one for the files.

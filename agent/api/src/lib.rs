@@ -37,7 +37,7 @@ pub use speaker::{SpeakerRequest, graceful_shutdown_condition};
 pub use view::{
     ApiError, Condition, EndpointView, Explain, Explained, FibRoute, FibSummary, FilterSummary,
     GracefulShutdown, Monitoring, Path, PathAttributes, Peer, PeerErrors, PeerOrder, PeerVerb,
-    Route, Station, Status,
+    Route, Station, Status, Tunnel,
 };
 
 /// Where the agent listens unless told otherwise.

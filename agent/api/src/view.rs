@@ -121,6 +121,30 @@ pub struct FibSummary {
     /// Routes that others keep changing.
     #[serde(default)]
     pub contested: usize,
+    /// Routes that keep another way than is wanted until a change of encapsulation can be made.
+    #[serde(default)]
+    pub kept: usize,
+    /// Routes into an IPIP tunnel whose far end has not said that it can receive it.
+    #[serde(default)]
+    pub unconfirmed: usize,
+    /// Tunnel devices that are desired, or still there.
+    #[serde(default)]
+    pub tunnels: Vec<Tunnel>,
+}
+
+/// A tunnel device of the node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tunnel {
+    /// `tunl0`, `vxlan.calico`, `vxlan-v6.calico`.
+    pub device: String,
+    /// `ready`: the node can receive. `making`: not yet. `failed`. `leaving`: ready, though no pool asks for it any more.
+    /// `retiring`: stays while others may send, or routes use it.
+    pub state: String,
+    /// The address that it has.
+    pub address: Option<IpAddr>,
+    /// Why it failed.
+    pub reason: Option<String>,
 }
 
 /// The packet filter in figures.

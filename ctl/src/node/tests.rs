@@ -1,6 +1,6 @@
 //! Golden reports of a node.
 
-use caracal_agent_api::{Condition, FibSummary, FilterSummary, PeerErrors};
+use caracal_agent_api::{Condition, FilterSummary, PeerErrors};
 
 use super::*;
 
@@ -114,6 +114,32 @@ IPv4 BGP status
 IPv6 BGP status
 No IPv6 peers found.
 "
+    );
+}
+
+#[test]
+fn tunnels_are_one_line_with_what_waits_for_them() {
+    let tunnel = |device: &str, state: &str, reason: Option<&str>| Tunnel {
+        device: device.to_owned(),
+        state: state.to_owned(),
+        address: Some("10.233.29.0".parse().unwrap()),
+        reason: reason.map(str::to_owned),
+    };
+    let mut report = report();
+    let fib = report.status.fib.as_mut().unwrap();
+    fib.tunnels = vec![
+        tunnel("tunl0", "retiring", None),
+        tunnel("vxlan.calico", "failed", Some("no module")),
+    ];
+    fib.kept = 3;
+    fib.unconfirmed = 1;
+    let text = status(&report, false);
+    assert!(
+        text.contains(
+            "\nTunnels: tunl0 retiring (10.233.29.0), vxlan.calico failed (no module); 3 routes on another way than is \
+             wanted; 1 route to nodes that name no address\n"
+        ),
+        "{text}"
     );
 }
 
