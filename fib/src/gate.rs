@@ -102,6 +102,7 @@ pub(crate) fn protocol_name(protocol: u8) -> String {
     }
 }
 
-const RTPROT_KERNEL: u8 = 2;
+/// Routes that come with addresses.
+pub(crate) const RTPROT_KERNEL: u8 = 2;
 const RTPROT_BIRD: u8 = 12;
 const RTPROT_CALICO: u8 = 80;

@@ -248,7 +248,7 @@ pub struct FibStatus {
     /// Smallest MTU of the host's own devices, in octets.
     pub host_mtu: Option<u32>,
     /// Named conditions with a sentence each: `NoIpip`, `NoVxlan`, `SysctlReadOnly`, `RouteRefused`, `RouteContested`,
-    /// `TableFull`, `WriterLost`.
+    /// `RouteShadowed`, `TableFull`, `WriterLost`.
     pub conditions: Vec<(String, String)>,
     /// Tunnel devices that are desired, or still there.
     #[serde(default)]

@@ -18,6 +18,7 @@ mod repair;
 mod resync;
 mod routes;
 mod settings;
+mod shadows;
 mod staging;
 mod status;
 #[cfg(test)]

@@ -8,6 +8,7 @@ use tracing::{debug, info, warn};
 
 use super::Worker;
 use super::events::Owner;
+use super::shadows::Shadows;
 use crate::counters::FibCounters;
 use crate::culprits::{Act, Culprits};
 use crate::fights::{Fights, Round};
@@ -23,6 +24,7 @@ pub(super) struct Repairs {
     neighbour_fights: Fights<NeighbourKey>,
     /// Routes with our protocol number that someone else wrote and nobody desires.
     intruders: HashSet<Key>,
+    pub(super) shadows: Shadows,
     /// Routes of others on devices of workloads, and when they were first seen.
     pub(super) externals: HashMap<Key, Instant>,
     /// When the first of these has been seen long enough.
@@ -46,6 +48,7 @@ impl Repairs {
             route_fights: Fights::default(),
             neighbour_fights: Fights::default(),
             intruders: HashSet::new(),
+            shadows: Shadows::default(),
             externals: HashMap::new(),
             external_due: None,
         }
@@ -106,7 +109,11 @@ impl<K: Kernel> Worker<K> {
         }
         if replaced && self.routes.actual(&key).is_some() {
             self.repair(key, None, by, Cause::Replaced(spec.protocol), now);
+        } else if self.routes.actual(&key).is_some() {
+            // Beside ours, before it or behind it: only a read tells.
+            self.read_again(now);
         }
+        self.note_shadow(key, &spec);
         self.foreign_changed(&spec, now);
         self.leftover_appeared(key, spec, by, now);
     }
@@ -123,6 +130,7 @@ impl<K: Kernel> Worker<K> {
             }
             return;
         }
+        self.repairs.shadows.remove(&key);
         if self.leftovers.actual(&key) == Some(spec) {
             self.leftovers.report(key, None);
             self.repairs.externals.remove(&key);

@@ -64,13 +64,19 @@ impl<K: Kernel> Worker<K> {
         let mut ours = HashMap::new();
         let mut leftovers = HashMap::new();
         let mut externals = HashMap::new();
+        let mut before_ours = HashMap::new();
         self.holders.clear();
+        self.repairs.shadows.clear();
         for (key, spec) in routes {
             if spec.protocol == self.config.protocol {
+                if let Some(protocol) = before_ours.get(&key) {
+                    self.note_prepended(key, *protocol);
+                }
                 // Of two with one key, the first is the one that the kernel uses and would replace.
                 ours.entry(key).or_insert(spec);
                 continue;
             }
+            self.note_shadow(key, &spec);
             match gate::foreign(&spec, &self.world, &self.config.device_prefix) {
                 class @ (Foreign::Leftover | Foreign::External | Foreign::Replaceable) => {
                     if class == Foreign::External {
@@ -79,10 +85,12 @@ impl<K: Kernel> Worker<K> {
                     }
                     leftovers.entry(key).or_insert(spec);
                 }
-                Foreign::Untouchable if self.routes.desired(&key).is_some() => {
-                    self.holders.insert(key, spec.protocol);
+                Foreign::Untouchable => {
+                    before_ours.insert(key, spec.protocol);
+                    if self.routes.desired(&key).is_some() {
+                        self.holders.insert(key, spec.protocol);
+                    }
                 }
-                Foreign::Untouchable => {}
             }
         }
         let wrong = self.routes.report_all(ours);

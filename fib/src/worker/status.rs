@@ -120,6 +120,9 @@ impl<K: Kernel> Worker<K> {
         if let Some(sentence) = self.repairs.condition() {
             conditions.push(("RouteContested".into(), sentence));
         }
+        if let Some(sentence) = self.shadow_condition() {
+            conditions.push(("RouteShadowed".into(), sentence));
+        }
         conditions
     }
 

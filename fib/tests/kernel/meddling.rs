@@ -307,3 +307,49 @@ fn the_limit_of_the_ipv6_table_is_a_condition_where_the_kernel_has_one() {
 fn reads_max(since: Instant) -> u64 {
     1 + since.elapsed().as_millis() as u64 / 500
 }
+
+#[test]
+fn a_route_that_takes_the_packets_of_ours_is_named_and_left_alone() {
+    in_namespace(|| async {
+        let config = Config {
+            metric: 1024,
+            ..Config::default()
+        };
+        let fib = Fib::start(config).await.unwrap();
+        fib.apply(vec![
+            remote("10.233.2.0/26", &["172.18.0.2"]),
+            remote("fd00:2::/122", &["2001:db8:18::2"]),
+        ]);
+        let before = settle(&fib).await;
+        for (family, change, undo, named) in [
+            (
+                "-4",
+                "add 10.233.2.0/26 via 172.18.0.66 proto static",
+                "del 10.233.2.0/26 metric 0 proto static",
+                "10.233.2.0/26: a route of protocol static with metric 0 ",
+            ),
+            (
+                "-6",
+                "add fd00:2::/122 via 2001:db8:18::66 metric 7 proto static",
+                "del fd00:2::/122 metric 7 proto static",
+                "fd00:2::/122: a route of protocol static with metric 7 ",
+            ),
+            (
+                "-4",
+                "prepend 10.233.2.0/26 via 172.18.0.66 metric 1024 proto static",
+                "del 10.233.2.0/26 metric 1024 proto static",
+                "10.233.2.0/26: a route of protocol static with metric 1024 ",
+            ),
+        ] {
+            ip(&format!("{family} route {change}"));
+            let status = until(&fib, change, |s| !s.conditions.is_empty()).await;
+            let (name, sentence) = &status.conditions[0];
+            assert_eq!(name, "RouteShadowed");
+            assert!(sentence.starts_with(named), "{sentence}");
+            ip(&format!("{family} route {undo}"));
+            until(&fib, undo, |s| s.conditions.is_empty()).await;
+        }
+        let status = settle(&fib).await;
+        assert_eq!((status.writes, status.repairs), (before.writes, 0));
+    });
+}

@@ -290,3 +290,39 @@ fn an_ipip_device_that_was_renamed_is_named_by_a_condition_until_it_has_its_name
         assert_eq!(bench.kernel.routes().len(), 1);
     });
 }
+
+#[test]
+fn a_route_of_others_with_a_lower_metric_is_a_condition_before_and_after_our_own_is_there() {
+    Bench::run(async |bench| {
+        let settings = crate::settings::Settings {
+            metric_v4: 1024,
+            ..Default::default()
+        };
+        let foreign = |metric| Key::new(net("10.64.1.0/26"), metric);
+        let early = Spec::blackhole(4);
+        bench.apply(vec![Change::SetSettings(settings), remote(2, 2)]);
+        bench.settle().await;
+        bench.kernel.foreign_set(foreign(0), early.clone());
+        bench.kernel.foreign_set(foreign(2000), early);
+        bench.settle().await;
+        assert_eq!(bench.status().conditions, [], "no route of ours is there");
+
+        bench.apply(vec![remote(1, 2)]);
+        bench.settle().await;
+        let status = bench.status();
+        let (name, sentence) = &status.conditions[0];
+        assert_eq!(name, "RouteShadowed");
+        let begins = "10.64.1.0/26: a route of protocol static with metric 0 comes before ours with metric 1024";
+        assert!(sentence.starts_with(begins), "{sentence}");
+        let advice = "`ip route del 10.64.1.0/26 metric 0 proto static`";
+        assert!(sentence.contains(advice), "{sentence}");
+        assert_eq!((status.repairs, status.writes), (0, 2), "nobody fights");
+
+        bench.worker.handle_event(Event::Overrun, bench.now);
+        bench.wait_out(Duration::from_secs(1)).await;
+        assert_eq!(bench.status().conditions, status.conditions, "after a read");
+        bench.kernel.foreign_delete(foreign(0));
+        bench.settle().await;
+        assert_eq!(bench.status().conditions, []);
+    });
+}
