@@ -173,4 +173,5 @@ pub(crate) async fn until_kernel(what: &str, wanted: impl Fn() -> bool) {
     }
 }
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// For an emulated machine, which loads the kernel's modules meanwhile.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

@@ -127,13 +127,15 @@ fn no_packet_is_lost(stages: &[Stage], ipv6: bool) -> Result<()> {
     for (_, device) in gone.iter().filter(|(mode, _)| *mode == "Never") {
         without(&lab, device)?;
     }
-    for stream in streams {
+    for (pod, stream) in pods[1..].iter().zip(streams) {
         let tally = stream.finish()?;
         ensure!(
             tally.sent > 100 && tally.lost.is_empty(),
-            "lost {:?} of {}; {road:?}",
+            "to {}: lost {:?} of {}, the slowest answer took {:?}; {road:?}",
+            pod.name,
             tally.lost,
-            tally.sent
+            tally.sent,
+            tally.slowest
         );
     }
     Ok(())

@@ -319,5 +319,6 @@ pub(crate) fn everything() -> Rules {
     }
 }
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// For an emulated machine, which loads the kernel's modules meanwhile.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 const ASK_AGAIN: Duration = Duration::from_millis(200);
