@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use caracal_datastore::resources::{BlockAffinity, FelixConfiguration, IPAMBlock, Resource};
+use caracal_datastore::resources::{
+    BlockAffinity, FelixConfiguration, IPAMBlock, LiveMigration, Resource,
+};
 use caracal_datastore::{Key, Kind, Object, StoreError, Stored, WatchEvent};
 use caracal_peering::{PeerOptions, View};
 
 /// What the agent watches. WorkloadEndpoints are kept by [`crate::workloads`], handles by IPAM.
-pub(crate) const WATCHED: [Kind; 10] = [
+pub(crate) const WATCHED: [Kind; 11] = [
     Kind::Node,
     Kind::IPPool,
     Kind::BGPConfiguration,
@@ -17,6 +19,7 @@ pub(crate) const WATCHED: [Kind; 10] = [
     Kind::BlockAffinity,
     Kind::WorkloadEndpoint,
     Kind::FelixConfiguration,
+    Kind::LiveMigration,
     Kind::Secret,
 ];
 
@@ -30,6 +33,8 @@ pub(crate) struct Cluster {
     pub(crate) blocks: BTreeMap<String, Stored<IPAMBlock>>,
     /// `default` and `node.<node>` of all nodes.
     pub(crate) felix: BTreeMap<String, Stored<FelixConfiguration>>,
+    /// By namespace and name.
+    pub(crate) migrations: BTreeMap<(String, String), Stored<LiveMigration>>,
     /// Objects whose newest state makes no sense; their last good state stands.
     invalid: BTreeMap<Key, String>,
     /// What the datastore itself cannot read.
@@ -85,6 +90,9 @@ impl Cluster {
             Kind::BlockAffinity => take(&mut self.affinities, name, object),
             Kind::IPAMBlock => take(&mut self.blocks, name, object),
             Kind::FelixConfiguration => take(&mut self.felix, name, object),
+            Kind::LiveMigration => Stored::from_object(object)
+                .map(|stored| drop(self.migrations.insert(place(&object.key), stored)))
+                .map_err(|fault| fault.to_string()),
             Kind::Secret => Stored::from_object(object)
                 .map(|stored| drop(self.view.secrets.insert(place(&object.key), stored)))
                 .map_err(|fault| fault.to_string()),
@@ -112,6 +120,7 @@ impl Cluster {
             Kind::BlockAffinity => drop(self.affinities.remove(&key.name)),
             Kind::IPAMBlock => drop(self.blocks.remove(&key.name)),
             Kind::FelixConfiguration => drop(self.felix.remove(&key.name)),
+            Kind::LiveMigration => drop(self.migrations.remove(&place(key))),
             Kind::Secret => drop(self.view.secrets.remove(&place(key))),
             Kind::WorkloadEndpoint => return Touched::Workload(key.clone(), None),
             Kind::IPAMHandle | Kind::IPAMConfig => return Touched::Nothing,

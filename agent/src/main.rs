@@ -12,11 +12,13 @@
 //! `node::Node::run` is the one loop. `plan` and `ways` are pure.
 
 mod address;
+mod announcements;
 mod cleanup;
 mod cluster;
 mod config;
 mod filtering;
 mod metrics;
+mod migration;
 mod mtu_file;
 mod node;
 mod plan;

@@ -29,6 +29,7 @@ use crate::{filtering, mtu_file, server, settings, ways};
 
 mod difference;
 mod gate;
+mod moves;
 mod registration;
 mod sessions;
 mod tender;
@@ -173,6 +174,8 @@ struct Node {
     restart_finished: bool,
     plan_dirty: bool,
     gate: Gate,
+    /// While some workload is to come here.
+    listener: moves::Hearing,
 }
 
 impl Node {
@@ -197,6 +200,7 @@ impl Node {
             restart_finished: false,
             plan_dirty: false,
             gate: Gate::Closed,
+            listener: moves::Hearing::default(),
         }
     }
 
@@ -234,6 +238,10 @@ impl Node {
                 changed = workload_changes.changed() => {
                     changed.context("the workloads have stopped")?;
                     self.plan_dirty = true;
+                }
+                heard = self.listener.next() => self.hear(heard),
+                () = moves::until(self.shared.workloads.next_move()) => {
+                    self.shared.workloads.move_on(Instant::now());
                 }
             }
             if self.cluster.in_sync && std::mem::take(&mut self.plan_dirty) {
@@ -290,6 +298,7 @@ impl Node {
     async fn apply_plan(&mut self, host_mtu: Option<u32>) -> anyhow::Result<()> {
         let workloads = self.shared.workloads.addresses();
         let allowed_sources = self.shared.workloads.allowed_sources();
+        let elevated = self.shared.workloads.elevated();
         let own = Own {
             node: &self.shared.config.nodename,
             addresses: self.shared.addresses,
@@ -298,6 +307,7 @@ impl Node {
             mesh_options: &self.shared.config.bgp.mesh_options,
             felix: &self.shared.config.felix,
             allowed_sources: &allowed_sources,
+            elevated: &elevated,
         };
         let plan = plan::make(&self.cluster, own);
         let last = std::mem::replace(&mut self.plan, plan);
@@ -327,8 +337,12 @@ impl Node {
             tunnel_addresses: self.plan.tunnel_addresses(),
             mtu,
             may_spoof: filtering::may_spoof(&self.plan.felix),
+            migrations: self.cluster.migrations.values().cloned().collect(),
+            convergence: moves::convergence(&self.plan.felix),
         };
         self.shared.workloads.set_circumstances(circumstances);
+        self.look_for_outranking(workloads).await?;
+        self.listen();
         self.write_mtu(mtu);
         let wishes = tender::Wishes::of(&self.plan);
         self.wishes.send_if_modified(|known| {
@@ -445,7 +459,11 @@ impl Node {
             .await
             .context("BGP has stopped")?;
         let count = changed.len();
+        let hosts = changed.iter().filter_map(|(prefix, _)| moves::host(prefix));
+        let own = self.shared.workloads.addresses();
+        let hosts = hosts.filter(|host| own.contains(host)).collect();
         self.route(changed);
+        self.look_for_outranking(hosts).await?;
         Ok(count)
     }
 

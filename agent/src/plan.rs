@@ -11,7 +11,7 @@ use caracal_datastore::resources::{Encapsulation, FelixConfiguration, IPAMBlock,
 use caracal_fib::{Mode, Tunnels, Vtep};
 use caracal_filter::Rules;
 use caracal_peering::{Defaults, PeerOptions, PlannedPeer, identity_of, peers_of, session_options};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::address::NodeAddresses;
 use crate::cluster::Cluster;
@@ -42,7 +42,7 @@ pub(crate) struct Plan {
     pub(crate) sessions: BTreeMap<IpAddr, SessionOptions>,
     /// Confirmed blocks of this node.
     pub(crate) blocks: BTreeSet<IpNet>,
-    /// Blocks, and addresses borrowed from blocks of others.
+    /// Blocks, addresses borrowed from blocks of others, and those of workloads that have just come.
     pub(crate) originated: BTreeMap<IpNet, LocalPath>,
     /// Blocks, but not those of a single address.
     pub(crate) blackholes: BTreeSet<IpNet>,
@@ -55,6 +55,8 @@ pub(crate) struct Plan {
     pub(crate) felix: FelixConfiguration,
     /// For the packet filter.
     pub(crate) rules: Rules,
+    /// LOCAL_PREF above these (IPv4, IPv6) is that of workloads that have just come to a node.
+    pub(crate) normal_local_pref: (u32, u32),
     pub(crate) conditions: Vec<Condition>,
 }
 
@@ -65,6 +67,8 @@ pub(crate) struct Own<'a> {
     pub(crate) addresses: NodeAddresses,
     /// Addresses of local workloads.
     pub(crate) workloads: &'a [IpAddr],
+    /// Those that have just come here: announced as better than what is where they were.
+    pub(crate) elevated: &'a BTreeSet<IpAddr>,
     /// Tunnel addresses that IPAM has given this run.
     pub(crate) assigned: Assigned,
     /// For the sessions of the mesh.
@@ -104,12 +108,24 @@ pub(crate) fn make(cluster: &Cluster, own: Own<'_>) -> Plan {
     let felix = settings::effective(&cluster.felix, own.node, own.felix);
     let ends = tunnels::ends(cluster, own, &pools, &felix);
     let borrowed = borrowed(cluster, own, &ends.tunnels);
+    let elevated: BTreeSet<IpNet> = own.elevated.iter().copied().map(IpNet::from).collect();
     let exported =
         |prefix: &&IpNet| ways::pool_of(&pools, prefix).is_none_or(|pool| !pool.disable_bgp_export);
     let path = |prefix: &IpNet| LocalPath {
-        local_pref: Some(LOCAL_PREF_MAX - priority(cluster, &felix, prefix)),
+        local_pref: Some(
+            LOCAL_PREF_MAX
+                - match elevated.contains(prefix) {
+                    true => elevated_priority(&felix, prefix),
+                    false => priority(cluster, &felix, prefix),
+                },
+        ),
         ..LocalPath::default()
     };
+    let of_all = |prefix: IpNet| LOCAL_PREF_MAX - priority(cluster, &felix, &prefix);
+    let normal_local_pref = (
+        of_all(Ipv4Net::default().into()),
+        of_all(Ipv6Net::default().into()),
+    );
     Plan {
         asn,
         peers,
@@ -117,6 +133,7 @@ pub(crate) fn make(cluster: &Cluster, own: Own<'_>) -> Plan {
         originated: blocks
             .iter()
             .chain(&borrowed)
+            .chain(&elevated)
             .filter(exported)
             .map(|prefix| (*prefix, path(prefix)))
             .collect(),
@@ -134,6 +151,7 @@ pub(crate) fn make(cluster: &Cluster, own: Own<'_>) -> Plan {
         vteps: ends.vteps,
         without_ipip: ends.without_ipip,
         rules: filtering::rules(&cluster.view, &felix, own.allowed_sources),
+        normal_local_pref,
         felix,
         conditions,
     }
@@ -180,6 +198,15 @@ fn priority(cluster: &Cluster, felix: &FelixConfiguration, prefix: &IpNet) -> u3
         ),
     };
     in_bgp.or(in_kernel).unwrap_or(settings::NORMAL)
+}
+
+/// The metric of workloads that have just come, which stands for them in BGP too.
+fn elevated_priority(felix: &FelixConfiguration, prefix: &IpNet) -> u32 {
+    let configured = match prefix {
+        IpNet::V4(_) => felix.ipv4_elevated_route_priority,
+        IpNet::V6(_) => felix.ipv6_elevated_route_priority,
+    };
+    configured.unwrap_or(settings::ELEVATED)
 }
 
 /// The node that a block says it belongs to.

@@ -100,7 +100,7 @@ pub(crate) fn from_environment(
 /// The metric of ordinary routes.
 pub(crate) const NORMAL: u32 = 1024;
 /// That of routes to workloads that have just moved here.
-const ELEVATED: u32 = 512;
+pub(crate) const ELEVATED: u32 = 512;
 const DEVICE_PREFIX: &str = "cali";
 /// Felix reads every 90 s because it hears of nothing; we hear of everything, and read to be sure.
 const VERIFY_INTERVAL: Duration = Duration::from_secs(300);

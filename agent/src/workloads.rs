@@ -6,17 +6,18 @@
 //!
 //! Invariant: an endpoint enters the FIB only with addresses that IPAM gave to its handle.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use caracal_agent_api::{
     CniAdd, CniAddReply, CniAddress, CniAttached, CniDel, CniDelReply, CniGc, CniGcReply,
     EndpointView,
 };
 use caracal_datastore::ipam::Ipam;
-use caracal_datastore::{Datastore, Key};
+use caracal_datastore::resources::LiveMigration;
+use caracal_datastore::{Datastore, Key, Stored};
 use caracal_fib::{Change, Endpoint, Fib};
 use caracal_filter::Filter;
 use ipnet::IpNet;
@@ -24,11 +25,13 @@ use sha1::{Digest, Sha1};
 use tracing::{info, warn};
 
 use crate::filtering::AllowedSources;
+use crate::migration::{Identity, Phase};
 use crate::ways::Pool;
 
 mod assign;
 mod forgetting;
 mod gone;
+mod moves;
 mod record;
 mod report;
 
@@ -65,6 +68,9 @@ pub(crate) struct Circumstances {
     pub(crate) mtu: u32,
     /// Workloads get the sources that they ask for (`workloadSourceSpoofing`).
     pub(crate) may_spoof: bool,
+    pub(crate) migrations: Vec<Stored<LiveMigration>>,
+    /// For how long after a migration nodes may not know the new way.
+    pub(crate) convergence: Duration,
 }
 
 /// The workloads of this node.
@@ -88,6 +94,12 @@ struct State {
     promised: HashMap<(String, String), Workload>,
     /// Containers deleted in this run: a late report of the datastore does not bring them back.
     gone: Gone,
+    /// Of workloads that arrive, by device.
+    phases: HashMap<String, Phase>,
+    /// Addresses that other nodes announce as those of workloads that have just come there.
+    outranked: BTreeSet<IpAddr>,
+    /// What the FIB knows, by device.
+    told: HashMap<String, Endpoint>,
     locks: HashMap<String, Arc<tokio::sync::Mutex<()>>>,
 }
 
@@ -107,6 +119,8 @@ pub(crate) struct Workload {
     pub(crate) mac: [u8; 6],
     /// Sources that it asks for beside its addresses.
     pub(crate) allowed_sources: Vec<IpNet>,
+    /// What migrations know it by.
+    pub(crate) identity: Identity,
     /// The datastore has it; until then a report that it is not there means nothing.
     pub(crate) recorded: bool,
 }
@@ -157,27 +171,17 @@ impl Workloads {
 
     /// The loop tells what has changed around us.
     pub(crate) fn set_circumstances(&self, circumstances: Circumstances) {
-        let mut state = self.state();
-        state.circumstances = circumstances;
-        // What is as it was costs the FIB nothing.
-        let may_spoof = state.circumstances.may_spoof;
-        let asking = state
-            .known
-            .values()
-            .filter(|known| !known.allowed_sources.is_empty());
-        let changes: Vec<Change> = asking
-            .map(|known| Change::SetEndpoint(known.device.clone(), known.endpoint(may_spoof)))
-            .collect();
-        if !changes.is_empty() {
-            self.fib.apply(changes);
-        }
+        self.state().circumstances = circumstances;
+        self.move_on(Instant::now());
     }
 
-    /// Every address of a local workload.
+    /// Every address of a local workload that runs here.
     pub(crate) fn addresses(&self) -> Vec<IpAddr> {
-        self.state()
+        let state = self.state();
+        state
             .known
             .values()
+            .filter(|workload| state.phase(workload) != Phase::Awaited)
             .flat_map(|workload| workload.addresses.iter().copied())
             .collect()
     }
@@ -253,6 +257,7 @@ impl Workloads {
             addresses: assigned.iter().map(|assigned| assigned.address).collect(),
             mac: [0; 6],
             allowed_sources: Vec::new(),
+            identity: record::identity_of(request),
             recorded: false,
         };
         let reply = self.reply(&workload, false);
@@ -440,12 +445,12 @@ impl Workloads {
     fn insert(&self, workload: Workload) {
         {
             let mut state = self.state();
-            let endpoint = workload.endpoint(state.circumstances.may_spoof);
             state.gone.remove(&workload.container_id);
-            let change = Change::SetEndpoint(workload.device.clone(), endpoint);
-            state.known.insert(workload.device.clone(), workload);
+            let device = workload.device.clone();
+            state.known.insert(device.clone(), workload);
             // Told while nobody else can tell the FIB what was true before.
-            self.fib.apply(vec![change]);
+            let change = state.tell(&self.node, &device, Instant::now());
+            self.fib.apply(change.into_iter().collect());
         }
         self.changed.send_modify(|count| *count += 1);
     }
@@ -460,7 +465,10 @@ impl Workloads {
             .values()
             .find(|known| known.container_id == container_id && known.ifname == ifname)
             .map(|known| known.device.clone());
-        let known = device.and_then(|device| state.known.remove(&device));
+        let known = device.and_then(|device| {
+            state.untell(&device);
+            state.known.remove(&device)
+        });
         state.gone.insert(container_id);
         drop(state);
         if let Some(known) = &known {

@@ -110,7 +110,7 @@ Examples:
     /// Show resources of a kind
     #[command(after_help = "\
 Kinds: Node, IPPool, BGPConfiguration, BGPPeer, BGPFilter, IPAMBlock, BlockAffinity, IPAMHandle, IPAMConfig, WorkloadEndpoint,
-FelixConfiguration;
+FelixConfiguration, LiveMigration;
 case does not matter, plurals and short names work (pools, bgpconfig, wep).
 
 Examples:

@@ -134,6 +134,15 @@ fn columns(kind: Kind, wide: bool) -> Vec<Column> {
                 ("SPOOFING", "/workloadSourceSpoofing"),
             ],
         ),
+        Kind::LiveMigration => (
+            vec![
+                ("NAMESPACE", NAMESPACE),
+                ("NAME", NAME),
+                ("SOURCE", "/source"),
+                ("TARGET", "/target"),
+            ],
+            &[],
+        ),
         // Never the values.
         Kind::Secret => (
             vec![

@@ -25,7 +25,7 @@ const CRD_API_VERSION: &str = "crd.projectcalico.org/v1";
 const CORE_API_VERSION: &str = "v1";
 
 /// Kinds of Calico that nothing here needs. They may stand in a file and are passed over.
-const OTHER_KINDS: [&str; 16] = [
+const OTHER_KINDS: [&str; 15] = [
     "CalicoNodeStatus",
     "ClusterInformation",
     "ExternalNetwork",
@@ -41,7 +41,6 @@ const OTHER_KINDS: [&str; 16] = [
     "StagedKubernetesNetworkPolicy",
     "StagedNetworkPolicy",
     "Tier",
-    "LiveMigration",
 ];
 
 /// What a text holds.

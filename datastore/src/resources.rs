@@ -12,6 +12,7 @@ mod ip_pool;
 mod ipam_block;
 mod ipam_config;
 mod ipam_handle;
+mod live_migration;
 mod node;
 mod secret;
 mod timestamp;
@@ -44,6 +45,7 @@ pub use ip_pool::{AllowedUse, AssignmentMode, Encapsulation, IPPool, overlaps};
 pub use ipam_block::{Attribute, IPAMBlock};
 pub use ipam_config::IPAMConfig;
 pub use ipam_handle::IPAMHandle;
+pub use live_migration::{LiveMigration, MigrationSource, MigrationTarget, WorkloadIdentifier};
 pub use node::{Node, NodeAddress, NodeBgp};
 pub(crate) use secret::fold_string_data;
 pub use secret::{Secret, SecretValue};
@@ -75,6 +77,7 @@ pub fn faults_of(object: &Object) -> Vec<String> {
         Kind::IPAMConfig => faults_as::<IPAMConfig>(object),
         Kind::WorkloadEndpoint => faults_as::<WorkloadEndpoint>(object),
         Kind::FelixConfiguration => faults_as::<FelixConfiguration>(object),
+        Kind::LiveMigration => faults_as::<LiveMigration>(object),
         Kind::Secret => faults_as::<Secret>(object),
     }
 }

@@ -26,6 +26,7 @@ pub enum Kind {
     IPAMConfig,
     WorkloadEndpoint,
     FelixConfiguration,
+    LiveMigration,
     Secret,
 }
 
@@ -43,6 +44,7 @@ impl Kind {
             Kind::IPAMHandle,
             Kind::IPAMConfig,
             Kind::WorkloadEndpoint,
+            Kind::LiveMigration,
             Kind::FelixConfiguration,
             Kind::Secret,
         ]
@@ -50,7 +52,10 @@ impl Kind {
 
     /// Whether its objects live in namespaces.
     pub fn namespaced(self) -> bool {
-        matches!(self, Kind::WorkloadEndpoint | Kind::Secret)
+        matches!(
+            self,
+            Kind::WorkloadEndpoint | Kind::LiveMigration | Kind::Secret
+        )
     }
 
     /// Where the faults of a spec's fields begin: most kinds have `spec`, a Secret has its fields at the top.
@@ -72,6 +77,7 @@ impl Kind {
             Kind::IPAMConfig => "IPAMConfig",
             Kind::WorkloadEndpoint => "WorkloadEndpoint",
             Kind::FelixConfiguration => "FelixConfiguration",
+            Kind::LiveMigration => "LiveMigration",
             Kind::Secret => "Secret",
         }
     }
@@ -91,6 +97,7 @@ impl Kind {
             Kind::IPAMConfig => &["ipamconfiguration"],
             Kind::WorkloadEndpoint => &["wep", "endpoint"],
             Kind::FelixConfiguration => &["felixconfig"],
+            Kind::LiveMigration => &["migration"],
             Kind::Secret => &[],
         }
     }
@@ -134,7 +141,7 @@ impl FromStr for Kind {
 pub struct Key {
     /// Its kind.
     pub kind: Kind,
-    /// Its namespace, for kinds that have one (WorkloadEndpoint, Secret).
+    /// Its namespace, for kinds that have one (WorkloadEndpoint, LiveMigration, Secret).
     pub namespace: Option<String>,
     /// Its name.
     pub name: String,

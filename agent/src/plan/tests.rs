@@ -70,6 +70,8 @@ static NO_OPTIONS: std::sync::LazyLock<PeerOptions> =
 static NOTHING_SAID: std::sync::LazyLock<FelixConfiguration> =
     std::sync::LazyLock::new(FelixConfiguration::default);
 
+static NOBODY: BTreeSet<IpAddr> = BTreeSet::new();
+
 static NOTHING_ALLOWED: crate::filtering::AllowedSources = crate::filtering::AllowedSources::new();
 
 fn own(workloads: &[IpAddr]) -> Own<'_> {
@@ -81,6 +83,7 @@ fn own(workloads: &[IpAddr]) -> Own<'_> {
         node: "node1",
         addresses,
         workloads,
+        elevated: &NOBODY,
         assigned: Assigned::default(),
         mesh_options: &NO_OPTIONS,
         felix: &NOTHING_SAID,
@@ -192,6 +195,42 @@ fn a_borrowed_address_is_announced_as_its_own_route() {
         plan.blackholes.iter().copied().collect::<Vec<_>>(),
         nets(&["10.233.1.0/26"])
     );
+}
+
+#[test]
+fn a_workload_that_has_just_come_is_announced_above_all_others_whosever_block_it_is() {
+    let cluster = cluster(&[
+        node("node1", "172.31.1.1/24"),
+        pool(json!({})),
+        affinity("a", "node1", "10.233.1.0/26", "confirmed"),
+        block("10-233-1-0-26", "node1", "10.233.1.0/26", 64),
+        block("10-233-2-0-26", "node2", "10.233.2.0/26", 64),
+    ]);
+    let workloads: Vec<IpAddr> = ["10.233.1.5", "10.233.2.9"]
+        .map(|a| a.parse().unwrap())
+        .into();
+    let elevated: BTreeSet<IpAddr> = workloads.iter().copied().collect();
+    let plan = make(
+        &cluster,
+        Own {
+            elevated: &elevated,
+            ..own(&workloads)
+        },
+    );
+    let preferences: Vec<_> = plan
+        .originated
+        .iter()
+        .map(|(p, path)| (p.to_string(), path.local_pref))
+        .collect();
+    assert_eq!(
+        preferences,
+        [
+            ("10.233.1.0/26".to_owned(), Some(2_147_482_623)),
+            ("10.233.1.5/32".to_owned(), Some(2_147_483_135)),
+            ("10.233.2.9/32".to_owned(), Some(2_147_483_135)),
+        ]
+    );
+    assert_eq!(plan.normal_local_pref, (2_147_482_623, 2_147_482_623));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use caracal_datastore::{Datastore, Key, Kind, Metadata, Object, StoreError, Stor
 use ipnet::IpNet;
 
 use super::{Workload, parse_mac};
+use crate::migration::Identity;
 
 /// Where workloads without Kubernetes are kept.
 const NAMESPACE_DEFAULT: &str = "default";
@@ -32,6 +33,35 @@ pub(super) fn key(node: &str, request: &CniAdd) -> Key {
         kind: Kind::WorkloadEndpoint,
         namespace: Some(namespace),
         name,
+    }
+}
+
+/// What migrations will know the workload of this request by; nobody has given it labels yet.
+pub(super) fn identity_of(request: &CniAdd) -> Identity {
+    let (orchestrator, workload) = match &request.pod {
+        Some(pod) => {
+            let namespace = request.namespace.as_deref().unwrap_or(NAMESPACE_DEFAULT);
+            ("k8s", format!("{namespace}/{pod}"))
+        }
+        None => ("cni", request.container_id.clone()),
+    };
+    Identity {
+        orchestrator: orchestrator.to_owned(),
+        workload,
+        ..Identity::default()
+    }
+}
+
+fn identity(spec: &WorkloadEndpoint, metadata: &Metadata, key: &Key) -> Identity {
+    let namespace = key.namespace.as_deref().unwrap_or(NAMESPACE_DEFAULT);
+    Identity {
+        orchestrator: spec.orchestrator.clone(),
+        workload: match spec.orchestrator.as_str() {
+            "k8s" => format!("{namespace}/{}", spec.pod),
+            "cni" => spec.container_id.clone(),
+            _ => spec.workload.clone(),
+        },
+        labels: metadata.labels.clone(),
     }
 }
 
@@ -154,6 +184,7 @@ pub(super) async fn remove(
 pub(super) fn read(object: &Object) -> Result<(String, Workload), StoreError> {
     let stored = Stored::<WorkloadEndpoint>::from_object(object)?;
     let spec = stored.spec;
+    let identity = identity(&spec, &stored.metadata, &object.key);
     let workload = Workload {
         key: object.key.clone(),
         network: stored.metadata.annotations.get(NETWORK).cloned(),
@@ -171,6 +202,7 @@ pub(super) fn read(object: &Object) -> Result<(String, Workload), StoreError> {
             .collect::<Vec<IpAddr>>(),
         mac: parse_mac(&spec.mac).unwrap_or_default(),
         allowed_sources: spec.allow_spoofed_source_prefixes,
+        identity,
         recorded: true,
     };
     Ok((spec.node, workload))

@@ -51,6 +51,7 @@ impl Workloads {
             return;
         };
         state.known.remove(&device);
+        state.untell(&device);
         drop(state);
         info!("{key}: gone from the datastore; its routes are removed");
         self.fib.apply(vec![Change::RemoveEndpoint(device)]);

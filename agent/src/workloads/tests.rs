@@ -75,6 +75,7 @@ fn a_pod_may_spoof_where_it_asks_for_sources_and_asking_is_allowed() {
         addresses: vec!["10.65.0.7".parse().unwrap()],
         mac: [2, 0, 0, 0, 0, 7],
         allowed_sources: vec![],
+        identity: Identity::default(),
         recorded: true,
     };
     let asking = Workload {

@@ -42,6 +42,7 @@ fn rewritten(object: &Object) -> Value {
         Kind::IPAMConfig => through::<IPAMConfig>(object),
         Kind::WorkloadEndpoint => through::<WorkloadEndpoint>(object),
         Kind::FelixConfiguration => through::<FelixConfiguration>(object),
+        Kind::LiveMigration => through::<LiveMigration>(object),
         Kind::Secret => through::<Secret>(object),
     }
 }
@@ -208,6 +209,25 @@ fn complete() -> Vec<Object> {
             }),
         ),
         object(
+            Kind::LiveMigration,
+            "vm-7",
+            json!({
+                "source": {"workload": {"orchestratorID": "k8s", "workloadID": "default/vm-7-a"}},
+                "target": {"selector": "vmi == 'vm-7'"},
+                "tomorrow": 1,
+            }),
+        ),
+        object(
+            Kind::LiveMigration,
+            "port-7",
+            json!({
+                "source": {"workloadEndpoint":
+                    {"hostname": "node-1", "orchestratorID": "openstack", "workloadID": "vm-7", "endpointID": "port-7"}},
+                "target": {"workloadEndpoint":
+                    {"hostname": "node-2", "orchestratorID": "openstack", "workloadID": "vm-7", "endpointID": "port-7"}},
+            }),
+        ),
+        object(
             Kind::FelixConfiguration,
             "default",
             json!({
@@ -255,7 +275,8 @@ fn every_field_of_every_kind_survives_a_read_and_a_write() {
         assert_eq!(faults_of(&object), Vec::<String>::new(), "{}", object.key);
         assert_eq!(rewritten(&object), object.spec, "{}", object.key);
     }
-    let kinds: Vec<Kind> = complete().iter().map(|object| object.key.kind).collect();
+    let mut kinds: Vec<Kind> = complete().iter().map(|object| object.key.kind).collect();
+    kinds.dedup();
     assert_eq!(kinds, Kind::all());
 }
 
@@ -269,6 +290,17 @@ fn every_kind_survives_being_a_manifest() {
         let other: Value = serde_yaml::from_str(&text).unwrap();
         assert_eq!(other, manifest::to_value(&object), "{text}");
     }
+}
+
+#[test]
+fn a_migration_is_read_with_capital_letters_too() {
+    let written = json!({"Source": {"WorkloadEndpoint":
+        {"Hostname": "n", "OrchestratorID": "openstack", "WorkloadID": "vm", "EndpointID": "port"}}});
+    let expected = json!({"source": {"workloadEndpoint":
+        {"hostname": "n", "orchestratorID": "openstack", "workloadID": "vm", "endpointID": "port"}}});
+    let object = object(Kind::LiveMigration, "m", written);
+    assert_eq!(faults_of(&object), Vec::<String>::new());
+    assert_eq!(rewritten(&object), expected);
 }
 
 #[test]

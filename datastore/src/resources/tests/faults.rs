@@ -465,6 +465,38 @@ fn of_the_other_kinds() {
             json!({"orchestrator": "k8s", "node": "n", "pod": "p", "endpoint": "eth0", "allowSpoofedSourcePrefixes": ["10.0.0.1/24"]}),
             "spec.allowSpoofedSourcePrefixes[0]: 10.0.0.1/24 has host bits set",
         ),
+        (
+            Kind::LiveMigration,
+            "m",
+            json!({"source": {}}),
+            "spec.source: has not exactly one of workload and workloadEndpoint",
+        ),
+        (
+            Kind::LiveMigration,
+            "m",
+            json!({"target": {"selector": "all()", "workloadEndpoint":
+                {"orchestratorID": "k8s", "workloadID": "default/p", "endpointID": "eth0"}}}),
+            "spec.target: has not exactly one of selector and workloadEndpoint",
+        ),
+        (
+            Kind::LiveMigration,
+            "m",
+            json!({"target": {"selector": "vm ="}}),
+            "spec.target.selector: \"vm =\": at character 4: unexpected character '='",
+        ),
+        (
+            Kind::LiveMigration,
+            "m",
+            json!({"target": {"workloadEndpoint":
+                {"orchestratorID": "openstack", "workloadID": "vm", "endpointID": "port"}}}),
+            "spec.target.workloadEndpoint.hostname: is empty",
+        ),
+        (
+            Kind::LiveMigration,
+            "m",
+            json!({"source": {"workloadEndpoint": {"orchestratorID": "k8s", "workloadID": "default/p"}}}),
+            "spec.source.workloadEndpoint.endpointID: is empty",
+        ),
     ] {
         assert_eq!(faults(kind, name, spec), [expected]);
     }

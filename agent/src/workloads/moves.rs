@@ -1,0 +1,147 @@
+//! Workloads that move: their phases go on with time, with migrations, and with what is heard.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use caracal_fib::Change;
+use tracing::info;
+
+use super::{State, Workload, Workloads};
+use crate::announcements::Announcement;
+use crate::migration::{self, Phase};
+
+impl Workloads {
+    /// Looks at every workload again, because time has passed or something around them has changed.
+    pub(crate) fn move_on(&self, now: Instant) {
+        let mut state = self.state();
+        let State { known, .. } = &*state;
+        let devices: Vec<String> = known.keys().cloned().collect();
+        let mut moved = false;
+        let mut changes = Vec::new();
+        for device in devices {
+            let before = state.phases.get(&device).copied();
+            changes.extend(state.tell(&self.node, &device, now));
+            moved |= before != state.phases.get(&device).copied();
+        }
+        // Told while nobody else can tell the FIB what was true before.
+        if !changes.is_empty() {
+            self.fib.apply(changes);
+        }
+        drop(state);
+        if moved {
+            self.changed.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// When time alone changes something.
+    pub(crate) fn next_move(&self) -> Option<Instant> {
+        let state = self.state();
+        let ends = state.phases.values().filter_map(|phase| match phase {
+            Phase::Settling { until } => Some(*until),
+            _ => None,
+        });
+        ends.min()
+    }
+
+    /// Somebody is to come here.
+    pub(crate) fn awaits_any(&self) -> bool {
+        let state = self.state();
+        state.phases.values().any(|phase| *phase == Phase::Awaited)
+    }
+
+    /// Somebody speaks on a device of this node.
+    pub(crate) fn heard(&self, announcement: Announcement, now: Instant) {
+        let mut state = self.state();
+        let State { known, phases, .. } = &mut *state;
+        let mut arrived = false;
+        for (device, phase) in phases.iter_mut().filter(|(_, p)| **p == Phase::Awaited) {
+            let speaks = |workload: &&Workload| {
+                let own = |address| workload.addresses.contains(&IpAddr::V4(address));
+                workload.mac == announcement.mac && announcement.address.is_none_or(own)
+            };
+            if let Some(workload) = known.get(device).filter(speaks) {
+                info!("workload {}: has come to {device}", workload.name());
+                *phase = phase.heard();
+                arrived = true;
+            }
+        }
+        drop(state);
+        if arrived {
+            self.changed.send_modify(|count| *count += 1);
+            self.move_on(now);
+        }
+    }
+
+    /// Of these addresses, `outranked` are announced by other nodes as those of workloads that have just come there; the
+    /// others are not.
+    pub(crate) fn set_outranked(&self, of: &[IpAddr], outranked: &BTreeSet<IpAddr>, now: Instant) {
+        let mut state = self.state();
+        let before = state.outranked.clone();
+        state.outranked.retain(|address| !of.contains(address));
+        state.outranked.extend(outranked);
+        let changed = state.outranked != before;
+        drop(state);
+        if changed {
+            self.move_on(now);
+        }
+    }
+
+    /// Addresses of workloads that have just come here.
+    pub(crate) fn elevated(&self) -> BTreeSet<IpAddr> {
+        let state = self.state();
+        let just_come = state
+            .known
+            .values()
+            .filter(|known| matches!(state.phase(known), Phase::Live | Phase::Settling { .. }));
+        just_come
+            .flat_map(|known| known.addresses.iter().copied())
+            .collect()
+    }
+}
+
+impl State {
+    pub(super) fn phase(&self, workload: &Workload) -> Phase {
+        let phase = self.phases.get(&workload.device).copied();
+        phase.unwrap_or_default()
+    }
+
+    /// Takes a workload's phase further; what the FIB has to be told of it, if it does not know it yet.
+    pub(super) fn tell(&mut self, node: &str, device: &str, now: Instant) -> Option<Change> {
+        let workload = self.known.get(device)?;
+        let circumstances = &self.circumstances;
+        let namespace = workload.key.namespace.as_deref().unwrap_or_default();
+        let migrations = circumstances.migrations.iter();
+        let role = migration::role(
+            migrations,
+            node,
+            namespace,
+            &workload.ifname,
+            &workload.identity,
+        );
+        let phase = self
+            .phase(workload)
+            .next(role, now, circumstances.convergence);
+        let outranked = workload
+            .addresses
+            .iter()
+            .any(|a| self.outranked.contains(a));
+        let mut endpoint = workload.endpoint(circumstances.may_spoof);
+        endpoint.standing = phase.standing(outranked);
+        match phase {
+            Phase::Settled => drop(self.phases.remove(device)),
+            phase => drop(self.phases.insert(device.to_owned(), phase)),
+        }
+        if self.told.get(device) == Some(&endpoint) {
+            return None;
+        }
+        self.told.insert(device.to_owned(), endpoint.clone());
+        Some(Change::SetEndpoint(device.to_owned(), endpoint))
+    }
+
+    /// The device is nobody's any more.
+    pub(super) fn untell(&mut self, device: &str) {
+        self.phases.remove(device);
+        self.told.remove(device);
+    }
+}
