@@ -2,7 +2,7 @@
 
 mod batch;
 mod bird;
-mod raw;
+pub(crate) mod raw;
 pub(crate) mod whole;
 
 use std::fmt;

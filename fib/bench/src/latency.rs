@@ -10,6 +10,7 @@ use netlink_sys::{Socket, SocketAddr};
 use serde::Serialize;
 use socket2::SockRef;
 
+use crate::contestants::raw::octets;
 use crate::contestants::whole::{changes, settled};
 use crate::namespace::{self, ip};
 use crate::work::{Family, PATIENCE, Step, Work};
@@ -49,19 +50,24 @@ async fn measure_here(family: Family, routes: u32) -> anyhow::Result<Vec<Latency
     let mut listener = Listener::open(family)?;
     let mut remote = Vec::new();
     for i in 0..SAMPLES {
-        // In, and out again.
-        for step in [Step::In, Step::Out] {
+        // In, to another gateway, and out again.
+        for step in [Step::In, Step::Replace, Step::Out] {
             let at = routes + i;
             let change = changes(&work, step, at..at + 1);
             let start = Instant::now();
             fib.apply(change);
-            listener.wait_for(work.address(at))?;
+            listener.wait_for(work.address(at), step)?;
             remote.push(start.elapsed());
         }
     }
     let mut workload = Vec::new();
     for i in 0..SAMPLES {
-        workload.push(attach(&fib, &mut listener, work.address(routes + i))?);
+        // Each one takes the place of the one before.
+        let address = work.address(routes + SAMPLES + i);
+        let start = Instant::now();
+        fib.apply(vec![endpoint(address)]);
+        listener.wait_for(address, Step::In)?;
+        workload.push(start.elapsed());
     }
 
     // The same while half as many routes move to other gateways, again and again.
@@ -121,14 +127,6 @@ fn endpoint(address: IpAddr) -> Change {
     )
 }
 
-fn attach(fib: &Fib, listener: &mut Listener, address: IpAddr) -> anyhow::Result<Duration> {
-    let change = endpoint(address);
-    let start = Instant::now();
-    fib.apply(vec![change]);
-    listener.wait_for(address)?;
-    Ok(start.elapsed())
-}
-
 fn summary(what: String, mut samples: Vec<Duration>) -> Latency {
     samples.sort_unstable();
     let at = |share: f64| {
@@ -163,16 +161,23 @@ impl Listener {
         Ok(Listener { socket })
     }
 
-    /// Blocks until a route message has this address.
-    fn wait_for(&mut self, address: IpAddr) -> anyhow::Result<()> {
-        let wanted = match address {
-            IpAddr::V4(v4) => v4.octets().to_vec(),
-            IpAddr::V6(v6) => v6.octets().to_vec(),
-        };
+    /// Blocks until the kernel says that the route to this address is there (a new one, or one that is replaced), or gone.
+    fn wait_for(&mut self, address: IpAddr, step: Step) -> anyhow::Result<()> {
+        let wanted = octets(address);
         let start = Instant::now();
         loop {
             let (message, _) = self.socket.recv_from_full().context("route events")?;
-            if message.windows(wanted.len()).any(|part| part == wanted) {
+            let kind = match message.get(4..6) {
+                Some(&[low, high]) => u16::from_ne_bytes([low, high]),
+                _ => bail!("a short event"),
+            };
+            let replaces = message.get(7).is_some_and(|flags| flags & 1 != 0);
+            let meant = match step {
+                Step::In | Step::MultipathIn => kind == RTM_NEWROUTE && !replaces,
+                Step::Replace => kind == RTM_NEWROUTE && replaces,
+                Step::Out | Step::MultipathOut => kind == RTM_DELROUTE,
+            };
+            if meant && destination(&message) == Some(wanted.as_slice()) {
                 return Ok(());
             }
             if start.elapsed() > PATIENCE {
@@ -182,9 +187,27 @@ impl Listener {
     }
 }
 
+/// RTA_DST of a route message.
+fn destination(message: &[u8]) -> Option<&[u8]> {
+    let mut attributes = message.get(NLMSG_HDRLEN + RTMSG_LEN..)?;
+    loop {
+        let [a, b, c, d] = *attributes.first_chunk()?;
+        let length = usize::from(u16::from_ne_bytes([a, b]));
+        if u16::from_ne_bytes([c, d]) == RTA_DST {
+            return attributes.get(4..length);
+        }
+        attributes = attributes.get(length.max(4).next_multiple_of(4)..)?;
+    }
+}
+
 const SAMPLES: u32 = 500;
 const SAMPLES_BUSY: usize = 200;
 
-// linux/rtnetlink.h
+// linux/netlink.h, linux/rtnetlink.h
+const NLMSG_HDRLEN: usize = 16;
+const RTMSG_LEN: usize = 12;
+const RTM_NEWROUTE: u16 = 24;
+const RTM_DELROUTE: u16 = 25;
+const RTA_DST: u16 = 1;
 const RTNLGRP_IPV4_ROUTE: u32 = 7;
 const RTNLGRP_IPV6_ROUTE: u32 = 11;

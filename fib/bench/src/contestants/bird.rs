@@ -38,13 +38,13 @@ pub(crate) fn compete(work: Work) -> anyhow::Result<Times> {
     let mut times = Times::new();
 
     let start = Stopwatch::of(pid)?;
-    control.ask("enable first")?;
+    control.ask("enable ones")?;
     times.push((Step::In, start.until_in_kernel(&work, own + all)?));
 
     // The number of routes stays as it is, so BIRD is asked how many it has written. It writes before it answers.
     let before = control.exported()?;
     let start = Stopwatch::of(pid)?;
-    control.ask("enable second")?;
+    control.ask("enable twos")?;
     while control.exported()? < before + all {
         if start.elapsed() > PATIENCE {
             bail!("replace: not within {PATIENCE:?}");
@@ -53,10 +53,10 @@ pub(crate) fn compete(work: Work) -> anyhow::Result<Times> {
     }
     times.push((Step::Replace, start.took()?));
 
-    // Unseen by the kernel: the routes of the second are preferred.
-    control.ask("disable first")?;
+    // Unseen by the kernel: the routes of `twos` are preferred.
+    control.ask("disable ones")?;
     let start = Stopwatch::of(pid)?;
-    control.ask("disable second")?;
+    control.ask("disable twos")?;
     times.push((Step::Out, start.until_in_kernel(&work, own)?));
 
     let hops = match work.family {
@@ -64,11 +64,11 @@ pub(crate) fn compete(work: Work) -> anyhow::Result<Times> {
         Family::V6 => 2,
     };
     let start = Stopwatch::of(pid)?;
-    control.ask("enable both")?;
+    control.ask("enable pairs")?;
     let time = start.until_in_kernel(&work, own + hops * all)?;
     times.push((Step::MultipathIn, time));
     let start = Stopwatch::of(pid)?;
-    control.ask("disable both")?;
+    control.ask("disable pairs")?;
     times.push((Step::MultipathOut, start.until_in_kernel(&work, own)?));
     Ok(times)
 }
@@ -82,10 +82,11 @@ fn text(work: &Work) -> anyhow::Result<String> {
         "router id 172.18.0.1;\nprotocol device {{ scan time 3600; }}\n\
          protocol kernel kernel1 {{ {channel} {{ export all; }}; scan time 3600; merge paths off; }}\n"
     );
+    // No words of BIRD's own language.
     let statics = [
-        ("first", Step::In, 100),
-        ("second", Step::Replace, 200),
-        ("both", Step::MultipathIn, 100),
+        ("ones", Step::In, 100),
+        ("twos", Step::Replace, 200),
+        ("pairs", Step::MultipathIn, 100),
     ];
     for (name, step, preference) in statics {
         writeln!(
