@@ -1,19 +1,21 @@
 //! The real kernel. No policy here.
 //!
 //! ```text
-//!   writer      1 blocking socket   routes out, in batches           netlink-sys
-//!   requests    1 connection        reads, devices, neighbours       rtnetlink
-//!   events      1 socket            what others did                  netlink-sys, multicast
+//!   writer      1 blocking socket   routes and objects out, in batches netlink-sys
+//!   requests    1 connection        reads, devices, neighbours         rtnetlink
+//!   objects     1 connection        reads of nexthop objects           netlink-proto
+//!   events      1 socket            what others did                    netlink-sys, multicast
 //! ```
 //!
 //! Requests and events have sockets of their own: on one socket a notification could be taken for an answer.
-//! All three belong to the network namespace of the thread that opens them.
+//! All four belong to the network namespace of the thread that opens them.
 
 mod convert;
 mod devices;
 mod encode;
 mod events;
 mod follow;
+mod nexthop;
 mod socket;
 mod writer;
 
@@ -32,6 +34,7 @@ use crate::handle::{FibError, Interface};
 use crate::kernel::{
     DeviceChange, Event, Kernel, Refusal, Resolution, Snapshot, Write, WriteError,
 };
+use nexthop::Objects;
 use writer::Writer;
 
 /// Netlink in one network namespace.
@@ -39,6 +42,7 @@ use writer::Writer;
 pub(crate) struct Netlink {
     writer: Writer,
     handle: rtnetlink::Handle,
+    objects: Objects,
 }
 
 impl Netlink {
@@ -49,7 +53,13 @@ impl Netlink {
         let events = events::subscribe(writer.port())?;
         let (connection, handle, _) = rtnetlink::new_connection_with_strict_check()?;
         tokio::spawn(connection);
-        Ok((Netlink { writer, handle }, events))
+        let objects = Objects::open()?;
+        let netlink = Netlink {
+            writer,
+            handle,
+            objects,
+        };
+        Ok((netlink, events))
     }
 
     async fn routes(
@@ -116,7 +126,7 @@ impl Kernel for Netlink {
             addresses,
             routes,
             neighbours,
-            objects: None,
+            objects: answered(self.objects.all(), DUMP_TIMEOUT).await?,
         })
     }
 
@@ -139,11 +149,20 @@ impl Kernel for Netlink {
         let mut answers = Box::pin(self.handle.route().get(request).execute());
         let first = async { answers.next().await.transpose() };
         let answer = answered(first, REQUEST_TIMEOUT).await?;
-        let found = answer.as_ref().and_then(convert::lookup);
-        found.ok_or_else(|| Refusal {
-            errno: libc::ENETUNREACH,
-            reason: format!("no route to {to}"),
-        })
+        let mut found = answer.as_ref().and_then(convert::lookup);
+        // Without `net.ipv4.nexthop_compat_mode` the kernel names the object, and not what it stands for.
+        if let Some((resolution, Some(object))) = &mut found
+            && resolution.hops.is_empty()
+        {
+            let hops = self.objects.hops(*object);
+            resolution.hops = answered(hops, REQUEST_TIMEOUT).await?;
+        }
+        found
+            .map(|(resolution, _)| resolution)
+            .ok_or_else(|| Refusal {
+                errno: libc::ENETUNREACH,
+                reason: format!("no route to {to}"),
+            })
     }
 
     async fn change(&mut self, change: &DeviceChange) -> Result<(), Refusal> {

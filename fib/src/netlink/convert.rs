@@ -17,8 +17,8 @@ use netlink_packet_route::route::{
 use smallvec::SmallVec;
 
 use crate::kernel::{
-    Hop, Key, Kind, Link, LinkKind, NeighbourKey, NeighbourValue, Nexthops, Resolution, Spec,
-    VxlanLink,
+    Hop, Key, Kind, Link, LinkKind, NeighbourKey, NeighbourValue, Nexthops, ObjectId, Resolution,
+    Spec, VxlanLink,
 };
 
 /// A route of the main table; `None` for any other.
@@ -106,9 +106,13 @@ pub(super) fn route(message: &RouteMessage) -> Option<(Key, Spec)> {
     Some((key, spec))
 }
 
-/// The answer to a lookup, from whatever table.
-pub(super) fn lookup(message: &RouteMessage) -> Option<Resolution> {
+/// The answer to a lookup, from whatever table, and the nexthop object that it leads to.
+pub(super) fn lookup(message: &RouteMessage) -> Option<(Resolution, Option<ObjectId>)> {
     let mut message = message.clone();
+    let object = message.attributes.iter().find_map(|a| match a {
+        RouteAttribute::NhId(id) => Some(*id),
+        _ => None,
+    });
     // Rules may send the lookup elsewhere; for the answer that makes no difference.
     message.header.table = RT_TABLE_MAIN as u8;
     message.attributes.retain(|attribute| {
@@ -118,11 +122,12 @@ pub(super) fn lookup(message: &RouteMessage) -> Option<Resolution> {
         )
     });
     let (_, spec) = route(&message)?;
-    Some(Resolution {
+    let resolution = Resolution {
         protocol: spec.protocol,
         kind: spec.kind,
         hops: spec.hops().into(),
-    })
+    };
+    Some((resolution, object))
 }
 
 /// A device; `None` for messages about a device's part in something else, as a port of a bridge.

@@ -1,29 +1,41 @@
-//! What others do to the kernel: links, addresses, neighbours, routes.
+//! What others do to the kernel: links, addresses, neighbours, routes, nexthop objects.
 
 use std::io;
 
 use netlink_packet_core::{NLM_F_REPLACE, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
+use netlink_sys::AsyncSocket;
 use rtnetlink::MulticastGroup;
 use tokio::sync::mpsc;
+use tracing::debug;
 
+use super::nexthop::Message;
 use super::{convert, follow};
 use crate::kernel::Event;
 
 /// Subscribes, and translates in a task of its own, which ends with the receiver. Messages of `writer`, our own port,
 /// are left out; what is no route of the main table, or no permanent neighbour, is dropped early.
 pub(super) fn subscribe(writer: u32) -> io::Result<mpsc::UnboundedReceiver<Event>> {
-    let socket = follow::open(&GROUPS, writer)?;
+    let mut socket = follow::open(&GROUPS, writer)?;
+    // A kernel that has none knows no such group.
+    let objects = MulticastGroup::Nexthop as u32;
+    if let Err(error) = socket.socket_mut().add_membership(objects) {
+        debug!(%error, "netlink: no events about nexthop objects");
+    }
     let (sender, receiver) = mpsc::unbounded_channel();
     tokio::spawn(follow::follow(socket, writer, translate, sender));
     Ok(receiver)
 }
 
-fn translate(message: NetlinkMessage<RouteNetlinkMessage>) -> Option<Event> {
+fn translate(message: NetlinkMessage<Message>) -> Option<Event> {
     let by = message.header.port_number;
     let replaced = message.header.flags & NLM_F_REPLACE != 0;
     match message.payload {
-        NetlinkPayload::InnerMessage(inner) => match inner {
+        NetlinkPayload::InnerMessage(Message::Object(id, object)) => {
+            Some(Event::Object { id, object, by })
+        }
+        NetlinkPayload::InnerMessage(Message::ObjectGone(id)) => Some(Event::ObjectGone { id, by }),
+        NetlinkPayload::InnerMessage(Message::Other(inner)) => match *inner {
             RouteNetlinkMessage::NewLink(link) => convert::link(&link).map(Event::Link),
             RouteNetlinkMessage::DelLink(link) => {
                 convert::link(&link).map(|link| Event::LinkGone(link.index))
