@@ -43,6 +43,8 @@ CONFIGURATION (defaults in brackets; the environment variable wins over the file
                                    written only where the folder is there
   filter:
     enabled: true                  CARACAL_FILTER_ENABLED        [true]; masquerade, spoof protection, service loops
+  fib:
+    nexthopObjects: true           CARACAL_FIB_NEXTHOP_OBJECTS   [true]; false: each route has its own next hops
   metrics:
     perPeer: false                 CARACAL_METRICS_PER_PEER      [false]
   log:
@@ -68,6 +70,7 @@ pub(crate) struct Config {
     pub(crate) bgp: BgpConfig,
     pub(crate) cni: CniConfig,
     pub(crate) filter: FilterConfig,
+    pub(crate) fib: FibConfig,
     pub(crate) metrics: MetricsConfig,
     pub(crate) log: LogConfig,
     /// What the variables FELIX_* say.
@@ -212,6 +215,22 @@ impl Default for FilterConfig {
     }
 }
 
+/// How routes are written.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct FibConfig {
+    /// Remote routes that share a next hop lead to one object of the kernel.
+    pub(crate) nexthop_objects: bool,
+}
+
+impl Default for FibConfig {
+    fn default() -> FibConfig {
+        FibConfig {
+            nexthop_objects: true,
+        }
+    }
+}
+
 /// What Prometheus gets.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -249,6 +268,7 @@ impl Default for Config {
             bgp: BgpConfig::default(),
             cni: CniConfig::default(),
             filter: FilterConfig::default(),
+            fib: FibConfig::default(),
             metrics: MetricsConfig::default(),
             log: LogConfig::default(),
             felix: FelixConfiguration::default(),
@@ -321,6 +341,7 @@ impl Config {
     /// How the FIB works here.
     pub(crate) fn fib(&self) -> caracal_fib::Config {
         caracal_fib::Config {
+            nexthop_objects: self.fib.nexthop_objects,
             // A reboot empties the folder of the socket, and the kernel.
             before_file: Some(self.socket.with_file_name("kernel.json")),
             ..caracal_fib::Config::default()
@@ -402,6 +423,11 @@ impl Config {
         }
         if let Some((key, value)) = first(&["CARACAL_FILTER_ENABLED"]) {
             self.filter.enabled = value
+                .parse()
+                .map_err(|_| format!("{key}: {value:?} is neither true nor false"))?;
+        }
+        if let Some((key, value)) = first(&["CARACAL_FIB_NEXTHOP_OBJECTS"]) {
+            self.fib.nexthop_objects = value
                 .parse()
                 .map_err(|_| format!("{key}: {value:?} is neither true nor false"))?;
         }

@@ -3,7 +3,6 @@
 
 #[cfg(test)]
 pub(crate) mod fake;
-#[allow(dead_code, reason = "written by the worker's part, which follows")]
 mod nexthop;
 
 use std::fmt;
@@ -13,7 +12,6 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use smallvec::SmallVec;
 
-#[allow(unused_imports, reason = "as above")]
 pub(crate) use nexthop::{Content, Member, Nexthops, Object, ObjectId};
 
 /// What tells one route of the main table from another.
@@ -47,7 +45,7 @@ pub(crate) enum Kind {
 }
 
 /// One way out of a route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Hop {
     pub via: Option<IpAddr>,
     /// Index.
@@ -132,15 +130,10 @@ pub(crate) struct Snapshot {
     pub routes: Vec<(Key, Spec)>,
     pub neighbours: Vec<(NeighbourKey, NeighbourValue)>,
     /// Nexthop objects, ours and others'; `None`: this kernel has no such thing.
-    #[allow(dead_code, reason = "read by the worker's part, which follows")]
     pub objects: Option<Vec<(ObjectId, Object)>>,
 }
 
 /// Something happened that was not our own route write.
-#[allow(
-    dead_code,
-    reason = "nexthop objects: made by the worker's part, which follows"
-)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
     Link(Link),
@@ -178,10 +171,6 @@ pub(crate) enum Event {
 }
 
 /// One message about a route, or about the nexthop object that routes share.
-#[allow(
-    dead_code,
-    reason = "nexthop objects: made by the worker's part, which follows"
-)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Write {
     Set {
@@ -269,6 +258,16 @@ pub(crate) trait Kernel {
     async fn change(&mut self, change: &DeviceChange) -> Result<(), Refusal>;
 }
 
+impl Write {
+    /// The nexthop object that a route is to lead to.
+    pub(crate) fn object(&self) -> Option<ObjectId> {
+        match self {
+            Write::Set { spec, .. } => spec.object(),
+            _ => None,
+        }
+    }
+}
+
 impl Spec {
     /// A route of ours through these hops.
     pub(crate) fn unicast(protocol: u8, prefix: &IpNet, mut hops: SmallVec<[Hop; 1]>) -> Spec {
@@ -306,10 +305,6 @@ impl Spec {
     }
 
     /// A route of ours by a nexthop object that has a gateway.
-    #[allow(
-        dead_code,
-        reason = "nexthop objects: made by the worker's part, which follows"
-    )]
     pub(crate) fn by_object(protocol: u8, id: ObjectId) -> Spec {
         Spec {
             protocol,

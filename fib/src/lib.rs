@@ -33,6 +33,7 @@ mod hash;
 mod kernel;
 pub mod model;
 mod netlink;
+mod nexthops;
 mod plan;
 mod resolve;
 mod settings;

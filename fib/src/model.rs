@@ -19,6 +19,9 @@ pub struct Config {
     pub metric: u32,
     /// Devices of local workloads begin with this: `cali`.
     pub device_prefix: String,
+    /// Remote routes that share a next hop lead to one nexthop object of the kernel, where it has such objects; else each
+    /// has its own next hops.
+    pub nexthop_objects: bool,
     /// How often the kernel is read whole, as a safety net under events.
     pub verify_interval: Duration,
     /// `/proc/sys`, or a folder of a test.
@@ -40,6 +43,7 @@ impl Default for Config {
             protocol: 67,
             metric: 0,
             device_prefix: "cali".into(),
+            nexthop_objects: true,
             verify_interval: Duration::from_secs(300),
             sysctl_root: "/proc/sys".into(),
             proc_root: "/proc".into(),
@@ -235,6 +239,18 @@ pub struct FibStatus {
     pub writes: u64,
     /// Routes of ours that someone else changed or deleted, and we repaired.
     pub repairs: u64,
+    /// Routes that share a next hop lead to one nexthop object. `false`: switched off, or the kernel has none.
+    #[serde(default)]
+    pub nexthop_objects: bool,
+    /// Nexthop objects of ours that the kernel has.
+    #[serde(default)]
+    pub objects: usize,
+    /// Netlink messages about them written since the start.
+    #[serde(default)]
+    pub object_writes: u64,
+    /// Of them, changed or deleted by someone else, and repaired with the routes on them.
+    #[serde(default)]
+    pub object_repairs: u64,
     /// Whole reads of the kernel.
     pub resyncs: u64,
     /// Overruns of the event socket.

@@ -7,7 +7,7 @@
 mod tests;
 
 use crate::delta::{Action, RANKS};
-use crate::kernel::{Key, Kind, NeighbourKey, NeighbourValue, Spec, Write};
+use crate::kernel::{Key, Kind, NeighbourKey, NeighbourValue, Object, ObjectId, Spec, Write};
 
 /// The place of a route action in the queue.
 pub(crate) fn route(_: &Key, action: Action<&Spec>) -> usize {
@@ -26,6 +26,27 @@ pub(crate) fn neighbour(_: &NeighbourKey, action: Action<&NeighbourValue>) -> us
     match action {
         Action::Set { .. } => 0,
         Action::Delete(_) => LAST,
+    }
+}
+
+/// The same for nexthop objects: members before their groups, and after them when they go.
+pub(crate) fn object(_: &ObjectId, action: Action<&Object>) -> usize {
+    match action {
+        Action::Set { value, .. } => usize::from(!value.members().is_empty()),
+        Action::Delete(value) if value.members().is_empty() => LAST,
+        Action::Delete(_) => LAST - 1,
+    }
+}
+
+/// The message that carries out an action on an object.
+pub(crate) fn write_object(id: ObjectId, action: &Action<Object>) -> Write {
+    match action {
+        Action::Set { value, owned } => Write::SetObject {
+            id,
+            object: value.clone(),
+            replace: *owned,
+        },
+        Action::Delete(_) => Write::DeleteObject { id },
     }
 }
 

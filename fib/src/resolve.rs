@@ -41,11 +41,66 @@ pub(crate) struct Surroundings<'a> {
     pub gateways: &'a HashMap<IpAddr, Result<Resolution, Refusal>>,
 }
 
+/// One next hop of a wish, and how it is to be reached: the same for all routes that share its nexthop object.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Leg {
+    Remote {
+        next_hop: IpAddr,
+        encapsulation: Encapsulation,
+        /// The prefixes are IPv6.
+        v6: bool,
+    },
+    Link {
+        next_hop: IpAddr,
+        device: String,
+        v6: bool,
+    },
+}
+
+impl Leg {
+    fn name(&self) -> (IpAddr, &str) {
+        match self {
+            Leg::Remote { next_hop, .. } => (*next_hop, ""),
+            Leg::Link {
+                next_hop, device, ..
+            } => (*next_hop, device),
+        }
+    }
+}
+
+/// The legs of a route to `prefix`, each once and in ascending order; none where it leads nowhere.
+pub(crate) fn legs(prefix: &IpNet, route: &Route) -> SmallVec<[Leg; 1]> {
+    let v6 = matches!(prefix, IpNet::V6(_));
+    let mut legs: SmallVec<[Leg; 1]> = SmallVec::new();
+    match route {
+        Route::Blackhole => {}
+        Route::Remote {
+            next_hops,
+            encapsulation,
+        } => legs.extend(next_hops.iter().map(|next_hop| Leg::Remote {
+            next_hop: *next_hop,
+            encapsulation: *encapsulation,
+            v6,
+        })),
+        Route::Links { next_hops } => {
+            legs.extend(next_hops.iter().map(|(next_hop, device)| Leg::Link {
+                next_hop: *next_hop,
+                device: device.clone(),
+                v6,
+            }));
+        }
+    }
+    legs.sort_by(|one, other| one.name().cmp(&other.name()));
+    legs.dedup();
+    legs
+}
+
 /// Why there is no way yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Waiting {
     NoDevice(String),
     DeviceDown(String),
+    NoCarrier(String),
     NoVtep(IpAddr),
     /// The permanent entries of its VTEP are not in the kernel yet.
     VtepUnwritten(IpAddr),
@@ -245,6 +300,7 @@ impl fmt::Display for Waiting {
         match self {
             Waiting::NoDevice(name) => write!(f, "there is no device {name}"),
             Waiting::DeviceDown(name) => write!(f, "device {name} is down"),
+            Waiting::NoCarrier(name) => write!(f, "device {name} has no carrier"),
             Waiting::NoVtep(node) => write!(f, "node {node} has no VXLAN tunnel address"),
             Waiting::VtepUnwritten(node) => {
                 write!(

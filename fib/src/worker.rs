@@ -13,6 +13,7 @@
 mod endpoints;
 mod events;
 mod gateways;
+mod objects;
 mod refusals;
 mod repair;
 mod resync;
@@ -46,6 +47,7 @@ use crate::sysctl::Sysctls;
 use crate::world::World;
 use endpoints::Endpoints;
 use gateways::Gateways;
+use objects::Sharing;
 use refusals::Refusals;
 use repair::Repairs;
 use settings::Superseded;
@@ -78,6 +80,8 @@ pub(crate) struct Worker<K> {
     wishes: Wishes,
     world: World,
     routes: Delta<Key, Spec>,
+    /// Nexthop objects that routes share.
+    sharing: Sharing,
     /// Routes that Calico left, only ever deleted.
     leftovers: Delta<Key, Spec>,
     /// Of local workloads.
@@ -190,6 +194,7 @@ impl<K: Kernel> Worker<K> {
             wishes: Wishes::default(),
             world: World::default(),
             routes: Delta::new(plan::route),
+            sharing: Sharing::new(config.protocol),
             leftovers: Delta::new(plan::route),
             neighbours: Delta::new(plan::neighbour),
             vtep_neighbours: Delta::new(plan::neighbour),
@@ -321,7 +326,8 @@ impl<K: Kernel> Worker<K> {
         self.tend_vteps();
         self.ask_gateways(now).await;
         self.resolve_dirty(now);
-        self.ask_gate();
+        self.sweep_objects(now);
+        self.ask_gate(now);
         let mut more = self.write_neighbours(now).await;
         self.look_at_unwritten_vteps();
         if self.timing.hold.is_none() {
@@ -361,6 +367,7 @@ impl<K: Kernel> Worker<K> {
         }
         let deadlines = [
             self.routes.next_retry(),
+            self.sharing.next_due(),
             self.leftovers.next_retry(),
             self.neighbours.next_retry(),
             self.vtep_neighbours.next_retry(),

@@ -117,8 +117,13 @@ impl FakeKernel {
         self.with(|state| state.delete(&key, FOREIGN_PORT));
     }
 
+    /// With the hops that nexthop objects stand for, whose numbers nobody cares about.
     pub(crate) fn routes(&self) -> BTreeMap<Key, Spec> {
-        self.with(|state| state.routes.clone())
+        self.with(|state| {
+            let routes = state.routes.iter();
+            let shown = routes.map(|(key, spec)| (*key, state.expanded(key, spec)));
+            shown.collect()
+        })
     }
 }
 

@@ -46,7 +46,8 @@ impl<K: Kernel> Worker<K> {
                 by,
             } => self.route_changed(key, spec, replaced, by, now),
             Event::RouteGone { key, spec, by } => self.route_gone(key, &spec, by, now),
-            Event::Object { .. } | Event::ObjectGone { .. } => {}
+            Event::Object { id, object, by } => self.object_changed(id, object, by, now),
+            Event::ObjectGone { id, by } => self.object_gone(id, by, now),
             Event::Neighbour(key, value) => self.report_neighbour(key, Some(value), now),
             Event::NeighbourGone(key) => self.report_neighbour(key, None, now),
             Event::Overrun => {
@@ -63,9 +64,16 @@ impl<K: Kernel> Worker<K> {
         if before.as_ref() == Some(&link) {
             return;
         }
+        let lost_carrier = before.as_ref().is_some_and(|b| b.carrier) && !link.carrier;
         if let Some(before) = &before {
             if before.up && !link.up {
                 self.flushed(&link, now);
+            }
+            if lost_carrier {
+                self.flush_objects(link.index);
+            }
+            if link.carrier && !before.carrier && self.sharing.is_on() {
+                self.dirty.prefixes.extend(self.wishes.routes.keys());
             }
             if before.name != link.name {
                 info!(from = before.name, to = link.name, "device renamed");
@@ -74,7 +82,7 @@ impl<K: Kernel> Worker<K> {
         }
         if link.up {
             let index = link.index;
-            if self.dropped.remove(&index) {
+            if !lost_carrier && self.dropped.remove(&index) {
                 // It may have been up again already when routes were last written, or it was read: then they are still there.
                 self.read_again(now);
             }
@@ -86,6 +94,7 @@ impl<K: Kernel> Worker<K> {
     /// The kernel drops routes and neighbours of a device that goes down, most of them without a word.
     fn flushed(&mut self, link: &Link, now: Instant) {
         let index = link.index;
+        self.flush_objects(index);
         let keys: Vec<Key> = match self.wishes.endpoints.get(&link.name) {
             Some(endpoint) => {
                 let prefixes = endpoint.addresses.iter().map(|a| IpNet::from(*a));

@@ -87,7 +87,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// Applies the gate to everything that nobody desires.
-    pub(super) fn ask_gate(&mut self) {
+    pub(super) fn ask_gate(&mut self, now: Instant) {
         // What is not resolved yet may be desired, and is not to be deleted meanwhile.
         if self.dirty.unresolved() > 0 || !std::mem::take(&mut self.dirty.gate) {
             return;
@@ -101,12 +101,15 @@ impl<K: Kernel> Worker<K> {
                 .and_then(Waiting::unasked)
                 .is_some()
         };
-        self.routes
-            .permit_all(|key, spec| !asked(key) && gate::may_delete(&gate, &protected, spec));
+        let sharing = &self.sharing;
+        self.routes.permit_all(|key, spec| {
+            !asked(key) && gate::may_delete(&gate, &protected, &sharing.expanded(spec))
+        });
         let open = gate == Gate::Open;
         self.neighbours.permit_all(|_, _| open);
         self.vtep_neighbours.permit_all(|_, _| open);
         self.dirty.status = true;
+        self.sharing.sweep_soon(now);
     }
 
     pub(super) fn ask_gate_about(&mut self, key: Key) {
@@ -116,7 +119,7 @@ impl<K: Kernel> Worker<K> {
         }
         let (gate, protected) = self.effective_gate();
         if let Some(spec) = self.routes.actual(&key) {
-            let verdict = gate::may_delete(&gate, &protected, spec);
+            let verdict = gate::may_delete(&gate, &protected, &self.sharing.expanded(spec));
             self.routes.permit(key, verdict);
         }
     }

@@ -306,9 +306,17 @@ impl<K: Kernel> Worker<K> {
         self.routes.hold(key, now + pause, reason);
     }
 
+    /// The writer's name, for logs.
+    pub(super) fn culprit(&mut self, by: u32, now: Instant) -> String {
+        self.repairs.culprits.act(by, now).by
+    }
+
     /// A route that carries our signature, and is not ours.
     fn intruded(&mut self, key: Key, spec: Spec, by: u32, now: Instant) {
-        let way = spec.describe(|index| self.world.name(index));
+        let way = self
+            .sharing
+            .expanded(&spec)
+            .describe(|index| self.world.name(index));
         self.routes.report(key, Some(spec));
         self.repairs.intruders.insert(key);
         let Act { by, tell, .. } = self.repairs.culprits.act(by, now);

@@ -46,7 +46,12 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn take_over(&mut self, snapshot: Snapshot, now: Instant) {
-        self.world = World::new(snapshot.links, snapshot.addresses);
+        let before = std::mem::replace(
+            &mut self.world,
+            World::new(snapshot.links, snapshot.addresses),
+        );
+        self.compare_carriers(&before);
+        self.sort_objects(snapshot.objects, now);
         self.sort_routes(snapshot.routes, now);
         self.sort_neighbours(snapshot.neighbours);
         self.dirty

@@ -1,5 +1,6 @@
 //! Routes: from dirty prefixes to desired, from pending to the kernel.
 
+use std::collections::HashMap;
 use std::time::Instant;
 
 use ipnet::IpNet;
@@ -53,6 +54,7 @@ impl<K: Kernel> Worker<K> {
                     self.waiting.remove(&prefix);
                     self.routes.unset(key, true);
                     self.unset_superseded(prefix, true);
+                    self.sharing.sweep_soon(now);
                 }
             }
             self.dirty.status = true;
@@ -64,9 +66,9 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// A local workload wins over anything else of the same prefix.
-    fn resolve(&self, prefix: &IpNet, now: Instant) -> Option<Choice> {
-        let surroundings = self.surroundings();
+    fn resolve(&mut self, prefix: &IpNet, now: Instant) -> Option<Choice> {
         if let Some(devices) = self.wishes.workloads.get(prefix) {
+            let surroundings = self.surroundings();
             let ways = devices
                 .iter()
                 .map(|device| surroundings.workload(prefix, device));
@@ -82,21 +84,18 @@ impl<K: Kernel> Worker<K> {
         let Some(route) = self.wishes.routes.get(prefix) else {
             // A route by an IPv6 VTEP is refused, onlink or not, while the longest route to that VTEP leads through another
             // device: as does the one that is to be replaced, when the VTEP's address is in the block behind it.
-            let here = surroundings.workload(prefix, VXLAN_V6_DEVICE);
+            let here = self.surroundings().workload(prefix, VXLAN_V6_DEVICE);
             return here.ok().filter(|_| self.is_vtep(prefix)).map(Choice::Take);
         };
         let actual = self.routes.actual(&self.key(*prefix));
-        let same = actual.map(|actual| move |other: &Spec| self.is_same_way(actual, other));
+        let this = &*self;
+        let same = actual.map(|actual| move |other: &Spec| this.is_same_way(actual, other));
         let same = same.as_ref().map(|same| same as &dyn Fn(&Spec) -> bool);
         let since = self.staging.kept_since(prefix);
-        Some(staging::choose(
-            &surroundings,
-            prefix,
-            route,
-            same,
-            since,
-            now,
-        ))
+        let surroundings = self.surroundings();
+        let choice = staging::choose(&surroundings, prefix, route, same, since, now);
+        let legs = self.sharing.legs(prefix, route);
+        Some(self.share(prefix, &legs, choice))
     }
 
     /// The address of an IPv6 VTEP that is named, or that routes still lead to.
@@ -109,26 +108,52 @@ impl<K: Kernel> Worker<K> {
 
     /// Writes one batch. Returns whether there is more to write.
     pub(super) fn write_routes(&mut self, now: Instant) -> bool {
-        let batch = self.routes.take(BATCH, now);
-        if batch.is_empty() {
+        // Objects before the routes on them, and not so many that a workload's route has to wait for the next batch.
+        let objects = self.sharing.objects.take(BATCH / 2, now);
+        let mut batch = self.routes.take(BATCH - objects.len(), now);
+        if objects.is_empty() && batch.is_empty() {
             return self.delete_leftovers(now);
         }
-        let writes: Vec<Write> = batch
-            .iter()
-            .map(|(key, action)| plan::write(*key, action, self.leftovers.actual(key).is_some()))
-            .collect();
-        self.counters.writes += writes.len() as u64;
+        self.hold_back(&mut batch, &objects, now);
+        let mut writes = Self::object_writes(&objects);
+        writes.extend(
+            batch.iter().map(|(key, action)| {
+                plan::write(*key, action, self.leftovers.actual(key).is_some())
+            }),
+        );
+        self.counters.writes += batch.len() as u64;
+        self.sharing.writes += objects.len() as u64;
+        if writes.is_empty() {
+            return true;
+        }
         self.dirty.status = true;
         match self.kernel.write(&writes) {
-            Ok(outcomes) => {
+            Ok(mut outcomes) => {
                 self.writer_problem = None;
                 let prefixes: Vec<IpNet> = batch.iter().map(|(key, _)| key.prefix).collect();
-                for (((key, action), write), outcome) in batch.into_iter().zip(writes).zip(outcomes)
+                let writes = writes.into_iter().skip(objects.len());
+                let of_routes = outcomes.split_off(objects.len());
+                let mut refused = HashMap::new();
+                for ((id, action), outcome) in objects.into_iter().zip(outcomes) {
+                    if let Err(refusal) = &outcome {
+                        refused.insert(id, refusal.clone());
+                    }
+                    self.object_written(id, action, outcome, now);
+                }
+                for (((key, action), write), outcome) in
+                    batch.into_iter().zip(writes).zip(of_routes)
                 {
                     match outcome {
-                        Ok(()) => self.written(key, action),
-                        Err(refusal) if is_gone(&action, &refusal) => self.written(key, action),
-                        Err(refusal) => self.refused(key, &write, refusal, now),
+                        Ok(()) => self.written(key, action, now),
+                        Err(refusal) if is_gone(&action, &refusal) => {
+                            self.written(key, action, now)
+                        }
+                        Err(refusal) => {
+                            // The object's reason is the true one.
+                            let object = write.object().and_then(|id| refused.get(&id));
+                            let refusal = object.cloned().unwrap_or(refusal);
+                            self.refused(key, &write, refusal, now);
+                        }
                     }
                 }
                 // After all of them: the old route may have been written in this batch, too.
@@ -138,6 +163,9 @@ impl<K: Kernel> Worker<K> {
             }
             Err(error) => {
                 warn!(%error, routes = batch.len(), "a batch of routes has no answer; reading the kernel");
+                for (id, _) in objects {
+                    self.sharing.objects.requeue(id);
+                }
                 for (key, _) in batch {
                     self.routes.requeue(key);
                 }
@@ -160,7 +188,14 @@ impl<K: Kernel> Worker<K> {
         self.timing.hold = Some(now + HOLD);
     }
 
-    fn written(&mut self, key: Key, action: Action<Spec>) {
+    fn written(&mut self, key: Key, action: Action<Spec>, now: Instant) {
+        if self
+            .routes
+            .actual(&key)
+            .is_some_and(|spec| spec.object().is_some())
+        {
+            self.sharing.sweep_soon(now);
+        }
         if matches!(action, Action::Set { .. }) && self.leftovers.counts().actual > 0 {
             self.leftovers.report(key, None);
             self.dirty.leftovers = true;

@@ -8,8 +8,9 @@ use ipnet::IpNet;
 use tracing::{info, warn};
 
 use super::Worker;
+use super::objects::Hops;
 use super::tunnels::RETIREMENT;
-use crate::kernel::{Hop, Kernel, Spec};
+use crate::kernel::{Kernel, Spec};
 use crate::model::Vtep;
 use crate::resolve::Waiting;
 use crate::staging::{self, PATIENCE_KEPT};
@@ -239,7 +240,9 @@ impl<K: Kernel> Worker<K> {
     fn leads_to(&self, gateways: &HashSet<IpAddr>) -> HashSet<IpAddr> {
         let actual = self.routes.all_actual().map(|(_, spec)| spec);
         let desired = self.routes.iter().map(|(_, _, spec, _)| spec);
-        let hops = actual.chain(desired).flat_map(|spec| self.hops_of(spec));
+        let hops = actual
+            .chain(desired)
+            .flat_map(|spec| self.hops_of(spec).to_vec());
         let gateways = hops
             .filter_map(|hop| hop.via)
             .filter(|via| gateways.contains(via));
@@ -252,7 +255,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// Where a route leads.
-    pub(super) fn hops_of<'a>(&'a self, spec: &'a Spec) -> &'a [Hop] {
-        spec.hops()
+    pub(super) fn hops_of(&self, spec: &Spec) -> Hops {
+        self.sharing.hops_of(spec)
     }
 }

@@ -40,13 +40,19 @@ impl<K: Kernel> Worker<K> {
             pending: counts.pending
                 + self.waiting.len()
                 + self.dirty.unresolved()
+                + self.sharing.pending()
                 + neighbours.iter().map(|n| n.pending).sum::<usize>(),
             failed: counts.failed
                 + self.waiting.len()
+                + self.sharing.failed()
                 + neighbours.iter().map(|n| n.failed).sum::<usize>(),
             stale: counts.stale.saturating_sub(held),
             writes: self.counters.writes,
             repairs: self.counters.repairs,
+            nexthop_objects: self.sharing.is_on(),
+            objects: self.sharing.objects.counts().actual,
+            object_writes: self.sharing.writes,
+            object_repairs: self.sharing.repairs,
             resyncs: self.counters.resyncs,
             overruns: self.counters.overruns,
             counters: FibCounters {
@@ -142,7 +148,7 @@ impl<K: Kernel> Worker<K> {
             .filter(|(key, ..)| !self.waiting.contains_key(&key.prefix))
             .map(|(key, state, spec, reason)| RouteStatus {
                 prefix: key.prefix,
-                way: spec.describe(name),
+                way: self.sharing.expanded(spec).describe(name),
                 state: match state {
                     State::Installed => "installed",
                     State::Pending => "pending",
@@ -155,16 +161,14 @@ impl<K: Kernel> Worker<K> {
                     .or_else(|| self.staging.reason(&key.prefix)),
             })
             .collect();
-        all.extend(self.waiting.iter().map(|(prefix, waiting)| {
-            RouteStatus {
-                prefix: *prefix,
-                way: self
-                    .routes
-                    .actual(&self.key(*prefix))
-                    .map_or_else(|| "none".into(), |spec| spec.describe(name)),
-                state: "pending".into(),
-                reason: Some(waiting.to_string()),
-            }
+        all.extend(self.waiting.iter().map(|(prefix, waiting)| RouteStatus {
+            prefix: *prefix,
+            way: self.routes.actual(&self.key(*prefix)).map_or_else(
+                || "none".into(),
+                |spec| self.sharing.expanded(spec).describe(name),
+            ),
+            state: "pending".into(),
+            reason: Some(waiting.to_string()),
         }));
         all.sort_by_key(|status| status.prefix);
         all

@@ -451,11 +451,12 @@ impl<K: Kernel> Worker<K> {
     fn is_in_use(&mut self, link: &Link) -> bool {
         // The host routes of VTEPs are there for other routes.
         let uses = |key: &Key, spec| {
-            let mut hops = self.hops_of(spec).iter();
-            hops.any(|hop| hop.device == link.index)
+            let hops = self.hops_of(spec);
+            hops.iter().any(|hop| hop.device == link.index)
                 && !self.wishes.vtep_addresses.contains_key(&key.prefix)
         };
-        let used = self.dirty.unresolved() > 0
+        let used = self.sharing.uses(link.index)
+            || self.dirty.unresolved() > 0
             || self.routes.all_actual().any(|(key, spec)| uses(key, spec))
             || self.routes.iter().any(|(key, _, spec, _)| uses(key, spec));
         self.tunnels.in_use |= used;

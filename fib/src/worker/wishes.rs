@@ -47,13 +47,17 @@ impl<K: Kernel> Worker<K> {
                 let prefix = prefix.trunc();
                 if self.wishes.routes.get(&prefix) != Some(&route) {
                     self.enable_forwarding(&prefix.addr());
-                    self.wishes.routes.insert(prefix, route);
+                    self.sharing.want(&prefix, &route);
+                    if let Some(before) = self.wishes.routes.insert(prefix, route) {
+                        self.sharing.unwant(&prefix, &before);
+                    }
                     self.dirty.prefixes.insert(prefix);
                 }
             }
             Change::RemoveRoute(prefix) => {
                 let prefix = prefix.trunc();
-                if self.wishes.routes.remove(&prefix).is_some() {
+                if let Some(before) = self.wishes.routes.remove(&prefix) {
+                    self.sharing.unwant(&prefix, &before);
                     self.dirty.prefixes.insert(prefix);
                 }
             }

@@ -88,8 +88,21 @@ pub(crate) fn add_cali(name: &str) {
 pub(crate) fn ours(family: &str) -> Vec<String> {
     ip(&format!("{family} route show proto 67"))
         .lines()
-        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .map(|line| {
+            // The number of a nexthop object is nobody's business; where it leads is shown with it.
+            let mut words: Vec<&str> = line.split_whitespace().collect();
+            if let Some(place) = words.iter().position(|word| *word == "nhid") {
+                words.drain(place..place + 2);
+            }
+            words.join(" ")
+        })
         .collect()
+}
+
+/// `ip route flush` names what it deletes by all that the kernel shows of it, which the kernel refuses where it shows both
+/// a nexthop object and what that stands for. This makes it show the object only.
+pub(crate) fn show_objects_only() {
+    std::fs::write("/proc/sys/net/ipv4/nexthop_compat_mode", "0").unwrap();
 }
 
 pub(crate) async fn start() -> Fib {

@@ -10,6 +10,8 @@ mod interfaces;
 #[cfg(test)]
 mod meddling;
 #[cfg(test)]
+mod nexthops;
+#[cfg(test)]
 mod remote;
 #[cfg(test)]
 mod restart;

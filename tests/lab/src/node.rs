@@ -132,7 +132,8 @@ impl Node {
         self.netns.output(&mut command)
     }
 
-    /// Routes with our signature in the kernel, as `ip route` prints them, in order.
+    /// Routes with our signature in the kernel, as `ip route` prints them, in order, without the numbers of nexthop objects:
+    /// where those lead is printed with them.
     pub fn kernel_routes(&self, ipv6: bool) -> Result<Vec<String>> {
         let family = if ipv6 { "-6" } else { "-4" };
         // Not by `show proto 67`: that leaves these words out.
@@ -140,7 +141,13 @@ impl Node {
         let signature = format!("proto {PROTOCOL}");
         let mut lines: Vec<_> = text
             .lines()
-            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .map(|line| {
+                let mut words: Vec<_> = line.split_whitespace().collect();
+                if let Some(place) = words.iter().position(|word| *word == "nhid") {
+                    words.drain(place..(place + 2).min(words.len()));
+                }
+                words.join(" ")
+            })
             .filter(|line| format!("{line} ").contains(&format!("{signature} ")))
             .collect();
         lines.sort();

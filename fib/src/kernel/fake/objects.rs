@@ -1,8 +1,4 @@
 //! Nexthop objects of the kernel in memory, as Linux 6 treats them ([`crate::kernel::nexthop`] says how).
-#![allow(
-    dead_code,
-    reason = "used by the tests of the worker's part, which follows"
-)]
 
 use super::{FOREIGN_PORT, FakeKernel, State, refusal};
 use crate::kernel::{Content, Event, Hop, Key, Object, ObjectId, Refusal, Spec};
@@ -63,6 +59,17 @@ impl State {
                 _ => None,
             })
             .collect()
+    }
+
+    /// The route with the hops that its object stands for, as `ip route` shows it.
+    pub(super) fn expanded(&self, key: &Key, spec: &Spec) -> Spec {
+        if spec
+            .object()
+            .is_none_or(|id| !self.objects.contains_key(&id))
+        {
+            return spec.clone();
+        }
+        Spec::unicast(spec.protocol, &key.prefix, self.hops_of(spec).into())
     }
 
     /// May a route lead to this object?
