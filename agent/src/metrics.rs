@@ -31,6 +31,7 @@ pub(crate) struct Metrics {
     fib_refused: IntCounterVec,
     fib_contested: IntGauge,
     fib_tunnels: IntGaugeVec,
+    fib_objects: IntGauge,
     filter_packets: IntCounterVec,
     filter_events: IntCounterVec,
     endpoints: IntGauge,
@@ -131,7 +132,7 @@ impl Metrics {
             fib_events: counters(
                 "caracal_fib_events_total",
                 "What the FIB did since the start: writes, repairs, neighbour_repairs, resyncs, overruns, lost_batches, fights, \
-                 intruders_removed, leftovers_removed",
+                 intruders_removed, leftovers_removed, object_writes, object_repairs",
                 &["kind"],
             )?,
             fib_repairs: counters(
@@ -153,6 +154,10 @@ impl Metrics {
                 "caracal_fib_tunnels",
                 "1 for each tunnel device and the state that it is in: making, ready, leaving, retiring, failed",
                 &["device", "state"],
+            )?,
+            fib_objects: gauge(
+                "caracal_fib_nexthop_objects",
+                "Nexthop objects of ours in the kernel, which routes share",
             )?,
             filter_packets: counters(
                 "caracal_filter_packets_total",
@@ -341,6 +346,8 @@ impl Metrics {
             ("neighbour_repairs", fib.counters.neighbour_repairs),
             ("intruders_removed", fib.counters.intruders_removed),
             ("leftovers_removed", fib.counters.leftovers_removed),
+            ("object_writes", fib.object_writes),
+            ("object_repairs", fib.object_repairs),
         ];
         self.fib_events.reset();
         for (kind, figure) in events {
@@ -358,6 +365,7 @@ impl Metrics {
                 .inc_by(figure);
         }
         self.fib_contested.set(count(fib.contested));
+        self.fib_objects.set(count(fib.objects));
         self.fib_tunnels.reset();
         for tunnel in &fib.tunnels {
             self.fib_tunnels

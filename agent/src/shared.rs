@@ -203,6 +203,10 @@ fn summary(fib: &FibStatus) -> FibSummary {
         kept: fib.kept,
         unconfirmed: fib.unconfirmed,
         tunnels: fib.tunnels.iter().map(tunnel).collect(),
+        nexthop_objects: fib.nexthop_objects,
+        objects: fib.objects,
+        object_writes: fib.object_writes,
+        object_repairs: fib.object_repairs,
     }
 }
 

@@ -73,8 +73,16 @@ fn heading(status: &Status) -> String {
     ));
     if let Some(fib) = &status.fib {
         lines.push(format!(
-            "Kernel: {} of {} routes; {} pending, {} failed, {} stale",
-            fib.actual, fib.desired, fib.pending, fib.failed, fib.stale
+            "Kernel: {} of {} routes{}; {} pending, {} failed, {} stale",
+            fib.actual,
+            fib.desired,
+            match fib.objects {
+                0 => String::new(),
+                objects => format!(" and {}", counted(objects, "nexthop object")),
+            },
+            fib.pending,
+            fib.failed,
+            fib.stale
         ));
         if fib.repairs > 0 {
             lines.push(format!(

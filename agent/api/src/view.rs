@@ -130,6 +130,18 @@ pub struct FibSummary {
     /// Tunnel devices that are desired, or still there.
     #[serde(default)]
     pub tunnels: Vec<Tunnel>,
+    /// Routes that share a next hop lead to one nexthop object. `false`: switched off, or the kernel has none.
+    #[serde(default)]
+    pub nexthop_objects: bool,
+    /// Nexthop objects of ours in the kernel.
+    #[serde(default)]
+    pub objects: usize,
+    /// Messages about them since the start.
+    #[serde(default)]
+    pub object_writes: u64,
+    /// Of them, changed by others and repaired.
+    #[serde(default)]
+    pub object_repairs: u64,
 }
 
 /// A tunnel device of the node.

@@ -132,8 +132,13 @@ fn tunnels_are_one_line_with_what_waits_for_them() {
         tunnel("vxlan.calico", "failed", Some("no module")),
     ];
     fib.kept = 3;
+    fib.objects = 2;
     fib.unconfirmed = 1;
     let text = status(&report, false);
+    assert!(
+        text.contains("\nKernel: 5 of 5 routes and 2 nexthop objects; 0 pending"),
+        "{text}"
+    );
     assert!(
         text.contains(
             "\nTunnels: tunl0 retiring (10.233.29.0), vxlan.calico failed (no module); 3 routes on another way than is \
