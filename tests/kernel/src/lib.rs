@@ -57,7 +57,8 @@ fn compare(lab: &Lab, node: &Node, pods: &[&Pod]) -> Result<()> {
     Ok(())
 }
 
-/// A route for each pod here, each block of anyone, and each address that lies in another node's block.
+/// A route for each pod here, each block of anyone, each address that lies in another node's block, and the address of each
+/// other node's IPv6 VXLAN device.
 fn wanted(lab: &Lab, node: &Node, pods: &[&Pod]) -> Result<BTreeSet<String>> {
     let mut wanted = BTreeSet::new();
     let whole =
@@ -79,7 +80,10 @@ fn wanted(lab: &Lab, node: &Node, pods: &[&Pod]) -> Result<BTreeSet<String>> {
             .find(|pod| handle.ends_with(&pod.container))
             .map(|pod| lab.nodes[pod.node].name());
         let owner = allocations.blocks.get(block).and_then(Option::as_deref);
-        if place.is_some() && place != owner {
+        let far_end = handle
+            .strip_prefix("vxlan-v6-tunnel-addr-")
+            .is_some_and(|of| of != node.name());
+        if far_end || (place.is_some() && place != owner) {
             wanted.insert(whole(address));
         }
     }
