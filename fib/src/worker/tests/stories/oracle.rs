@@ -11,7 +11,7 @@ use super::watched::OURS;
 use super::words::{
     Leg, address_is_link_local, addresses, hops, mac, name, neighbours, vxlan_of, way, words,
 };
-use crate::kernel::{Key, Kind, Link, LinkKind, ObjectId, Snapshot};
+use crate::kernel::{Content, Key, Kind, Link, LinkKind, Object, ObjectId, Snapshot};
 use crate::model::{Change, Encapsulation, Endpoint, Gate, Mode, Route, Standing, Tunnels, Vtep};
 use crate::settings::Settings;
 
@@ -213,8 +213,16 @@ impl Oracle<'_> {
     }
 
     fn route(&self, prefix: &IpNet, route: &Route) -> Option<String> {
-        let legs: Vec<Leg> = match route {
-            Route::Blackhole => return Some("blackhole".into()),
+        if *route == Route::Blackhole {
+            return Some("blackhole".into());
+        }
+        let legs = self.legs(prefix, route);
+        (!legs.is_empty()).then(|| words(&legs, false))
+    }
+
+    fn legs(&self, prefix: &IpNet, route: &Route) -> Vec<Leg> {
+        match route {
+            Route::Blackhole => Vec::new(),
             Route::Links { next_hops } => next_hops
                 .iter()
                 .filter(|(_, device)| self.up(device))
@@ -227,8 +235,7 @@ impl Oracle<'_> {
                 .iter()
                 .filter_map(|next_hop| self.leg(prefix, *next_hop, *encapsulation))
                 .collect(),
-        };
-        (!legs.is_empty()).then(|| words(&legs, false))
+        }
     }
 
     fn leg(&self, prefix: &IpNet, next_hop: IpAddr, encapsulation: Encapsulation) -> Option<Leg> {
@@ -291,8 +298,21 @@ impl Oracle<'_> {
             .then(|| (Some(hop.via.unwrap_or(next_hop)), device, hop.onlink))
     }
 
-    /// None of ours is there for nothing.
+    /// None of ours is there for nothing. An object that stands ready for a wished route whose place someone else holds
+    /// is not.
     fn objects(&self, found: &mut Vec<String>) {
+        let held = |prefix: &IpNet| {
+            let mut routes = self.kernel.routes.iter();
+            routes.any(|(key, spec)| *key == self.desired.key(*prefix) && spec.protocol != OURS)
+        };
+        let ready: BTreeSet<IpAddr> = self
+            .desired
+            .routes
+            .iter()
+            .filter(|(prefix, _)| held(prefix))
+            .flat_map(|(prefix, route)| self.legs(prefix, route))
+            .filter_map(|(via, ..)| via)
+            .collect();
         let objects = || self.kernel.objects.iter().flatten();
         let members = objects().flat_map(|(_, object)| object.members());
         let used: BTreeSet<ObjectId> = self
@@ -303,7 +323,13 @@ impl Oracle<'_> {
             .chain(members.map(|member| member.id))
             .collect();
         for (id, object) in objects() {
-            if object.protocol == OURS && !used.contains(id) {
+            let leads = |object: &Object| matches!(&object.content, Content::Single(hop) if hop.via.is_some_and(|via| ready.contains(&via)));
+            let mut members = object.members().iter();
+            let stands_ready = leads(object)
+                || (members.len() > 0
+                    && members
+                        .all(|member| objects().any(|(id, one)| *id == member.id && leads(one))));
+            if object.protocol == OURS && !used.contains(id) && !stands_ready {
                 found.push(format!("nothing uses nexthop object {id}: {object:?}"));
             }
         }
