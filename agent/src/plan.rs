@@ -240,7 +240,8 @@ fn pools(cluster: &Cluster, own: Own<'_>) -> Vec<Pool> {
             encapsulation: ways::encapsulation(mode(pool.spec.ipip_mode), mode(pool.spec.vxlan_mode), &cidr),
             disable_bgp_export: pool.spec.disable_bgp_export,
             disabled: pool.spec.disabled,
-            unusable: overlapped.map(|net| {
+            // A disabled pool over everybody's network is how one says what is not to be masqueraded.
+            unusable: overlapped.filter(|_| !pool.spec.disabled).map(|net| {
                 format!("IPPool {name}: {cidr} overlaps {net}, the network of node {}; it is not used on this node", own.node)
             }),
         }

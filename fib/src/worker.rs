@@ -315,8 +315,12 @@ impl<K: Kernel> Worker<K> {
         {
             tracing::warn!(reason = %refusal, "cannot read the kernel's routes; trying again");
             self.dirty.resync = true;
-            self.timing.hold = Some(now + HOLD);
-            return self.finish(now, false);
+            let hold = now + HOLD;
+            self.timing.hold = Some(hold);
+            self.answer_waiters(now);
+            self.publish(now);
+            // Whatever else there is to do waits as well, or the read would be tried again without pause.
+            return self.held_until(hold);
         }
         self.tend_repairs(now);
         self.look_around();
@@ -360,10 +364,8 @@ impl<K: Kernel> Worker<K> {
         if more {
             return Next::Again;
         }
-        let waiter = self.waiters.iter().map(|waiter| waiter.deadline).min();
         if let Some(hold) = self.timing.hold {
-            // What is due before has to wait, or we would wake up for nothing.
-            return Next::At(waiter.map_or(hold, |waiter| waiter.min(hold)));
+            return self.held_until(hold);
         }
         let deadlines = [
             self.routes.next_retry(),
@@ -376,10 +378,22 @@ impl<K: Kernel> Worker<K> {
             self.repairs.next_due(),
             self.staging.next_due(),
             self.timing.again,
-            waiter,
+            self.next_waiter(),
         ];
         let next = deadlines.into_iter().flatten().min();
         Next::At(next.map_or(self.timing.verify, |next| next.min(self.timing.verify)))
+    }
+
+    /// What is due before has to wait, or we would wake up for nothing; but for those whose patience ends.
+    fn held_until(&self, hold: Instant) -> Next {
+        Next::At(
+            self.next_waiter()
+                .map_or(hold, |deadline| deadline.min(hold)),
+        )
+    }
+
+    fn next_waiter(&self) -> Option<Instant> {
+        self.waiters.iter().map(|waiter| waiter.deadline).min()
     }
 
     fn surroundings(&self) -> Surroundings<'_> {

@@ -500,6 +500,22 @@ fn a_block_whose_affinity_is_lost_is_named_to_be_claimed_again() {
     assert_eq!(plan.conditions[0].name, "BlockWithoutAffinity");
 }
 
+/// Calico's way to say that a network is not masqueraded.
+#[test]
+fn a_disabled_pool_over_the_nodes_own_network_is_no_fault() {
+    let cluster = cluster(&[
+        node("node1", "172.31.1.1/24"),
+        (
+            Kind::IPPool,
+            "no-nat",
+            json!({"cidr": "172.16.0.0/12", "disabled": true}),
+        ),
+    ]);
+    let plan = make(&cluster, own(&[]));
+    assert_eq!(plan.conditions, []);
+    assert_eq!(plan.pools[0].unusable, None);
+}
+
 #[test]
 fn pools_that_overlap_one_another_are_named() {
     let cluster = cluster(&[

@@ -83,6 +83,13 @@ impl<K: Kernel> Worker<K> {
                 self.sysctls
                     .set(&format!("net/ipv6/{}", name.replace('*', device)), value);
             }
+            return;
+        }
+        // A workload without IPv6 could still make itself the host's router by an advertisement. There is nothing to
+        // set where the kernel has no IPv6.
+        let accept_ra = format!("net/ipv6/conf/{device}/accept_ra");
+        if self.sysctls.read(&accept_ra).is_some() {
+            self.sysctls.set(&accept_ra, "0");
         }
     }
 

@@ -46,6 +46,28 @@ fn a_lost_writer_is_a_condition_until_it_writes_again() {
 }
 
 #[test]
+fn a_kernel_that_cannot_be_read_is_not_asked_without_pause() {
+    Bench::run(async |bench| {
+        bench.kernel.with(|kernel| {
+            kernel.fail_reads = 3;
+            kernel.events = vec![Event::Overrun];
+        });
+        bench.deliver();
+        // Reads that events ask for have a distance.
+        bench.now += Duration::from_secs(1);
+        bench.apply((0..600).map(|i| remote(i, 2)).collect());
+        for _ in 0..3 {
+            let next = bench.worker.turn(bench.now).await;
+            assert_eq!(next, Next::At(bench.now + HOLD));
+            bench.now += HOLD;
+        }
+        assert_eq!(bench.kernel.with(|kernel| kernel.fail_reads), 0);
+        bench.settle().await;
+        assert_eq!(bench.kernel.routes().len(), 600);
+    });
+}
+
+#[test]
 fn one_refused_among_ten_thousand_costs_only_its_own_repetitions() {
     Bench::run(async |bench| {
         let bad = key("10.64.7.0/26");

@@ -73,6 +73,18 @@ fn a_workload_waits_for_its_device_and_is_served_when_it_comes() {
 }
 
 #[test]
+fn a_workload_without_ipv6_cannot_advertise_itself_as_a_router() {
+    in_namespace(|| async {
+        add_cali("cali1");
+        assert_eq!(sysctl("ipv6/conf/cali1/accept_ra"), "1");
+        let fib = start().await;
+        fib.apply(vec![workload("cali1", &["10.233.1.7"])]);
+        fib.endpoint_settled("cali1", PATIENCE).await.unwrap();
+        assert_eq!(sysctl("ipv6/conf/cali1/accept_ra"), "0");
+    });
+}
+
+#[test]
 fn a_device_that_is_down_is_set_up_once() {
     in_namespace(|| async {
         add_cali("cali1");
