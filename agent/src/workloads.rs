@@ -470,12 +470,13 @@ impl Workloads {
             state.known.remove(&device)
         });
         state.gone.insert(container_id);
-        drop(state);
         if let Some(known) = &known {
+            // Before anyone can tell the FIB of a new workload of the same device.
             self.fib
                 .apply(vec![Change::RemoveEndpoint(known.device.clone())]);
             self.changed.send_modify(|count| *count += 1);
         }
+        drop(state);
         known.or(promised)
     }
 

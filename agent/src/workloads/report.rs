@@ -52,9 +52,9 @@ impl Workloads {
         };
         state.known.remove(&device);
         state.untell(&device);
-        drop(state);
         info!("{key}: gone from the datastore; its routes are removed");
         self.fib.apply(vec![Change::RemoveEndpoint(device)]);
         self.changed.send_modify(|count| *count += 1);
+        drop(state);
     }
 }

@@ -162,8 +162,7 @@ fn a_tunnel_device_that_is_renamed_is_named_by_a_condition_until_it_is_renamed_b
             fib.apply(two_blocks());
             settle(&fib).await;
             until_kernel("made", || try_ip(&format!("link show {device}")).is_ok()).await;
-            ip(&format!("link set {device} down"));
-            ip(&format!("link set {device} name old0"));
+            rename(device, "old0").await;
             let status = until(&fib, "a condition", |s| {
                 s.conditions.iter().any(|(name, _)| name == "NoVxlan")
             })
@@ -172,12 +171,20 @@ fn a_tunnel_device_that_is_renamed_is_named_by_a_condition_until_it_is_renamed_b
             assert!(sentence.contains("device old0 has its VNI"), "{sentence}");
             assert_eq!(ways().len(), 2, "direct routes go on");
 
-            ip("link set old0 down");
-            ip(&format!("link set old0 name {device}"));
+            rename("old0", device).await;
             until(&fib, "no condition", |s| s.conditions.is_empty()).await;
             until_kernel("up", || ip(&format!("link show {device}")).contains(",UP")).await;
         });
     }
+}
+
+/// Older kernels rename only what is down, and what is ours is up again at once.
+async fn rename(from: &str, to: &str) {
+    until_kernel("renamed", || {
+        ip(&format!("link set {from} down"));
+        try_ip(&format!("link set {from} name {to}")).is_ok()
+    })
+    .await;
 }
 
 fn tunnels() -> Tunnels {
