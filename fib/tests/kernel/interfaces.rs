@@ -178,13 +178,14 @@ fn a_tunnel_device_that_is_renamed_is_named_by_a_condition_until_it_is_renamed_b
     }
 }
 
-/// Older kernels rename only what is down, and what is ours is up again at once.
+/// Older kernels rename only what is down, and what is ours is up again at once: between two programs it always would be.
 async fn rename(from: &str, to: &str) {
-    until_kernel("renamed", || {
-        ip(&format!("link set {from} down"));
-        try_ip(&format!("link set {from} name {to}")).is_ok()
-    })
-    .await;
+    let orders = std::env::temp_dir().join(format!("caracal-rename-{}-{to}", std::process::id()));
+    let both = format!("link set {from} down\nlink set {from} name {to}\n");
+    std::fs::write(&orders, both).unwrap();
+    let batch = format!("-batch {}", orders.display());
+    until_kernel("renamed", || try_ip(&batch).is_ok()).await;
+    std::fs::remove_file(&orders).unwrap();
 }
 
 fn tunnels() -> Tunnels {
