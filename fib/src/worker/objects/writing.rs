@@ -1,0 +1,130 @@
+//! Nexthop objects on their way to the kernel, and the routes that wait for them.
+
+use std::time::Instant;
+
+use tracing::{info, warn};
+
+use crate::delta::Action;
+use crate::kernel::{Kernel, Key, Object, ObjectId, Refusal, Spec, Write};
+use crate::worker::Worker;
+
+impl<K: Kernel> Worker<K> {
+    /// What became of a message about an object.
+    pub(in crate::worker) fn object_written(
+        &mut self,
+        id: ObjectId,
+        action: Action<Object>,
+        outcome: Result<(), Refusal>,
+        now: Instant,
+    ) {
+        let refusal = match outcome {
+            Ok(()) => None,
+            Err(refusal)
+                if matches!(action, Action::Delete(_)) && refusal.errno == libc::ENOENT =>
+            {
+                None
+            }
+            Err(refusal) => Some(refusal),
+        };
+        let Some(refusal) = refusal else {
+            if matches!(action, Action::Delete(_)) {
+                // The members of a group that is gone may follow, and a device that was in use.
+                self.sharing.sweep = Some(now);
+            }
+            // Its routes have moved.
+            self.staging.note_written();
+            self.look_at_retired_tunnels();
+            let failed_before = self.sharing.objects.reason(&id).is_some();
+            self.sharing.objects.done(id, action);
+            if failed_before {
+                self.routes.retry(now, |_, spec| spec.object() == Some(id));
+            }
+            return;
+        };
+        let setting = matches!(action, Action::Set { .. });
+        if setting && refusal.errno == libc::EOPNOTSUPP {
+            warn!(reason = %refusal, "this kernel takes no nexthop objects: each route gets its own next hops");
+            self.sharing.refused = true;
+            self.sharing.on = false;
+            self.sharing.objects.unset(id, false);
+            self.dirty.prefixes.extend(self.wishes.routes.keys());
+            return;
+        }
+        let taken =
+            matches!(action, Action::Set { owned: false, .. }) && refusal.errno == libc::EEXIST;
+        if taken || self.is_of_other_kind(id) {
+            info!(
+                id,
+                "someone else has this number of a nexthop object; taking another"
+            );
+            self.sharing.allocation.give_up(id);
+            self.sharing.objects.unset(id, false);
+            self.dirty.prefixes.extend(self.wishes.routes.keys());
+            return;
+        }
+        let reason = format!("nexthop object {id}: {refusal}");
+        if self.sharing.objects.failed(id, now, reason) {
+            warn!(id, reason = %refusal, "nexthop object is refused; trying again");
+        }
+    }
+
+    /// The kernel makes no group of an object, nor an object of a group.
+    fn is_of_other_kind(&self, id: ObjectId) -> bool {
+        let objects = &self.sharing.objects;
+        match (objects.desired(&id), objects.actual(&id)) {
+            (Some(desired), Some(actual)) => {
+                desired.members().is_empty() != actual.members().is_empty()
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes from the batch the routes whose object is not there: those wait for it.
+    pub(in crate::worker) fn hold_back(
+        &mut self,
+        batch: &mut Vec<(Key, Action<Spec>)>,
+        objects: &[(ObjectId, Action<Object>)],
+        now: Instant,
+    ) {
+        if !self.sharing.on {
+            return;
+        }
+        let mut held = Vec::new();
+        batch.retain(|(key, action)| {
+            let Action::Set { value, .. } = action else {
+                return true;
+            };
+            let Some(id) = value.object() else {
+                return true;
+            };
+            let there = self.sharing.objects.actual(&id).is_some();
+            let ready = there || objects.iter().any(|(set, _)| *set == id);
+            if !ready {
+                held.push((*key, id));
+            }
+            ready
+        });
+        for (key, id) in held {
+            match self.sharing.objects.reason(&id) {
+                Some(reason) => {
+                    let reason = reason.to_owned();
+                    self.routes.failed(key, now, reason);
+                }
+                None => {
+                    if self.sharing.objects.desired(&id).is_none() {
+                        self.dirty.prefixes.insert(key.prefix);
+                    }
+                    self.routes.requeue(key);
+                }
+            }
+        }
+    }
+
+    /// The messages for these objects.
+    pub(in crate::worker) fn object_writes(batch: &[(ObjectId, Action<Object>)]) -> Vec<Write> {
+        let writes = batch.iter();
+        writes
+            .map(|(id, action)| crate::plan::write_object(*id, action))
+            .collect()
+    }
+}
