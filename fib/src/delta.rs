@@ -14,7 +14,7 @@
 mod tests;
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
@@ -66,6 +66,8 @@ pub(crate) struct Delta<K, V> {
     queues: [VecDeque<K>; RANKS],
     retries: BTreeSet<(Instant, K)>,
     counts: Counts,
+    /// Of these the next [`Delta::report_all`] knows nothing.
+    kept: HashSet<K, foldhash::fast::RandomState>,
 }
 
 #[cfg(test)]
@@ -122,6 +124,7 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
             queues: Default::default(),
             retries: BTreeSet::new(),
             counts: Counts::default(),
+            kept: HashSet::default(),
         }
     }
 
@@ -160,13 +163,21 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
         });
     }
 
+    /// What the next [`Delta::report_all`] says of this key is not to be believed.
+    pub(crate) fn keep(&mut self, key: K) {
+        self.kept.insert(key);
+    }
+
     /// Says all that is there. Returns the keys for which something else was believed.
     pub(crate) fn report_all(&mut self, mut all: HashMap<K, V>) -> Vec<K> {
+        let kept = std::mem::take(&mut self.kept);
+        all.retain(|key, _| !kept.contains(key));
         let wrong: Vec<K> = self
             .slots
             .iter()
             .filter(|(key, slot)| slot.actual.is_some() && slot.actual.as_ref() != all.get(key))
             .map(|(key, _)| *key)
+            .filter(|key| !kept.contains(key))
             .collect();
         for key in &wrong {
             let value = all.remove(key);

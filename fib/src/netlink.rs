@@ -116,6 +116,9 @@ impl Kernel for Netlink {
             .iter()
             .filter_map(convert::address)
             .collect();
+        // Before the routes, since an object that goes takes its routes along: with one that is missed here, its routes
+        // might be believed for ever.
+        let objects = answered(self.objects.all(), DUMP_TIMEOUT).await?;
         let mut routes = self.routes(AddressFamily::Inet).await?;
         routes.extend(self.routes(AddressFamily::Inet6).await?);
         let mut neighbours = self.neighbours(AddressFamily::Inet).await?;
@@ -126,7 +129,7 @@ impl Kernel for Netlink {
             addresses,
             routes,
             neighbours,
-            objects: answered(self.objects.all(), DUMP_TIMEOUT).await?,
+            objects,
         })
     }
 

@@ -194,6 +194,22 @@ fn a_whole_report_names_what_was_believed_wrongly() {
     assert_eq!(taken, [(2, expected)]);
 }
 
+#[test]
+fn a_whole_report_says_nothing_of_what_is_kept() {
+    let mut delta = Tested::new(rank);
+    delta.report(1, Some(10));
+    delta.report(2, Some(20));
+    for key in [1, 2, 3] {
+        delta.keep(key);
+    }
+    let wrong = delta.report_all(HashMap::from([(2, 99), (3, 30), (4, 40)]));
+    assert!(wrong.is_empty(), "{wrong:?}");
+    let all = [1, 2, 3, 4].map(|key| delta.actual(&key).copied());
+    assert_eq!(all, [Some(10), Some(20), None, Some(40)]);
+    let wrong = delta.report_all(HashMap::from([(2, 99)]));
+    assert_eq!(wrong.len(), 3, "it is kept from one report only");
+}
+
 fn rank(key: &u8, action: Action<&u8>) -> usize {
     match action {
         Action::Set { .. } => usize::from(key % 3),

@@ -42,12 +42,15 @@ pub(crate) struct State {
     /// The next reads fail.
     pub fail_reads: usize,
     pub reads: usize,
+    /// What others do in the middle of the next read: when devices and objects were read, and routes were not.
+    pub amid_read: Option<Deed>,
     pub has_ipip: bool,
     /// Next hops of multipath routes whose device went down or lost its last IPv4 address since, by index of the device.
     dead: BTreeSet<(Key, u32)>,
     next_index: u32,
 }
 
+type Deed = Box<dyn FnOnce(&FakeKernel) + Send>;
 type Refuse = Box<dyn FnMut(&Write) -> Option<Refusal> + Send>;
 
 impl FakeKernel {
@@ -437,7 +440,7 @@ impl State {
 
 impl Kernel for FakeKernel {
     async fn read(&mut self) -> Result<Snapshot, Refusal> {
-        self.with(|state| {
+        let mut snapshot = self.with(|state| {
             state.reads += 1;
             if state.fail_reads > 0 {
                 state.fail_reads -= 1;
@@ -446,12 +449,21 @@ impl Kernel for FakeKernel {
             Ok(Snapshot {
                 links: state.links.values().cloned().collect(),
                 addresses: state.addresses.clone(),
-                routes: state.routes.iter().map(|(k, s)| (*k, s.clone())).collect(),
-                neighbours: state.neighbours.iter().map(|(k, v)| (*k, *v)).collect(),
                 objects: (!state.no_objects)
                     .then(|| state.objects.iter().map(|(k, o)| (*k, o.clone())).collect()),
+                ..Snapshot::default()
             })
-        })
+        })?;
+        if let Some(deed) = self.with(|state| state.amid_read.take()) {
+            deed(self);
+        }
+        self.with(|state| {
+            let routes = state.routes.iter();
+            snapshot.routes = routes.map(|(k, s)| (*k, s.clone())).collect();
+            let neighbours = state.neighbours.iter();
+            snapshot.neighbours = neighbours.map(|(k, v)| (*k, *v)).collect();
+        });
+        Ok(snapshot)
     }
 
     fn write(&mut self, batch: &[Write]) -> Result<Vec<Result<(), Refusal>>, WriteError> {

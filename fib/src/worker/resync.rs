@@ -1,7 +1,7 @@
 //! The whole read: at the start, after lost events, and now and then as a safety net. It is correct on its own;
 //! events only make it rare.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use tracing::info;
@@ -9,7 +9,7 @@ use tracing::info;
 use super::Worker;
 use super::events::Owner;
 use crate::gate::{self, Foreign};
-use crate::kernel::{Kernel, Key, Refusal, Snapshot, Spec};
+use crate::kernel::{Kernel, Key, ObjectId, Refusal, Snapshot, Spec};
 use crate::world::World;
 
 impl<K: Kernel> Worker<K> {
@@ -51,8 +51,11 @@ impl<K: Kernel> Worker<K> {
             World::new(snapshot.links, snapshot.addresses),
         );
         self.compare_carriers(&before);
+        let objects = snapshot.objects.as_deref();
+        let objects: Option<HashSet<ObjectId>> =
+            objects.map(|objects| objects.iter().map(|(id, _)| *id).collect());
         self.sort_objects(snapshot.objects, now);
-        self.sort_routes(snapshot.routes, now);
+        self.sort_routes(snapshot.routes, objects.as_ref(), now);
         self.sort_neighbours(snapshot.neighbours);
         self.dirty
             .endpoints
@@ -65,7 +68,13 @@ impl<K: Kernel> Worker<K> {
         self.dirty.status = true;
     }
 
-    fn sort_routes(&mut self, routes: Vec<(Key, Spec)>, now: Instant) {
+    /// `objects`: the nexthop objects that were read before the routes, if there are such things.
+    fn sort_routes(
+        &mut self,
+        routes: Vec<(Key, Spec)>,
+        objects: Option<&HashSet<ObjectId>>,
+        now: Instant,
+    ) {
         let mut ours = HashMap::new();
         let mut leftovers = HashMap::new();
         let mut externals = HashMap::new();
@@ -73,6 +82,14 @@ impl<K: Kernel> Worker<K> {
         self.holders.clear();
         self.repairs.shadows.clear();
         for (key, spec) in routes {
+            // Its object came while the kernel was read: what is told of both is still on its way.
+            if let (Some(id), Some(objects)) = (spec.object(), objects)
+                && !objects.contains(&id)
+            {
+                self.routes.keep(key);
+                self.leftovers.keep(key);
+                continue;
+            }
             if spec.protocol == self.config.protocol {
                 if let Some(protocol) = before_ours.get(&key) {
                     self.note_prepended(key, *protocol);

@@ -63,6 +63,46 @@ fn an_object_of_ours_that_others_delete_or_change_is_repaired_with_its_routes() 
 }
 
 #[test]
+fn an_object_that_goes_while_the_kernel_is_read_is_repaired_with_its_routes() {
+    Bench::run(async |bench| {
+        bench.apply((0..10).map(|i| remote(i, 2)).collect());
+        bench.settle().await;
+        let id = ids(bench)[0];
+        bench.kernel.with(|kernel| {
+            kernel.events = vec![Event::Overrun];
+            kernel.amid_read = Some(Box::new(move |kernel| kernel.foreign_delete_object(id)));
+        });
+        bench.wait_out(Duration::from_secs(1)).await;
+        assert_eq!(bench.kernel.routes().len(), 10);
+        assert_eq!(bench.status().resyncs, 2);
+    });
+}
+
+#[test]
+fn a_route_whose_object_a_read_has_missed_is_believed_when_its_event_comes() {
+    Bench::run(async |bench| {
+        bench.apply((0..10).map(|i| remote(i, 2)).collect());
+        bench.settle().await;
+        let id = 670_000_500;
+        bench.kernel.with(|kernel| {
+            kernel.events = vec![Event::Overrun];
+            kernel.amid_read = Some(Box::new(move |kernel| {
+                let hop = through("172.18.0.9", 1).hops[0];
+                kernel.foreign_set_object(id, Object::single(67, hop));
+                kernel.foreign_set(key("10.64.99.0/26"), Spec::by_object(67, id));
+            }));
+        });
+        bench.deliver();
+        bench.now += Duration::from_secs(1);
+        bench.worker.turn(bench.now).await;
+        let status = bench.status();
+        assert_eq!((status.resyncs, status.actual), (2, 10), "not yet");
+        bench.settle().await;
+        assert_eq!(bench.status().actual, 11);
+    });
+}
+
+#[test]
 fn a_carrier_whose_return_was_not_heard_is_found_by_reading() {
     Bench::run(async |bench| {
         bench.apply((0..10).map(|i| remote(i, 2)).collect());
