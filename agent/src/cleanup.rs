@@ -123,7 +123,7 @@ fn look_or_clean(config: &Config, orders: Orders) -> Result<(Cleaned, usize), Fi
         let interfaces = caracal_fib::interfaces().await?;
         let pods = interfaces
             .iter()
-            .filter(|interface| interface.name.starts_with(&fib.device_prefix))
+            .filter(|interface| fib.device_prefixes.fit(&interface.name))
             .count();
         Ok((cleaned, pods))
     })

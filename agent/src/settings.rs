@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use caracal_datastore::resources::{FelixConfiguration, Resource, Toggle};
 use caracal_datastore::{Metadata, Stored, TypedStore};
-use caracal_fib::{MtuDevices, Settings};
+use caracal_fib::{DevicePrefixes, MtuDevices, Settings};
 use serde_json::{Map, Value};
 use tracing::warn;
 
@@ -49,8 +49,6 @@ pub(crate) fn of_fib(felix: &FelixConfiguration) -> Settings {
     let pattern = felix.mtu_iface_pattern.as_deref();
     // Validation let in no pattern that cannot be read; the default one can.
     let mtu_devices = MtuDevices::matching(pattern.unwrap_or(MTU_DEVICES)).unwrap_or_default();
-    let prefix = felix.interface_prefix.as_deref().unwrap_or(DEVICE_PREFIX);
-    let prefix = prefix.split(',').next().unwrap_or(DEVICE_PREFIX);
     Settings {
         metric_v4: felix.ipv4_normal_route_priority.unwrap_or(NORMAL),
         metric_v6: felix.ipv6_normal_route_priority.unwrap_or(NORMAL),
@@ -59,11 +57,18 @@ pub(crate) fn of_fib(felix: &FelixConfiguration) -> Settings {
         source_v4: felix.device_route_source_address,
         source_v6: felix.device_route_source_address_ipv6,
         verify_interval: felix.route_refresh_interval.unwrap_or(VERIFY_INTERVAL),
-        device_prefix: prefix.to_owned(),
+        device_prefixes: device_prefixes(felix),
         mtu_devices,
         remove_external_routes: felix.remove_external_routes.unwrap_or(true),
         forwarding: felix.ip_forwarding != Some(Toggle::Disabled),
     }
+}
+
+/// Felix's prefixes, which may be a list with commas, and that of our own plugin.
+fn device_prefixes(felix: &FelixConfiguration) -> DevicePrefixes {
+    let configured = felix.interface_prefix.as_deref().unwrap_or_default();
+    let listed = configured.split(',').map(str::trim);
+    DevicePrefixes::new(listed.chain([DEVICE_PREFIX]))
 }
 
 /// What the variables `FELIX_*` say, by Felix's names for them. `none` is as if the variable were not there. The error

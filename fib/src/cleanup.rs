@@ -61,7 +61,7 @@ async fn clean<K: Kernel>(
     let sysctls = Sysctls::new(
         config.sysctl_root.clone(),
         config.before_file.clone(),
-        &config.device_prefix,
+        config.device_prefixes.clone(),
     );
     let mut cleaned = Cleaned::default();
     let world = World::new(snapshot.links.clone(), snapshot.addresses.clone());
@@ -78,7 +78,7 @@ async fn clean<K: Kernel>(
         .iter()
         .filter(|(key, _)| {
             let name = world.name(device_of(key));
-            name.is_some_and(|name| name.starts_with(&config.device_prefix))
+            name.is_some_and(|name| config.device_prefixes.fit(name))
         })
         .map(|(key, value)| DeviceChange::DeleteNeighbour(*key, *value))
         .collect();

@@ -6,6 +6,7 @@ mod tests;
 use std::collections::HashSet;
 use std::net::IpAddr;
 
+use crate::device_prefixes::DevicePrefixes;
 use crate::kernel::{Kind, Spec};
 use crate::model::Gate;
 use crate::plan::is_workload;
@@ -33,9 +34,9 @@ pub(crate) fn may_delete_leftover(
     protected: &HashSet<IpAddr>,
     spec: &Spec,
     world: &World,
-    device_prefix: &str,
+    device_prefixes: &DevicePrefixes,
 ) -> bool {
-    let local = spec.kind == Kind::Blackhole || on_workload(spec, world, device_prefix);
+    let local = spec.kind == Kind::Blackhole || on_workload(spec, world, device_prefixes);
     match gate {
         Gate::LocalOnly => local,
         _ => may_delete(gate, protected, spec),
@@ -57,11 +58,11 @@ pub(crate) enum Foreign {
 }
 
 /// Classifies a route that does not carry our signature.
-pub(crate) fn foreign(spec: &Spec, world: &World, device_prefix: &str) -> Foreign {
+pub(crate) fn foreign(spec: &Spec, world: &World, device_prefixes: &DevicePrefixes) -> Foreign {
     if spec.protocol == RTPROT_KERNEL {
         return Foreign::Untouchable;
     }
-    let on_workload = on_workload(spec, world, device_prefix);
+    let on_workload = on_workload(spec, world, device_prefixes);
     let tunnels = [IPIP_DEVICE, VXLAN_DEVICE, VXLAN_V6_DEVICE];
     let on_tunnel = on(spec, world, |name| tunnels.contains(&name));
     match spec.protocol {
@@ -76,8 +77,8 @@ pub(crate) fn foreign(spec: &Spec, world: &World, device_prefix: &str) -> Foreig
     }
 }
 
-fn on_workload(spec: &Spec, world: &World, device_prefix: &str) -> bool {
-    on(spec, world, |name| name.starts_with(device_prefix))
+fn on_workload(spec: &Spec, world: &World, device_prefixes: &DevicePrefixes) -> bool {
+    on(spec, world, |name| device_prefixes.fit(name))
 }
 
 fn on(spec: &Spec, world: &World, meant: impl Fn(&str) -> bool) -> bool {

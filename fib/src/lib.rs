@@ -25,6 +25,7 @@ mod cleanup;
 mod counters;
 mod culprits;
 mod delta;
+mod device_prefixes;
 pub mod egress;
 mod fights;
 mod gate;
@@ -44,6 +45,7 @@ mod world;
 
 pub use cleanup::{Cleaned, cleanup};
 pub use counters::{FibCounters, Refused, RepairCounters};
+pub use device_prefixes::DevicePrefixes;
 pub use handle::{Fib, FibError, Interface, interfaces};
 pub use model::{
     Change, Config, Encapsulation, Endpoint, FibStatus, Gate, IpipDevice, Mode, Route, RouteStatus,

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::counters::FibCounters;
+use crate::device_prefixes::DevicePrefixes;
 use crate::settings::Settings;
 
 /// How the FIB works at its start; not what it contains. [`Change::SetSettings`] changes a part of it later.
@@ -17,8 +18,8 @@ pub struct Config {
     pub protocol: u8,
     /// Metric of all our IPv4 and IPv6 routes; 0: none given (the kernel makes it 1024 in IPv6).
     pub metric: u32,
-    /// Devices of local workloads begin with this: `cali`.
-    pub device_prefix: String,
+    /// How devices of local workloads are named: `cali…`.
+    pub device_prefixes: DevicePrefixes,
     /// Remote routes that share a next hop lead to one nexthop object of the kernel, where it has such objects; else each
     /// has its own next hops.
     pub nexthop_objects: bool,
@@ -42,7 +43,7 @@ impl Default for Config {
         Config {
             protocol: 67,
             metric: 0,
-            device_prefix: "cali".into(),
+            device_prefixes: DevicePrefixes::default(),
             nexthop_objects: true,
             verify_interval: Duration::from_secs(300),
             sysctl_root: "/proc/sys".into(),

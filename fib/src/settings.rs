@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use crate::device_prefixes::DevicePrefixes;
 use crate::model::{Config, Standing};
 
 /// How the FIB works, as far as it may change while it runs. Until [`crate::Change::SetSettings`] it is as
@@ -23,8 +24,8 @@ pub struct Settings {
     pub source_v6: Option<Ipv6Addr>,
     /// How often the kernel is read whole, as a safety net under events; zero: never.
     pub verify_interval: Duration,
-    /// Devices of local workloads begin with this: `cali`.
-    pub device_prefix: String,
+    /// How devices of local workloads are named: `cali…`.
+    pub device_prefixes: DevicePrefixes,
     /// The smallest MTU of these devices is the host's.
     pub mtu_devices: MtuDevices,
     /// Routes of others on devices of our workloads are removed, as Felix does (`removeExternalRoutes`).
@@ -92,7 +93,7 @@ impl Settings {
             source_v4: None,
             source_v6: None,
             verify_interval: config.verify_interval,
-            device_prefix: config.device_prefix.clone(),
+            device_prefixes: config.device_prefixes.clone(),
             mtu_devices: MtuDevices::default(),
             remove_external_routes: config.remove_external_routes,
             forwarding: true,

@@ -9,6 +9,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::before::Before;
+use crate::device_prefixes::DevicePrefixes;
 
 /// The tree, what could not be written to it, and what was there before.
 #[derive(Debug)]
@@ -17,18 +18,22 @@ pub(crate) struct Sysctls {
     refused: BTreeMap<String, String>,
     pub(crate) before: Before,
     /// What is set of devices whose name begins so goes with them, and is not noted.
-    passing: String,
+    pub(crate) passing: DevicePrefixes,
 }
 
 impl Sysctls {
-    /// Notes former values in `before_file`, except of devices whose name begins with `device_prefix`.
-    pub(crate) fn new(root: PathBuf, before_file: Option<PathBuf>, device_prefix: &str) -> Sysctls {
+    /// Notes former values in `before_file`, except of devices whose name fits `device_prefixes`.
+    pub(crate) fn new(
+        root: PathBuf,
+        before_file: Option<PathBuf>,
+        device_prefixes: DevicePrefixes,
+    ) -> Sysctls {
         let boot_id = fs::read_to_string(root.join(BOOT_ID)).unwrap_or_default();
         Sysctls {
             before: Before::open(before_file, boot_id.trim().into()),
             root,
             refused: BTreeMap::new(),
-            passing: device_prefix.into(),
+            passing: device_prefixes,
         }
     }
 
@@ -92,8 +97,7 @@ impl Sysctls {
     }
 
     fn passes(&self, path: &str) -> bool {
-        let prefix = self.passing.as_str();
-        !prefix.is_empty() && path.split('/').any(|part| part.starts_with(prefix))
+        path.split('/').any(|part| self.passing.fit(part))
     }
 
     /// Forwarding as a whole is written to each device by the kernel.

@@ -210,7 +210,7 @@ impl<K: Kernel> Worker<K> {
             sysctls: Sysctls::new(
                 config.sysctl_root.clone(),
                 config.before_file.clone(),
-                &config.device_prefix,
+                config.device_prefixes.clone(),
             ),
             settings: Settings::of(&config),
             superseded: Superseded::default(),

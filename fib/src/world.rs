@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::device_prefixes::DevicePrefixes;
 use crate::egress::Subnet;
 use crate::kernel::{Link, LinkKind};
 use crate::settings::MtuDevices;
@@ -103,10 +104,10 @@ impl World {
 
     /// Connected prefixes of the host's own devices that are up. A host prefix is not a subnet, and a link-local one
     /// holds no node address.
-    pub(crate) fn own_subnets(&self, device_prefix: &str) -> Vec<Subnet> {
+    pub(crate) fn own_subnets(&self, device_prefixes: &DevicePrefixes) -> Vec<Subnet> {
         let mut subnets = Vec::new();
         for link in self.links.values().filter(|link| link.up) {
-            if !is_host_device(link, device_prefix) {
+            if !is_host_device(link, device_prefixes) {
                 continue;
             }
             for address in self.addresses(link.index) {
@@ -123,12 +124,16 @@ impl World {
     }
 
     /// The smallest MTU of the devices that count.
-    pub(crate) fn host_mtu(&self, device_prefix: &str, devices: &MtuDevices) -> Option<u32> {
+    pub(crate) fn host_mtu(
+        &self,
+        device_prefixes: &DevicePrefixes,
+        devices: &MtuDevices,
+    ) -> Option<u32> {
         let named = self.links.values().filter(|link| devices.named(&link.name));
         if let Some(smallest) = named.map(|link| link.mtu).min() {
             return Some(smallest);
         }
-        self.own_subnets(device_prefix)
+        self.own_subnets(device_prefixes)
             .iter()
             .filter_map(|subnet| self.link(subnet.device))
             .map(|link| link.mtu)
@@ -137,8 +142,8 @@ impl World {
 }
 
 /// A device of the host itself: neither a workload's, nor a tunnel, nor the loopback.
-pub(crate) fn is_host_device(link: &Link, device_prefix: &str) -> bool {
-    link.kind == LinkKind::Ordinary && !link.name.starts_with(device_prefix)
+pub(crate) fn is_host_device(link: &Link, device_prefixes: &DevicePrefixes) -> bool {
+    link.kind == LinkKind::Ordinary && !device_prefixes.fit(&link.name)
 }
 
 fn is_link_local(address: &IpNet) -> bool {

@@ -45,12 +45,13 @@ fn the_environment_wins_over_the_node_and_the_node_over_the_cluster() {
 fn the_fib_works_as_calico_by_default_and_as_said_otherwise() {
     let by_default = of_fib(&FelixConfiguration::default());
     assert_eq!((by_default.metric_v4, by_default.metric_v6), (1024, 1024));
-    assert_eq!(by_default.device_prefix, "cali");
+    assert_eq!(by_default.device_prefixes, DevicePrefixes::default());
     assert!(by_default.forwarding);
     let pattern = MtuDevices::matching(MTU_DEVICES).unwrap();
     assert_eq!(by_default.mtu_devices, pattern);
     let said = of_fib(&felix(json!({
-        "interfacePrefix": "tap,cali",
+        // Our own plugin names devices `cali…` whatever is said.
+        "interfacePrefix": "tap",
         "mtuIfacePattern": "^bond",
         "ipForwarding": "Disabled",
         "deviceRouteSourceAddress": "192.0.2.1",
@@ -70,7 +71,7 @@ fn the_fib_works_as_calico_by_default_and_as_said_otherwise() {
         source_v4: Some("192.0.2.1".parse().unwrap()),
         source_v6: Some("2001:db8::1".parse().unwrap()),
         verify_interval: Duration::ZERO,
-        device_prefix: "tap".to_owned(),
+        device_prefixes: DevicePrefixes::new(["cali", "tap"]),
         mtu_devices: MtuDevices::matching("^bond").unwrap(),
         remove_external_routes: false,
         forwarding: false,

@@ -1,6 +1,7 @@
 use std::fs;
 
 use super::*;
+use crate::device_prefixes::DevicePrefixes;
 use crate::kernel::fake::FakeKernel;
 use crate::kernel::{Hop, Member, NeighbourValue, Object, VxlanLink};
 
@@ -60,7 +61,11 @@ fn config(folder: &std::path::Path) -> Config {
         before_file: Some(folder.join("kernel.json")),
         ..Config::default()
     };
-    let mut sysctls = Sysctls::new(folder.into(), config.before_file.clone(), "cali");
+    let mut sysctls = Sysctls::new(
+        folder.into(),
+        config.before_file.clone(),
+        DevicePrefixes::default(),
+    );
     assert!(sysctls.set("net/ipv4/ip_forward", "1"));
     sysctls.before.note_ipip(|| FormerIpip {
         mtu: 1480,

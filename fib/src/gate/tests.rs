@@ -66,15 +66,26 @@ fn only_what_calico_made_is_taken_over() {
     let world = world();
     for (protocol, spec, expected) in cases {
         let spec = Spec { protocol, ..spec };
-        assert_eq!(foreign(&spec, &world, "cali"), expected, "{spec:?}");
+        assert_eq!(
+            foreign(&spec, &world, &DevicePrefixes::default()),
+            expected,
+            "{spec:?}"
+        );
     }
 }
 
 #[test]
 fn leftovers_go_as_ours_go() {
     let world = world();
-    let may =
-        |gate: &Gate, spec: &Spec| may_delete_leftover(gate, &HashSet::new(), spec, &world, "cali");
+    let may = |gate: &Gate, spec: &Spec| {
+        may_delete_leftover(
+            gate,
+            &HashSet::new(),
+            spec,
+            &world,
+            &DevicePrefixes::default(),
+        )
+    };
     let device_only = unicast(smallvec![Hop {
         via: None,
         device: 4,

@@ -1,6 +1,7 @@
 //! From wishes to hops.
 
 use super::*;
+use crate::device_prefixes::DevicePrefixes;
 use crate::kernel::fake::{refusal, through};
 use crate::kernel::{Link, LinkKind};
 use crate::model::Mode;
@@ -183,7 +184,7 @@ impl Scene {
             protocol: 67,
             settings: &Settings::default(),
             world: &self.world,
-            subnets: &self.world.own_subnets("cali"),
+            subnets: &self.world.own_subnets(&DevicePrefixes::default()),
             vteps: &self.vteps,
             leaving_vteps: &HashMap::new(),
             unwritten_vteps: &HashSet::new(),

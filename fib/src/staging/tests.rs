@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::*;
+use crate::device_prefixes::DevicePrefixes;
 use crate::kernel::fake::through;
 use crate::kernel::{Link, LinkKind, Refusal, Resolution};
 use crate::model::Vtep;
@@ -200,7 +201,7 @@ impl Scene {
             protocol: 67,
             settings: &crate::settings::Settings::default(),
             world: &self.world,
-            subnets: &self.world.own_subnets("cali"),
+            subnets: &self.world.own_subnets(&DevicePrefixes::default()),
             vteps: &self.vteps,
             leaving_vteps: &self.leaving,
             unwritten_vteps: &self.unwritten,

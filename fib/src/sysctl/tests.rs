@@ -10,7 +10,7 @@ fn a_value_is_written_only_when_it_differs() {
     let file = root.path().join("net/ipv4/ip_forward");
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     fs::write(&file, "0\n").unwrap();
-    let mut sysctls = Sysctls::new(root.path().into(), None, "cali");
+    let mut sysctls = Sysctls::new(root.path().into(), None, DevicePrefixes::default());
     assert!(sysctls.set("net/ipv4/ip_forward", "1"));
     assert_eq!(fs::read_to_string(&file).unwrap(), "1");
 
@@ -23,7 +23,7 @@ fn a_value_is_written_only_when_it_differs() {
 #[test]
 fn what_cannot_be_written_is_named_until_it_can_or_its_device_is_gone() {
     let root = tempfile::tempdir().unwrap();
-    let mut sysctls = Sysctls::new(root.path().into(), None, "cali");
+    let mut sysctls = Sysctls::new(root.path().into(), None, DevicePrefixes::default());
     let path = "net/ipv4/conf/cali1/proxy_arp";
     assert!(!sysctls.set(path, "1"));
     assert!(!sysctls.set("net/ipv4/conf/cali2/proxy_arp", "1"));
@@ -54,7 +54,11 @@ fn what_was_before_us_is_noted_before_the_change_and_can_be_put_back() {
         fs::write(file(path), format!("{value}\n")).unwrap();
     }
     let memory = file("kernel.json");
-    let mut sysctls = Sysctls::new(root.path().into(), Some(memory.clone()), "cali");
+    let mut sysctls = Sysctls::new(
+        root.path().into(),
+        Some(memory.clone()),
+        DevicePrefixes::default(),
+    );
     assert!(sysctls.set("net/ipv4/conf/cali1/forwarding", "1"));
     assert!(!memory.exists(), "goes with its device");
     assert!(sysctls.set("net/ipv4/ip_forward", "1"));
@@ -62,7 +66,7 @@ fn what_was_before_us_is_noted_before_the_change_and_can_be_put_back() {
     // The kernel does this.
     fs::write(file("net/ipv4/conf/eth1/forwarding"), "1").unwrap();
 
-    let after = Sysctls::new(root.path().into(), Some(memory), "cali");
+    let after = Sysctls::new(root.path().into(), Some(memory), DevicePrefixes::default());
     let changed = after.changed();
     assert_eq!(
         changed,

@@ -31,8 +31,8 @@ impl<K: Kernel> Worker<K> {
                 if self.world.remove_address(device, address) {
                     // With the last IPv4 address of a device its routes go, and the kernel does not say so.
                     let hosts = self.world.link(device);
-                    let prefix = &self.config.device_prefix;
-                    if hosts.is_some_and(|link| !link.name.starts_with(prefix)) {
+                    let prefixes = &self.config.device_prefixes;
+                    if hosts.is_some_and(|link| !prefixes.fit(&link.name)) {
                         self.dirty.lost = true;
                         self.read_again(now);
                     }
@@ -141,7 +141,7 @@ impl<K: Kernel> Worker<K> {
             self.dirty.endpoints.insert(link.name.clone());
             return;
         }
-        if link.name.starts_with(&self.config.device_prefix) {
+        if self.config.device_prefixes.fit(&link.name) {
             return;
         }
         self.dirty.surroundings = true;
@@ -169,7 +169,7 @@ impl<K: Kernel> Worker<K> {
             // It may be the source of packets to workloads.
             self.dirty.workloads.extend(self.wishes.workloads.keys());
         }
-        if is_host_device(link, &self.config.device_prefix) {
+        if is_host_device(link, &self.config.device_prefixes) {
             self.dirty.surroundings = true;
             self.gateways.ask_all_again(now);
         } else if [IPIP_DEVICE, VXLAN_DEVICE, VXLAN_V6_DEVICE].contains(&link.name.as_str()) {
@@ -182,7 +182,7 @@ impl<K: Kernel> Worker<K> {
     /// Whose table a neighbour belongs to, by its device.
     pub(super) fn neighbour_owner(&self, key: &NeighbourKey) -> Option<Owner> {
         let name = self.world.name(neighbour_device(key))?;
-        if name.starts_with(&self.config.device_prefix) {
+        if self.config.device_prefixes.fit(name) {
             matches!(key, NeighbourKey::Address(..)).then_some(Owner::Workload)
         } else if [VXLAN_DEVICE, VXLAN_V6_DEVICE].contains(&name) {
             Some(Owner::Vtep)

@@ -143,7 +143,7 @@ impl<K: Kernel> Worker<K> {
 
     /// Somebody wrote a route as Calico or its plugin writes them.
     fn leftover_appeared(&mut self, key: Key, spec: Spec, by: u32, now: Instant) {
-        let class = gate::foreign(&spec, &self.world, &self.config.device_prefix);
+        let class = gate::foreign(&spec, &self.world, &self.config.device_prefixes);
         if class == Foreign::Untouchable {
             return;
         }
@@ -170,7 +170,7 @@ impl<K: Kernel> Worker<K> {
         let (routes, world, config) = (&self.routes, &self.world, &self.config);
         let (repairs, wishes, settings) = (&self.repairs, &self.wishes, &self.settings);
         let may_go =
-            |key: &Key, spec: &Spec| match gate::foreign(spec, world, &config.device_prefix) {
+            |key: &Key, spec: &Spec| match gate::foreign(spec, world, &config.device_prefixes) {
                 Foreign::Leftover => true,
                 Foreign::External if settings.remove_external_routes => {
                     let serves = |name| wishes.endpoints.contains_key(name);
@@ -192,7 +192,13 @@ impl<K: Kernel> Worker<K> {
             !wished
                 && routes.desired(&ours).is_none()
                 && !repairs.route_fights.is_fight(key)
-                && gate::may_delete_leftover(&gate, &protected, spec, world, &config.device_prefix)
+                && gate::may_delete_leftover(
+                    &gate,
+                    &protected,
+                    spec,
+                    world,
+                    &config.device_prefixes,
+                )
                 && may_go(key, spec)
         });
         let ends = repairs
@@ -208,7 +214,7 @@ impl<K: Kernel> Worker<K> {
             && spec.hops().iter().all(|hop| {
                 self.world
                     .name(hop.device)
-                    .is_some_and(|name| name.starts_with(&self.config.device_prefix))
+                    .is_some_and(|name| self.config.device_prefixes.fit(name))
             });
         if !on_workload {
             self.gateways.ask_all_again(now);

@@ -99,7 +99,7 @@ impl<K: Kernel> Worker<K> {
                 continue;
             }
             self.note_shadow(key, &spec);
-            match gate::foreign(&spec, &self.world, &self.config.device_prefix) {
+            match gate::foreign(&spec, &self.world, &self.config.device_prefixes) {
                 class @ (Foreign::Leftover | Foreign::External | Foreign::Replaceable) => {
                     if class == Foreign::External {
                         let since = self.repairs.externals.get(&key).copied();

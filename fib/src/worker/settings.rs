@@ -53,10 +53,11 @@ impl<K: Kernel> Worker<K> {
             self.moved_from(key);
         }
         self.find_superseded();
-        self.config.device_prefix = self.settings.device_prefix.clone();
+        self.config.device_prefixes = self.settings.device_prefixes.clone();
+        self.sysctls.passing = self.settings.device_prefixes.clone();
         self.config.verify_interval = self.settings.verify_interval;
         self.timing.verify = self.next_verification(now);
-        if self.settings.device_prefix != before.device_prefix {
+        if self.settings.device_prefixes != before.device_prefixes {
             // Everything is sorted by it.
             self.dirty.resync = true;
         }

@@ -36,7 +36,7 @@ impl<K: Kernel> Worker<K> {
         let lower = key.metric < Key::new(key.prefix, metric).metric;
         // The others go when ours are there.
         let stays = || {
-            let class = gate::foreign(spec, &self.world, &self.config.device_prefix);
+            let class = gate::foreign(spec, &self.world, &self.config.device_prefixes);
             class == Foreign::Untouchable && spec.protocol != RTPROT_KERNEL
         };
         if lower && stays() {

@@ -63,7 +63,7 @@ impl<K: Kernel> Worker<K> {
             contested: self.repairs.contested(),
             host_mtu: self
                 .world
-                .host_mtu(&self.config.device_prefix, &self.settings.mtu_devices),
+                .host_mtu(&self.config.device_prefixes, &self.settings.mtu_devices),
             conditions: self.conditions(),
             tunnels: self.tunnels.statuses().to_vec(),
             kept,

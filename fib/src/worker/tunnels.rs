@@ -442,7 +442,7 @@ impl<K: Kernel> Worker<K> {
         configured.unwrap_or_else(|| {
             let host = self
                 .world
-                .host_mtu(&self.config.device_prefix, &self.settings.mtu_devices);
+                .host_mtu(&self.config.device_prefixes, &self.settings.mtu_devices);
             host.unwrap_or(HOST_MTU_DEFAULT).saturating_sub(overhead)
         })
     }
@@ -519,7 +519,7 @@ impl<K: Kernel> Worker<K> {
         }
         self.dirty.tunnels = true;
         self.dirty.status = true;
-        let subnets = self.world.own_subnets(&self.config.device_prefix);
+        let subnets = self.world.own_subnets(&self.config.device_prefixes);
         let tunnels = DEVICES.map(|name| {
             let link = self.world.named(name)?;
             Some((link.index, link.up))
