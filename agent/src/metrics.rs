@@ -131,8 +131,8 @@ impl Metrics {
             )?,
             fib_events: counters(
                 "caracal_fib_events_total",
-                "What the FIB did since the start: writes, repairs, neighbour_repairs, resyncs, overruns, lost_batches, fights, \
-                 intruders_removed, leftovers_removed, object_writes, object_repairs",
+                "What the FIB did since the start: writes, repairs, neighbour_repairs, resyncs, failed_reads, overruns, lost_batches, \
+                 fights, intruders_removed, leftovers_removed, object_writes, object_repairs",
                 &["kind"],
             )?,
             fib_repairs: counters(
@@ -341,6 +341,7 @@ impl Metrics {
             ("repairs", fib.repairs),
             ("resyncs", fib.resyncs),
             ("overruns", fib.overruns),
+            ("failed_reads", fib.counters.failed_reads),
             ("lost_batches", fib.counters.lost_batches),
             ("fights", fib.counters.fights),
             ("neighbour_repairs", fib.counters.neighbour_repairs),

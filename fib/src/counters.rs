@@ -20,6 +20,8 @@ pub struct FibCounters {
     pub leftovers_removed: u64,
     /// Batches of routes that failed as a whole, as with a socket that was lost. Each time the socket is opened again.
     pub lost_batches: u64,
+    /// Reads of the whole that failed. Each time it is read again, after a pause.
+    pub failed_reads: u64,
     /// Refusals of the kernel, by kind.
     pub refused: BTreeMap<Refused, u64>,
 }

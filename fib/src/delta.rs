@@ -217,6 +217,16 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
     /// The next actions, by rank, at most `limit`. Each one has to be answered by [`Delta::done`],
     /// [`Delta::failed`] or [`Delta::requeue`].
     pub(crate) fn take(&mut self, limit: usize, now: Instant) -> Vec<(K, Action<V>)> {
+        self.take_below(RANKS, limit, now)
+    }
+
+    /// The same, of those with a lower rank than this only.
+    pub(crate) fn take_below(
+        &mut self,
+        rank_end: usize,
+        limit: usize,
+        now: Instant,
+    ) -> Vec<(K, Action<V>)> {
         while let Some(&(when, key)) = self.retries.first() {
             if when > now {
                 break;
@@ -225,7 +235,7 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
             self.enqueue(key);
         }
         let mut taken = Vec::new();
-        for rank in 0..RANKS {
+        for rank in 0..rank_end.min(RANKS) {
             while taken.len() < limit {
                 let Some(key) = self.queues[rank].pop_front() else {
                     break;

@@ -15,7 +15,7 @@ pub(crate) fn route(_: &Key, action: Action<&Spec>) -> usize {
         Action::Set { value, .. } if is_workload(value) => 0,
         Action::Set { value, .. } if value.kind == Kind::Unicast => 1,
         Action::Set { .. } => 2,
-        Action::Delete(value) if is_workload(value) => 3,
+        Action::Delete(value) if is_workload(value) => DELETIONS,
         Action::Delete(value) if value.kind == Kind::Unicast => 4,
         Action::Delete(_) => LAST,
     }
@@ -74,4 +74,6 @@ pub(crate) fn is_workload(spec: &Spec) -> bool {
         && spec.hops().iter().all(|hop| hop.via.is_none())
 }
 
+/// The first rank of deletions, of routes and of objects.
+pub(crate) const DELETIONS: usize = 3;
 const LAST: usize = RANKS - 1;

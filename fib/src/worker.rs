@@ -50,6 +50,7 @@ use gateways::Gateways;
 use objects::Sharing;
 use refusals::Refusals;
 use repair::Repairs;
+use resync::ReadProblem;
 use settings::Superseded;
 use staging::Staging;
 use tunnels::TunnelState;
@@ -92,6 +93,9 @@ pub(crate) struct Worker<K> {
     waiting: Map<IpNet, Waiting>,
     /// Why the last batch failed as a whole, if it did.
     writer_problem: Option<String>,
+    /// It is not known what became of a batch: nothing is deleted until the kernel is read.
+    unsettled: bool,
+    read_problem: Option<ReadProblem>,
     /// Who has a key that we want and must not take, by protocol number.
     holders: Map<Key, u8>,
     repairs: Repairs,
@@ -200,6 +204,8 @@ impl<K: Kernel> Worker<K> {
             vtep_neighbours: Delta::new(plan::neighbour),
             waiting: Map::default(),
             writer_problem: None,
+            unsettled: false,
+            read_problem: None,
             holders: Map::default(),
             repairs: Repairs::new(&config),
             refusals: Refusals::default(),
@@ -313,14 +319,7 @@ impl<K: Kernel> Worker<K> {
         if std::mem::take(&mut self.dirty.resync)
             && let Err(refusal) = self.resync(now).await
         {
-            tracing::warn!(reason = %refusal, "cannot read the kernel's routes; trying again");
-            self.dirty.resync = true;
-            let hold = now + HOLD;
-            self.timing.hold = Some(hold);
-            self.answer_waiters(now);
-            self.publish(now);
-            // Whatever else there is to do waits as well, or the read would be tried again without pause.
-            return self.held_until(hold);
+            self.read_failed(refusal, now);
         }
         self.tend_repairs(now);
         self.look_around();
@@ -442,6 +441,6 @@ impl Dirty {
     }
 }
 
-/// After a batch whose answers were lost, or a failed read.
+/// After a batch whose answers were lost.
 const HOLD: Duration = Duration::from_millis(200);
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(20);

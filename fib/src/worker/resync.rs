@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use tracing::info;
+use tracing::{info, warn};
 
 use super::Worker;
 use super::events::Owner;
@@ -12,12 +12,21 @@ use crate::gate::{self, Foreign};
 use crate::kernel::{Kernel, Key, ObjectId, Refusal, Snapshot, Spec};
 use crate::world::World;
 
+/// The kernel cannot be read.
+#[derive(Debug)]
+pub(super) struct ReadProblem {
+    pub(super) reason: String,
+    attempts: u32,
+}
+
 impl<K: Kernel> Worker<K> {
     /// Something is not as believed: the kernel is read, at once if that is rare. What comes in a burst is answered by one
     /// read after it.
     pub(super) fn read_again(&mut self, now: Instant) {
         let due = self.timing.read + READ_PAUSE;
-        if due <= now {
+        if self.read_problem.is_some() {
+            // It is tried again anyway.
+        } else if due <= now {
             self.dirty.resync = true;
         } else {
             self.timing.again = Some(due);
@@ -42,7 +51,29 @@ impl<K: Kernel> Worker<K> {
         }
         self.counters.in_sync = true;
         self.counters.resyncs += 1;
+        self.unsettled = false;
+        if self.read_problem.take().is_some() {
+            info!("the kernel's routes can be read again");
+        }
         Ok(())
+    }
+
+    /// What is believed is still the best that is known: writing goes on with it, and the read is tried again.
+    pub(super) fn read_failed(&mut self, refusal: Refusal, now: Instant) {
+        self.repairs.counters.failed_reads += 1;
+        self.dirty.status = true;
+        let before = self.read_problem.take();
+        if before.as_ref().is_none_or(|p| p.reason != refusal.reason) {
+            warn!(reason = %refusal, "cannot read the kernel's routes; trying again");
+        }
+        let attempts = before.map_or(0, |problem| problem.attempts) + 1;
+        let pause = RETRY_MIN * 2u32.saturating_pow(attempts.min(16) - 1);
+        self.timing.again = Some(now + pause.min(RETRY_MAX));
+        self.timing.verify = self.next_verification(now);
+        self.read_problem = Some(ReadProblem {
+            reason: refusal.reason,
+            attempts,
+        });
     }
 
     fn take_over(&mut self, snapshot: Snapshot, now: Instant) {
@@ -142,3 +173,6 @@ impl<K: Kernel> Worker<K> {
 
 /// Between two whole reads that events ask for.
 const READ_PAUSE: Duration = Duration::from_millis(500);
+/// After a read that failed.
+const RETRY_MIN: Duration = Duration::from_millis(200);
+const RETRY_MAX: Duration = Duration::from_secs(10);

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::staging::Staged;
 use super::{HOLD, Worker};
-use crate::delta::Action;
+use crate::delta::{Action, RANKS};
 use crate::gate;
 use crate::kernel::{Kernel, Key, Refusal, Spec, Write, WriteError};
 use crate::plan;
@@ -109,10 +109,14 @@ impl<K: Kernel> Worker<K> {
     /// Writes one batch. Returns whether there is more to write.
     pub(super) fn write_routes(&mut self, now: Instant) -> bool {
         // Objects before the routes on them, and not so many that a workload's route has to wait for the next batch.
-        let objects = self.sharing.objects.take(BATCH / 2, now);
-        let mut batch = self.routes.take(BATCH - objects.len(), now);
+        let end = match self.unsettled {
+            true => plan::DELETIONS,
+            false => RANKS,
+        };
+        let objects = self.sharing.objects.take_below(end, BATCH / 2, now);
+        let mut batch = self.routes.take_below(end, BATCH - objects.len(), now);
         if objects.is_empty() && batch.is_empty() {
-            return self.delete_leftovers(now);
+            return !self.unsettled && self.delete_leftovers(now);
         }
         self.hold_back(&mut batch, &objects, now);
         let mut writes = Self::object_writes(&objects);
@@ -175,7 +179,7 @@ impl<K: Kernel> Worker<K> {
         true
     }
 
-    /// It is not known what became of a batch: the kernel is read before anything else is written.
+    /// It is not known what became of a batch: the kernel is read before anything else is deleted.
     fn unanswered(&mut self, error: WriteError, now: Instant) {
         match error {
             WriteError::Overrun => self.counters.overruns += 1,
@@ -184,6 +188,7 @@ impl<K: Kernel> Worker<K> {
                 self.writer_problem = Some(reason);
             }
         }
+        self.unsettled = true;
         self.dirty.resync = true;
         self.timing.hold = Some(now + HOLD);
     }

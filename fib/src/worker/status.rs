@@ -119,6 +119,17 @@ impl<K: Kernel> Worker<K> {
                 ),
             ));
         }
+        if let Some(problem) = &self.read_problem {
+            conditions.push((
+                "KernelUnread".into(),
+                format!(
+                    "the kernel's routes cannot be read: {}. What is known of them is written on; what others change \
+                     unheard is not found before a read succeeds. It is tried again; see `dmesg` and the limits of the \
+                     process",
+                    problem.reason
+                ),
+            ));
+        }
         if let Some(sentence) = self.sysctls.condition() {
             conditions.push(("SysctlReadOnly".into(), sentence));
         }

@@ -46,7 +46,7 @@ fn a_lost_writer_is_a_condition_until_it_writes_again() {
 }
 
 #[test]
-fn a_kernel_that_cannot_be_read_is_not_asked_without_pause() {
+fn a_kernel_that_cannot_be_read_is_still_written_and_not_asked_without_pause() {
     Bench::run(async |bench| {
         bench.kernel.with(|kernel| {
             kernel.fail_reads = 3;
@@ -56,14 +56,46 @@ fn a_kernel_that_cannot_be_read_is_not_asked_without_pause() {
         // Reads that events ask for have a distance.
         bench.now += Duration::from_secs(1);
         bench.apply((0..600).map(|i| remote(i, 2)).collect());
-        for _ in 0..3 {
-            let next = bench.worker.turn(bench.now).await;
-            assert_eq!(next, Next::At(bench.now + HOLD));
-            bench.now += HOLD;
-        }
-        assert_eq!(bench.kernel.with(|kernel| kernel.fail_reads), 0);
-        bench.settle().await;
+        let first = bench.settle().await;
         assert_eq!(bench.kernel.routes().len(), 600);
+        let status = bench.status();
+        assert_eq!(status.counters.failed_reads, 1);
+        let (name, sentence) = &status.conditions[0];
+        assert_eq!(name, "KernelUnread");
+        assert!(sentence.contains("dump interrupted"), "{sentence}");
+        assert_eq!(first, bench.now + Duration::from_millis(200));
+        bench.now = first;
+        assert_eq!(bench.settle().await, first + Duration::from_millis(400));
+        bench.wait_out(Duration::from_secs(2)).await;
+        let status = bench.status();
+        assert_eq!((status.resyncs, status.counters.failed_reads), (2, 3));
+        assert_eq!(status.conditions, []);
+    });
+}
+
+#[test]
+fn nothing_is_deleted_after_a_batch_without_answers_until_the_kernel_is_read() {
+    Bench::run(async |bench| {
+        bench.apply((0..10).map(|i| remote(i, 2)).collect());
+        bench.settle().await;
+        bench.kernel.with(|kernel| {
+            kernel.lose_answers = 1;
+            kernel.fail_reads = 2;
+            kernel.batches.clear();
+        });
+        bench.apply(vec![remote(10, 2)]);
+        bench.settle().await;
+        bench.apply(vec![
+            remote(11, 2),
+            Change::RemoveRoute(net("10.64.3.0/26")),
+        ]);
+        bench.wait_out(HOLD).await;
+        let there = |bench: &Bench, prefix| bench.kernel.routes().contains_key(&key(prefix));
+        assert!(there(bench, "10.64.11.0/26"), "others go on");
+        assert!(there(bench, "10.64.3.0/26"));
+        bench.wait_out(Duration::from_secs(1)).await;
+        assert!(!there(bench, "10.64.3.0/26"));
+        assert_eq!(bench.status().counters.failed_reads, 2);
     });
 }
 
