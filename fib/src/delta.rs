@@ -100,7 +100,9 @@ struct Slot<V> {
     desired: Option<V>,
     actual: Option<V>,
     owned: bool,
-    /// It was desired in this run, and its wish was taken back: no need to ask whether it may be deleted.
+    /// It was desired at some time of this run.
+    wished: bool,
+    /// Its wish was taken back, or something else has its place: no need to ask whether it may be deleted.
     withdrawn: bool,
     /// The gate lets it go.
     permitted: bool,
@@ -132,6 +134,7 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
     pub(crate) fn set(&mut self, key: K, value: V) {
         self.change(key, |slot| {
             slot.withdrawn = false;
+            slot.wished = true;
             if slot.desired.as_ref() != Some(&value) {
                 slot.desired = Some(value);
                 slot.failure = None;
@@ -139,8 +142,18 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
         });
     }
 
-    /// Desires nothing. `at_once`: what is there may go without asking the gate.
-    pub(crate) fn unset(&mut self, key: K, at_once: bool) {
+    /// Desires nothing. `withdrawn`: what was desired in this run may go without asking the gate; what is there of an
+    /// earlier one, and never was desired since, may not.
+    pub(crate) fn unset(&mut self, key: K, withdrawn: bool) {
+        self.desire_nothing(key, |slot| withdrawn && slot.wished);
+    }
+
+    /// Desires nothing, since something else has taken its place: it goes without asking the gate.
+    pub(crate) fn discard(&mut self, key: K) {
+        self.desire_nothing(key, |_| true);
+    }
+
+    fn desire_nothing(&mut self, key: K, at_once: impl FnOnce(&Slot<V>) -> bool) {
         if !self.slots.contains_key(&key) {
             return;
         }
@@ -148,7 +161,7 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
             if slot.desired.take().is_some() {
                 slot.failure = None;
             }
-            slot.withdrawn |= at_once;
+            slot.withdrawn |= at_once(slot);
         });
     }
 
@@ -426,6 +439,7 @@ impl<V: Clone + Eq> Slot<V> {
             desired: None,
             actual: None,
             owned: false,
+            wished: false,
             withdrawn: false,
             permitted: false,
             queued: None,

@@ -7,39 +7,55 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use crate::device_prefixes::DevicePrefixes;
-use crate::kernel::{Kind, Spec};
-use crate::model::Gate;
+use crate::kernel::{Hop, Kind, Spec};
 use crate::plan::is_workload;
 use crate::resolve::{IPIP_DEVICE, VXLAN_DEVICE, VXLAN_V6_DEVICE};
 use crate::world::World;
 
-/// May a route of ours be deleted that is desired by nobody, and was not in this run? `protected` are the gateways by
-/// which the peers of [`Gate::OpenExcept`] are reached, beside these peers themselves.
-pub(crate) fn may_delete(gate: &Gate, protected: &HashSet<IpAddr>, spec: &Spec) -> bool {
-    match gate {
-        Gate::Closed => false,
-        Gate::Open => true,
-        Gate::LocalOnly => spec.kind == Kind::Blackhole || is_workload(spec),
-        Gate::OpenExcept(peers) => !spec
-            .hops()
-            .iter()
-            .filter_map(|hop| hop.via)
-            .any(|via| peers.contains(&via) || protected.contains(&via)),
-    }
+/// The gate as it applies to routes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Rule {
+    #[default]
+    Closed,
+    LocalOnly,
+    /// All may go but what leads to one of these: absent peers, and the gateways by which they are reached.
+    Except(HashSet<IpAddr>),
+    Open,
 }
 
-/// May a leftover go that nobody desires? As ours; but without a gateway it need not be a workload's.
-pub(crate) fn may_delete_leftover(
-    gate: &Gate,
-    protected: &HashSet<IpAddr>,
-    spec: &Spec,
-    world: &World,
-    device_prefixes: &DevicePrefixes,
-) -> bool {
-    let local = spec.kind == Kind::Blackhole || on_workload(spec, world, device_prefixes);
-    match gate {
-        Gate::LocalOnly => local,
-        _ => may_delete(gate, protected, spec),
+impl Rule {
+    /// May a route of ours be deleted that is desired by nobody, and was not in this run? `hops` are its ways; `None`: it leads
+    /// to a nexthop object that is not known, and so it may be anyone's.
+    pub(crate) fn may_delete(&self, spec: &Spec, hops: Option<&[Hop]>) -> bool {
+        self.decides(spec, hops, || is_workload(spec))
+    }
+
+    /// May a leftover go that nobody desires? As ours; but without a gateway it need not be a workload's.
+    pub(crate) fn may_delete_leftover(
+        &self,
+        spec: &Spec,
+        world: &World,
+        device_prefixes: &DevicePrefixes,
+    ) -> bool {
+        let hops = spec.object().is_none().then(|| spec.hops());
+        self.decides(spec, hops, || on_workload(spec, world, device_prefixes))
+    }
+
+    fn decides(
+        &self,
+        spec: &Spec,
+        hops: Option<&[Hop]>,
+        of_workload: impl FnOnce() -> bool,
+    ) -> bool {
+        match self {
+            Rule::Closed => false,
+            Rule::Open => true,
+            Rule::LocalOnly => spec.kind == Kind::Blackhole || of_workload(),
+            Rule::Except(protected) => hops.is_some_and(|hops| {
+                let mut vias = hops.iter().filter_map(|hop| hop.via);
+                !vias.any(|via| protected.contains(&via))
+            }),
+        }
     }
 }
 

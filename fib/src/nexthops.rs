@@ -251,6 +251,16 @@ pub(crate) fn hops(id: ObjectId, objects: &Objects) -> SmallVec<[Hop; 1]> {
     }
 }
 
+/// All of its ways out are known.
+pub(crate) fn is_known(id: ObjectId, objects: &Objects) -> bool {
+    let object = |id: &ObjectId| objects.actual(id).or_else(|| objects.desired(id));
+    object(&id).is_some_and(|found| match &found.content {
+        Content::Single(_) => true,
+        Content::Group(members) => members.iter().all(|member| object(&member.id).is_some()),
+        Content::Other => false,
+    })
+}
+
 fn is_group(id: ObjectId, objects: &Objects) -> bool {
     let object = objects.desired(&id).or_else(|| objects.actual(&id));
     object.is_some_and(|object| !object.members().is_empty())

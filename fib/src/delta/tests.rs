@@ -176,6 +176,26 @@ fn what_nobody_desires_stays_until_the_gate_or_the_wish_itself_lets_it_go() {
 }
 
 #[test]
+fn only_what_was_desired_in_this_run_is_withdrawn() {
+    let mut delta = Tested::new(rank);
+    for key in 1..=4 {
+        delta.report(key, Some(10));
+    }
+    delta.set(1, 20);
+    // Its way was lost first, and the wish taken back then.
+    delta.set(2, 20);
+    delta.unset(2, false);
+    for key in 1..=3 {
+        delta.unset(key, true);
+    }
+    delta.discard(4);
+    let taken = delta.take(10, Instant::now()).into_iter();
+    let keys: BTreeMap<u8, Action<u8>> = taken.collect();
+    assert_eq!(keys.into_keys().collect::<Vec<_>>(), [1, 2, 4]);
+    assert_eq!(delta.counts().stale, 1);
+}
+
+#[test]
 fn a_whole_report_names_what_was_believed_wrongly() {
     let mut delta = Tested::new(rank);
     delta.set(1, 10);

@@ -8,39 +8,52 @@ use crate::kernel::{Hop, Link, LinkKind};
 /// Invariant 3 of docs/architecture.md.
 #[test]
 fn a_closed_gate_lets_nothing_go_and_an_open_one_everything() {
-    for spec in [remote("172.18.0.2"), workload(), Spec::blackhole(67)] {
-        assert!(!may(&Gate::Closed, &spec));
-        assert!(may(&Gate::Open, &spec));
+    for spec in [
+        remote("172.18.0.2"),
+        workload(),
+        Spec::blackhole(67),
+        shared(),
+    ] {
+        assert!(!may(&Rule::Closed, &spec));
+        assert!(may(&Rule::Open, &spec));
     }
 }
 
 #[test]
 fn local_only_keeps_what_a_peer_may_still_bring() {
-    assert!(may(&Gate::LocalOnly, &workload()));
-    assert!(may(&Gate::LocalOnly, &Spec::blackhole(67)));
-    assert!(!may(&Gate::LocalOnly, &remote("172.18.0.2")));
+    assert!(may(&Rule::LocalOnly, &workload()));
+    assert!(may(&Rule::LocalOnly, &Spec::blackhole(67)));
+    assert!(!may(&Rule::LocalOnly, &remote("172.18.0.2")));
+    assert!(!may(&Rule::LocalOnly, &shared()));
 }
 
 #[test]
 fn an_absent_peer_protects_its_own_routes_only() {
-    let gate = Gate::OpenExcept(vec![address("172.18.0.2")]);
-    assert!(!may(&gate, &remote("172.18.0.2")));
-    assert!(may(&gate, &remote("172.18.0.3")));
-    assert!(may(&gate, &workload()));
-    assert!(may(&gate, &Spec::blackhole(67)));
+    let rule = except("172.18.0.2");
+    assert!(!may(&rule, &remote("172.18.0.2")));
+    assert!(may(&rule, &remote("172.18.0.3")));
+    assert!(may(&rule, &workload()));
+    assert!(may(&rule, &Spec::blackhole(67)));
     let either = unicast(smallvec![hop("172.18.0.2", 2), hop("172.18.0.3", 2)]);
     assert!(
-        !may(&gate, &either),
+        !may(&rule, &either),
         "a part of a multipath route is enough"
     );
 }
 
 #[test]
-fn the_gateway_of_an_absent_peer_is_protected_too() {
-    let gate = Gate::OpenExcept(vec![address("172.19.0.2")]);
-    let protected = HashSet::from([address("172.18.0.254")]);
-    assert!(!may_delete(&gate, &protected, &remote("172.18.0.254")));
-    assert!(may_delete(&gate, &protected, &remote("172.18.0.253")));
+fn where_a_nexthop_object_leads_counts_and_one_that_is_not_known_protects() {
+    let rule = except("172.18.0.2");
+    let via = |host| [hop(host, 2)];
+    assert!(!rule.may_delete(&shared(), Some(&via("172.18.0.2"))));
+    assert!(rule.may_delete(&shared(), Some(&via("172.18.0.3"))));
+    assert!(!rule.may_delete(&shared(), None));
+    assert!(!Rule::LocalOnly.may_delete(&shared(), Some(&[])));
+    let leftover =
+        |rule: &Rule| rule.may_delete_leftover(&shared(), &world(), &DevicePrefixes::default());
+    assert!(!leftover(&rule));
+    assert!(!leftover(&Rule::LocalOnly));
+    assert!(leftover(&Rule::Open));
 }
 
 /// Invariant 2 of docs/architecture.md.
@@ -77,14 +90,8 @@ fn only_what_calico_made_is_taken_over() {
 #[test]
 fn leftovers_go_as_ours_go() {
     let world = world();
-    let may = |gate: &Gate, spec: &Spec| {
-        may_delete_leftover(
-            gate,
-            &HashSet::new(),
-            spec,
-            &world,
-            &DevicePrefixes::default(),
-        )
+    let may = |rule: &Rule, spec: &Spec| {
+        rule.may_delete_leftover(spec, &world, &DevicePrefixes::default())
     };
     let device_only = unicast(smallvec![Hop {
         via: None,
@@ -92,22 +99,29 @@ fn leftovers_go_as_ours_go() {
         onlink: false,
         weight: 0,
     }]);
-    for (gate, expected) in [
-        (Gate::Closed, [false, false, false, false]),
-        (Gate::LocalOnly, [true, true, false, false]),
-        (
-            Gate::OpenExcept(vec![address("172.19.0.2")]),
-            [true, true, false, true],
-        ),
-        (Gate::Open, [true, true, true, true]),
+    for (rule, expected) in [
+        (Rule::Closed, [false, false, false, false]),
+        (Rule::LocalOnly, [true, true, false, false]),
+        (except("172.19.0.2"), [true, true, false, true]),
+        (Rule::Open, [true, true, true, true]),
     ] {
         let all = [workload(), Spec::blackhole(80), on(4), device_only.clone()];
-        assert_eq!(all.map(|spec| may(&gate, &spec)), expected, "{gate:?}");
+        assert_eq!(all.map(|spec| may(&rule, &spec)), expected, "{rule:?}");
     }
 }
 
-fn may(gate: &Gate, spec: &Spec) -> bool {
-    may_delete(gate, &HashSet::new(), spec)
+fn may(rule: &Rule, spec: &Spec) -> bool {
+    let hops = spec.object().is_none().then(|| spec.hops());
+    rule.may_delete(spec, hops)
+}
+
+fn except(peer: &str) -> Rule {
+    Rule::Except(HashSet::from([address(peer)]))
+}
+
+/// A route by a nexthop object.
+fn shared() -> Spec {
+    Spec::by_object(67, 7)
 }
 
 fn remote(via: &str) -> Spec {

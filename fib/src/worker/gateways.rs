@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::Worker;
 use crate::egress::{self, Way};
-use crate::gate;
+use crate::gate::Rule;
 use crate::kernel::{Kernel, Key, Refusal, Resolution};
-use crate::model::{Gate, Route};
+use crate::model::{Encapsulation, Gate, Route};
 use crate::resolve::Waiting;
 
 #[derive(Debug, Default)]
@@ -18,6 +18,8 @@ pub(super) struct Gateways {
     ask: BTreeSet<IpAddr>,
     /// All known ones are to be asked again then: changes come in groups.
     again: Option<Instant>,
+    /// As of the last time that the gate was asked about everything.
+    pub(super) rule: Rule,
 }
 
 impl Gateways {
@@ -93,7 +95,8 @@ impl<K: Kernel> Worker<K> {
             return;
         }
         self.dirty.leftovers = true;
-        let (gate, protected) = self.effective_gate();
+        self.gateways.rule = self.rule();
+        let rule = &self.gateways.rule;
         let waiting = &self.waiting;
         let asked = |key: &Key| {
             waiting
@@ -103,9 +106,9 @@ impl<K: Kernel> Worker<K> {
         };
         let sharing = &self.sharing;
         self.routes.permit_all(|key, spec| {
-            !asked(key) && gate::may_delete(&gate, &protected, &sharing.expanded(spec))
+            !asked(key) && rule.may_delete(spec, sharing.known_hops(spec).as_deref())
         });
-        let open = gate == Gate::Open;
+        let open = *rule == Rule::Open;
         self.neighbours.permit_all(|_, _| open);
         self.vtep_neighbours.permit_all(|_, _| open);
         self.dirty.status = true;
@@ -113,39 +116,45 @@ impl<K: Kernel> Worker<K> {
     }
 
     pub(super) fn ask_gate_about(&mut self, key: Key) {
-        let nothing_there = self.routes.actual(&key).is_none();
-        if nothing_there || self.dirty.gate || self.wishes.gate == Gate::Closed {
+        // All are asked about soon, or none may go.
+        if self.dirty.gate || self.gateways.rule == Rule::Closed {
             return;
         }
-        let (gate, protected) = self.effective_gate();
         if let Some(spec) = self.routes.actual(&key) {
-            let verdict = gate::may_delete(&gate, &protected, &self.sharing.expanded(spec));
+            let hops = self.sharing.known_hops(spec);
+            let verdict = self.gateways.rule.may_delete(spec, hops.as_deref());
             self.routes.permit(key, verdict);
         }
     }
 
     /// The gate, and the gateways by which absent peers would be reached. While a gateway is not known, closed.
-    pub(super) fn effective_gate(&mut self) -> (Gate, HashSet<IpAddr>) {
-        let mut protected = HashSet::new();
-        if let Gate::OpenExcept(peers) = &self.wishes.gate {
-            for peer in peers {
-                let way = egress::way(crate::model::Encapsulation::None, *peer, &self.subnets);
-                if way != Way::Gateway {
-                    continue;
+    fn rule(&mut self) -> Rule {
+        let peers = match &self.wishes.gate {
+            Gate::Closed => return Rule::Closed,
+            Gate::LocalOnly => return Rule::LocalOnly,
+            Gate::Open => return Rule::Open,
+            Gate::OpenExcept(peers) => peers,
+        };
+        let mut protected: HashSet<IpAddr> = peers.iter().copied().collect();
+        let mut unknown = Vec::new();
+        for peer in peers {
+            let way = egress::way(Encapsulation::None, *peer, &self.subnets);
+            if way != Way::Gateway {
+                continue;
+            }
+            match self.gateways.known.get(peer) {
+                Some(Ok(resolution)) => {
+                    protected.extend(resolution.hops.iter().filter_map(|hop| hop.via));
                 }
-                match self.gateways.known.get(peer) {
-                    Some(Ok(resolution)) => {
-                        protected.extend(resolution.hops.iter().filter_map(|hop| hop.via));
-                    }
-                    Some(Err(_)) => {}
-                    None => {
-                        self.gateways.ask.insert(*peer);
-                        return (Gate::Closed, protected);
-                    }
-                }
+                Some(Err(_)) => {}
+                None => unknown.push(*peer),
             }
         }
-        (self.wishes.gate.clone(), protected)
+        if unknown.is_empty() {
+            return Rule::Except(protected);
+        }
+        self.gateways.ask(unknown);
+        Rule::Closed
     }
 }
 

@@ -115,6 +115,14 @@ impl Sharing {
         }
     }
 
+    /// The same, if every object on its way is known.
+    pub(super) fn known_hops(&self, spec: &Spec) -> Option<Hops> {
+        match spec.object() {
+            Some(id) if !nexthops::is_known(id, &self.objects) => None,
+            _ => Some(self.hops_of(spec)),
+        }
+    }
+
     /// A route with the hops that its object stands for, in place of the object.
     pub(super) fn expanded(&self, spec: &Spec) -> Spec {
         Spec {

@@ -166,8 +166,8 @@ impl<K: Kernel> Worker<K> {
 
     /// Which leftovers may be deleted now.
     pub(super) fn permit_leftovers(&mut self, now: Instant) {
-        let (gate, protected) = self.effective_gate();
         let (routes, world, config) = (&self.routes, &self.world, &self.config);
+        let rule = &self.gateways.rule;
         let (repairs, wishes, settings) = (&self.repairs, &self.wishes, &self.settings);
         let may_go =
             |key: &Key, spec: &Spec| match gate::foreign(spec, world, &config.device_prefixes) {
@@ -192,13 +192,7 @@ impl<K: Kernel> Worker<K> {
             !wished
                 && routes.desired(&ours).is_none()
                 && !repairs.route_fights.is_fight(key)
-                && gate::may_delete_leftover(
-                    &gate,
-                    &protected,
-                    spec,
-                    world,
-                    &config.device_prefixes,
-                )
+                && rule.may_delete_leftover(spec, world, &config.device_prefixes)
                 && may_go(key, spec)
         });
         let ends = repairs

@@ -53,6 +53,7 @@ impl<K: Kernel> Worker<K> {
                 None => {
                     self.waiting.remove(&prefix);
                     self.routes.unset(key, true);
+                    self.ask_gate_about(key);
                     self.unset_superseded(prefix, true);
                     self.sharing.sweep_soon(now);
                 }

@@ -118,27 +118,25 @@ impl<K: Kernel> Worker<K> {
         }
         for old in self.superseded.keys_of(prefix) {
             if old != key {
-                self.routes.unset(old, true);
+                self.routes.discard(old);
             }
         }
         self.superseded.0.remove(&prefix);
     }
 
-    /// Nobody wants the prefix any more, or there is no way (`at_once` false): its old route goes with it.
-    pub(super) fn unset_superseded(&mut self, prefix: IpNet, at_once: bool) {
+    /// Nobody wants the prefix any more, or there is no way (`withdrawn` false): its old route goes with it.
+    pub(super) fn unset_superseded(&mut self, prefix: IpNet, withdrawn: bool) {
         if self.superseded.0.is_empty() {
             return;
         }
         let key = self.key(prefix);
         for old in self.superseded.keys_of(prefix) {
             if old != key {
-                self.routes.unset(old, at_once);
-                if !at_once {
-                    self.ask_gate_about(old);
-                }
+                self.routes.unset(old, withdrawn);
+                self.ask_gate_about(old);
             }
         }
-        if at_once {
+        if withdrawn {
             self.superseded.0.remove(&prefix);
         }
     }

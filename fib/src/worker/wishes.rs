@@ -114,6 +114,9 @@ impl<K: Kernel> Worker<K> {
         let Some(vtep) = self.wishes.vteps.get(&node) else {
             return;
         };
+        if vtep.address.is_ipv4() {
+            return;
+        }
         let prefix = IpNet::from(vtep.address);
         if let Some(nodes) = self.wishes.vtep_addresses.get_mut(&prefix) {
             nodes.remove(&node);

@@ -15,7 +15,7 @@ use super::story::{
 use super::watched::{OURS, Watch, Watched};
 use super::words;
 use crate::kernel::{DeviceChange, Event, Hop, Key, NeighbourKey, NeighbourValue, Spec, Write};
-use crate::model::{Change, Config, FibStatus, Gate, IpipDevice, Tunnels, VxlanDevice};
+use crate::model::{Change, Config, FibStatus, Gate, IpipDevice, Standing, Tunnels, VxlanDevice};
 use crate::worker::{Command, Next, Worker};
 
 pub(super) struct Life<G: Ground> {
@@ -194,11 +194,11 @@ impl<G: Ground> Life<G> {
                     Change::SetRoute(prefix, _) => {
                         watch.wished.insert(*prefix);
                     }
-                    Change::SetEndpoint(_, endpoint) => {
+                    Change::SetEndpoint(_, endpoint) if endpoint.standing != Standing::Awaited => {
                         let prefixes = endpoint.addresses.iter().map(|a| IpNet::from(*a));
                         watch.wished.extend(prefixes);
                     }
-                    Change::SetVtep(_, vtep) => {
+                    Change::SetVtep(_, vtep) if vtep.address.is_ipv6() => {
                         watch.wished.insert(IpNet::from(vtep.address));
                         watch.named_vteps.insert(IpNet::from(vtep.address));
                     }

@@ -290,7 +290,7 @@ impl Oracle<'_> {
         let (_, spec) = routes
             .filter(|(key, _)| key.prefix.contains(&next_hop))
             .max_by_key(|(key, _)| (key.prefix.prefix_len(), u32::MAX - key.metric))?;
-        let [hop] = hops(spec, self.kernel)[..] else {
+        let [hop] = hops(spec, self.kernel.objects.as_deref().unwrap_or_default())[..] else {
             return None;
         };
         let device = name(self.kernel, hop.device);
@@ -422,7 +422,7 @@ impl Oracle<'_> {
         let ours = self.kernel.routes.iter();
         let mut ours = ours.filter(|(_, spec)| spec.protocol == OURS);
         ours.any(|(_, spec)| {
-            let hops = hops(spec, self.kernel);
+            let hops = hops(spec, self.kernel.objects.as_deref().unwrap_or_default());
             hops.iter().any(|hop| hop.device == link.index)
         })
     }

@@ -8,8 +8,10 @@ use ipnet::IpNet;
 
 use super::oracle::Desired;
 use super::story::{Fault, METRICS};
+use super::words;
 use crate::kernel::{
-    DeviceChange, Kernel, Kind, Refusal, Resolution, Snapshot, Spec, Write, WriteError,
+    DeviceChange, Kernel, Kind, Object, ObjectId, Refusal, Resolution, Snapshot, Spec, Write,
+    WriteError,
 };
 use crate::model::{Encapsulation, Gate, Route};
 
@@ -29,6 +31,8 @@ pub(super) struct Watch {
     pub(super) named_vteps: BTreeSet<IpNet>,
     /// Route writes that the kernel took.
     pub(super) taken: Vec<Write>,
+    /// Nexthop objects, as last read or written.
+    objects: Vec<(ObjectId, Object)>,
     pub(super) violations: Vec<String>,
 }
 
@@ -102,7 +106,7 @@ impl Watch {
             }
             Write::Delete { key, spec } if spec.protocol == OURS => {
                 let wished_once = self.wished.contains(&key.prefix);
-                if !wished_once && !lets_go(&self.desired.gate, spec) {
+                if !wished_once && !self.lets_go(spec) {
                     Some("deletes what the gate protects")
                 } else if *key == self.desired.key(key.prefix) && self.is_steady(&key.prefix) {
                     Some("deletes a route that is wished for and has a way")
@@ -118,7 +122,7 @@ impl Watch {
                     && spec.hops().iter().any(|hop| hop.via.is_some())
                 {
                     Some("deletes a route of someone else")
-                } else if !wished && !lets_go(&self.desired.gate, spec) {
+                } else if !wished && !self.lets_go(spec) {
                     Some("deletes what others left and the gate protects")
                 } else {
                     None
@@ -130,6 +134,23 @@ impl Watch {
                 "the worker {complaint}: {write:?}, gate {:?}",
                 self.desired.gate
             ));
+        }
+    }
+
+    /// The gate's promise, in the words of [`Gate`].
+    fn lets_go(&self, spec: &Spec) -> bool {
+        let hops = words::hops(spec, &self.objects);
+        let local = spec.kind == Kind::Blackhole
+            || (spec.object().is_none() && hops.iter().all(|hop| hop.via.is_none()));
+        match &self.desired.gate {
+            Gate::Closed => false,
+            Gate::LocalOnly => local,
+            Gate::OpenExcept(peers) => {
+                let known = spec.object().is_none() || !hops.is_empty();
+                let mut vias = hops.iter().filter_map(|hop| hop.via);
+                known && !vias.any(|via| peers.contains(&via))
+            }
+            Gate::Open => true,
         }
     }
 
@@ -155,20 +176,6 @@ fn on_eth0(next_hop: &IpAddr) -> bool {
         .any(|subnet| super::story::net(subnet).contains(next_hop))
 }
 
-/// The gate's promise, in the words of [`Gate`].
-fn lets_go(gate: &Gate, spec: &Spec) -> bool {
-    let local = spec.kind == Kind::Blackhole || spec.hops().iter().all(|hop| hop.via.is_none());
-    match gate {
-        Gate::Closed => false,
-        Gate::LocalOnly => local,
-        Gate::OpenExcept(peers) => {
-            let mut vias = spec.hops().iter().filter_map(|hop| hop.via);
-            !vias.any(|via| peers.contains(&via))
-        }
-        Gate::Open => true,
-    }
-}
-
 impl<K: Kernel> Kernel for Watched<K> {
     async fn read(&mut self) -> Result<Snapshot, Refusal> {
         if take_one(&mut self.watch.lock().unwrap().faults.fail_reads) {
@@ -177,7 +184,9 @@ impl<K: Kernel> Kernel for Watched<K> {
                 reason: "dump interrupted".into(),
             });
         }
-        self.inner.read().await
+        let snapshot = self.inner.read().await?;
+        self.watch.lock().unwrap().objects = snapshot.objects.clone().unwrap_or_default();
+        Ok(snapshot)
     }
 
     fn write(&mut self, batch: &[Write]) -> Result<Vec<Result<(), Refusal>>, WriteError> {
@@ -205,7 +214,14 @@ impl<K: Kernel> Kernel for Watched<K> {
         .into_iter();
         let taken = passed.iter().zip(outcomes.as_slice());
         let taken = taken.filter(|(_, outcome)| outcome.is_ok());
-        watch.taken.extend(taken.map(|(write, _)| write.clone()));
+        let taken: Vec<Write> = taken.map(|(write, _)| write.clone()).collect();
+        for write in &taken {
+            if let Write::SetObject { id, object, .. } = write {
+                watch.objects.retain(|(known, _)| known != id);
+                watch.objects.push((*id, object.clone()));
+            }
+        }
+        watch.taken.extend(taken);
         if take_one(&mut watch.faults.lose_answers) {
             return Err(WriteError::Overrun);
         }

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::story::net;
 use crate::kernel::{
-    Content, Hop, Kind, Link, LinkKind, NeighbourKey, NeighbourValue, ObjectId, SCOPE_LINK,
+    Content, Hop, Kind, Link, LinkKind, NeighbourKey, NeighbourValue, Object, ObjectId, SCOPE_LINK,
     Snapshot, Spec,
 };
 
@@ -49,7 +49,7 @@ pub(super) fn way(spec: &Spec, kernel: &Snapshot) -> String {
         Kind::Other(number) => return format!("type {number}"),
         Kind::Unicast => {}
     }
-    let legs: Vec<Leg> = hops(spec, kernel)
+    let legs: Vec<Leg> = hops(spec, kernel.objects.as_deref().unwrap_or_default())
         .iter()
         .map(|hop| (hop.via, name(kernel, hop.device), hop.onlink))
         .collect();
@@ -61,11 +61,10 @@ pub(super) fn way(spec: &Spec, kernel: &Snapshot) -> String {
 }
 
 /// The ways of a route, its own or those of its nexthop object.
-pub(super) fn hops(spec: &Spec, kernel: &Snapshot) -> Vec<Hop> {
+pub(super) fn hops(spec: &Spec, objects: &[(ObjectId, Object)]) -> Vec<Hop> {
     let content = |id: ObjectId| {
-        let objects = kernel.objects.iter().flatten();
-        let mut found = objects.filter(move |(one, _)| *one == id);
-        found.next().map(|(_, object)| &object.content)
+        let found = objects.iter().find(|(one, _)| *one == id);
+        found.map(|(_, object)| &object.content)
     };
     let single = |id: ObjectId| match content(id) {
         Some(Content::Single(hop)) => Some(*hop),
