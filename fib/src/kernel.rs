@@ -384,6 +384,14 @@ impl Key {
     }
 }
 
+impl Refusal {
+    /// It names a nexthop object that is not there: of a route, or of a member of a group.
+    pub(crate) fn misses_object(&self) -> bool {
+        let missing = ["Nexthop id does not exist", "Invalid nexthop id"];
+        self.errno == libc::EINVAL && missing.iter().any(|text| self.reason.starts_with(text))
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.reason)

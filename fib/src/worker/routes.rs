@@ -220,6 +220,7 @@ impl<K: Kernel> Worker<K> {
 
     fn refused(&mut self, key: Key, write: &Write, refusal: Refusal, now: Instant) {
         self.refusals.note(key, refusal.errno);
+        let misled = refusal.misses_object();
         let taken =
             refusal.errno == libc::EEXIST && matches!(write, Write::Set { replace: false, .. });
         let reason = match self.holders.get(&key) {
@@ -232,8 +233,8 @@ impl<K: Kernel> Worker<K> {
         let first = self.routes.failed(key, now, reason.clone());
         if first {
             warn!(prefix = %key.prefix, reason, "route is refused; trying again");
-            // Something is there that we did not know.
-            if taken {
+            // Something is there that we did not know, or is not there.
+            if taken || misled {
                 self.read_again(now);
             }
         }

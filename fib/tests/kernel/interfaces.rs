@@ -1,6 +1,8 @@
 //! What becomes of routes when the host's devices change under them.
 
-use caracal_fib::{Change, Tunnels, VxlanDevice};
+use std::time::Duration;
+
+use caracal_fib::{Change, Config, Fib, Tunnels, VxlanDevice};
 
 use crate::harness::*;
 
@@ -96,6 +98,46 @@ fn routes_are_there_after_the_carrier_was_lost() {
         .await;
         let status = settle(&fib).await;
         assert_eq!((status.failed, status.repairs), (0, 0));
+    });
+}
+
+/// Without nexthop objects, which go with the carrier, the kernel keeps the routes and calls them `linkdown`.
+#[test]
+fn routes_with_next_hops_of_their_own_stay_while_there_is_no_carrier() {
+    in_namespace(|| async {
+        let config = Config {
+            nexthop_objects: false,
+            verify_interval: Duration::from_millis(20),
+            ..Config::default()
+        };
+        let fib = Fib::start(config).await.unwrap();
+        add_cali("cali1");
+        fib.apply(two_blocks());
+        fib.apply(vec![workload("cali1", &["10.233.1.7", "fd00:1::7"])]);
+        let before = settle(&fib).await;
+        ip("link set peer0 down");
+        ip("link set pcali1 down");
+        let linkdown = |family: &str| {
+            let shown = ours(family);
+            shown
+                .iter()
+                .filter(|line| line.contains("linkdown"))
+                .count()
+        };
+        until_kernel("no carrier", || (linkdown("-4"), linkdown("-6")) == (2, 2)).await;
+        // What is written now is kept as well.
+        fib.apply(vec![remote("10.233.9.0/26", &["172.18.0.9"])]);
+        settle(&fib).await;
+        let reads = fib.status().borrow().resyncs;
+        let status = until(&fib, "read twice", |s| s.resyncs > reads + 1).await;
+        assert_eq!((status.actual, status.failed), (5, 0), "{status:?}");
+        assert_eq!(status.writes, before.writes + 1, "{status:?}");
+        assert_eq!(status.counters.repairs, Default::default());
+        ip("link set peer0 up");
+        ip("link set pcali1 up");
+        until_kernel("carrier", || (linkdown("-4"), linkdown("-6")) == (0, 0)).await;
+        let status = settle(&fib).await;
+        assert_eq!((status.actual, status.writes), (5, before.writes + 1));
     });
 }
 

@@ -62,6 +62,9 @@ impl<K: Kernel> Worker<K> {
             self.dirty.prefixes.extend(self.wishes.routes.keys());
             return;
         }
+        if refusal.misses_object() {
+            self.read_again(now);
+        }
         let reason = format!("nexthop object {id}: {refusal}");
         if self.sharing.objects.failed(id, now, reason) {
             warn!(id, reason = %refusal, "nexthop object is refused; trying again");
