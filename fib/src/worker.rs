@@ -7,8 +7,9 @@
 //!                                         kernel ─► actual ┴─► pending ─► batch of at most 256
 //! ```
 //!
-//! A turn writes at most one batch; wishes are read between turns, and a workload's route stands first in the next
-//! batch, so it never waits for more than one batch of other routes.
+//! A turn takes a portion of the changes and of the events, and writes at most one batch. Commands are read between
+//! turns; what concerns a workload is taken at once, its route stands first in the next batch, and that batch is
+//! small: it never waits for more than one batch of other routes.
 
 mod endpoints;
 mod events;
@@ -54,7 +55,7 @@ use resync::ReadProblem;
 use settings::Superseded;
 use staging::Staging;
 use tunnels::TunnelState;
-use wishes::Wishes;
+use wishes::{Unread, Wishes};
 
 /// What a handle asks of the worker.
 #[derive(Debug)]
@@ -121,6 +122,8 @@ pub(crate) struct Worker<K> {
 /// What the next turn has to look at again.
 #[derive(Debug, Default)]
 struct Dirty {
+    /// Changes that are not looked at yet.
+    unread: Unread,
     /// Addresses of workloads, before all others.
     workloads: BTreeSet<IpNet>,
     prefixes: Backlog<IpNet>,
@@ -270,7 +273,8 @@ impl<K: Kernel> Worker<K> {
                     Err(mpsc::error::TryRecvError::Disconnected) => return,
                 }
             }
-            while let Ok(event) = events.try_recv() {
+            for _ in 0..EVENTS_A_TURN {
+                let Ok(event) = events.try_recv() else { break };
                 self.handle_event(event, Instant::now());
             }
         }
@@ -279,9 +283,7 @@ impl<K: Kernel> Worker<K> {
     pub(crate) fn handle_command(&mut self, command: Command, now: Instant) {
         match command {
             Command::Apply(changes) => {
-                for change in changes {
-                    self.wish(change, now);
-                }
+                self.take_in(changes, now);
                 self.dirty.status = true;
             }
             Command::Settled {
@@ -310,6 +312,7 @@ impl<K: Kernel> Worker<K> {
 
     /// One bounded piece of work.
     pub(crate) async fn turn(&mut self, now: Instant) -> Next {
+        self.read_changes(now);
         if now >= self.timing.verify || self.timing.again.is_some_and(|again| again <= now) {
             self.dirty.resync = true;
         }
@@ -321,6 +324,7 @@ impl<K: Kernel> Worker<K> {
         {
             self.read_failed(refusal, now);
         }
+        let hurried = !self.dirty.workloads.is_empty();
         self.tend_repairs(now);
         self.look_around();
         self.tend_tunnels(now).await;
@@ -334,7 +338,8 @@ impl<K: Kernel> Worker<K> {
         let mut more = self.write_neighbours(now).await;
         self.look_at_unwritten_vteps();
         if self.timing.hold.is_none() {
-            more |= self.write_routes(now);
+            let limit = if hurried { BATCH_HURRIED } else { BATCH };
+            more |= self.write_routes(limit, now);
         }
         self.finish(now, more)
     }
@@ -426,9 +431,9 @@ impl<K: Kernel> Worker<K> {
 }
 
 impl Dirty {
-    /// Prefixes of which it is not known yet what is desired.
+    /// About as many prefixes of which it is not known yet what is desired.
     fn unresolved(&self) -> usize {
-        self.workloads.len() + self.prefixes.len()
+        self.unread.len() + self.workloads.len() + self.prefixes.len()
     }
 
     fn any(&self) -> bool {
@@ -441,6 +446,12 @@ impl Dirty {
     }
 }
 
+/// A batch of this size takes one or two milliseconds, and the errors to all of it fit into the smallest receive buffer.
+const BATCH: usize = 256;
+/// With a workload's route in it, whose answer comes with the answer to the batch.
+const BATCH_HURRIED: usize = 32;
+/// A fraction of a millisecond.
+const EVENTS_A_TURN: usize = 256;
 /// After a batch whose answers were lost.
 const HOLD: Duration = Duration::from_millis(200);
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(20);

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use tracing::{info, warn};
 
 use super::staging::Staged;
-use super::{HOLD, Worker};
+use super::{BATCH, HOLD, Worker};
 use crate::delta::{Action, RANKS};
 use crate::gate;
 use crate::kernel::{Kernel, Key, Refusal, Spec, Write, WriteError};
@@ -34,7 +34,7 @@ impl<K: Kernel> Worker<K> {
             self.note_stage(prefix, staged, now);
             match choice {
                 Some(Choice::Take(spec) | Choice::Unconfirmed(spec, _) | Choice::Keep(spec, _)) => {
-                    self.waiting.remove(&prefix);
+                    self.forget_waiting(&prefix);
                     self.routes.set(key, spec);
                     self.delete_superseded(prefix);
                 }
@@ -51,7 +51,7 @@ impl<K: Kernel> Worker<K> {
                     }
                 }
                 None => {
-                    self.waiting.remove(&prefix);
+                    self.forget_waiting(&prefix);
                     self.routes.unset(key, true);
                     self.ask_gate_about(key);
                     self.unset_superseded(prefix, true);
@@ -63,6 +63,12 @@ impl<K: Kernel> Worker<K> {
         if any {
             self.staging.note_written();
             self.look_at_retired_tunnels();
+        }
+    }
+
+    fn forget_waiting(&mut self, prefix: &IpNet) {
+        if !self.waiting.is_empty() {
+            self.waiting.remove(prefix);
         }
     }
 
@@ -107,15 +113,15 @@ impl<K: Kernel> Worker<K> {
             || (prefix.addr().is_ipv6() && leaving.any(|vtep| IpNet::from(vtep.address) == *prefix))
     }
 
-    /// Writes one batch. Returns whether there is more to write.
-    pub(super) fn write_routes(&mut self, now: Instant) -> bool {
+    /// Writes one batch of at most so many. Returns whether there is more to write.
+    pub(super) fn write_routes(&mut self, limit: usize, now: Instant) -> bool {
         // Objects before the routes on them, and not so many that a workload's route has to wait for the next batch.
         let end = match self.unsettled {
             true => plan::DELETIONS,
             false => RANKS,
         };
-        let objects = self.sharing.objects.take_below(end, BATCH / 2, now);
-        let mut batch = self.routes.take_below(end, BATCH - objects.len(), now);
+        let objects = self.sharing.objects.take_below(end, limit / 2, now);
+        let mut batch = self.routes.take_below(end, limit - objects.len(), now);
         if objects.is_empty() && batch.is_empty() {
             return !self.unsettled && self.delete_leftovers(now);
         }
@@ -287,8 +293,6 @@ fn is_gone(action: &Action<Spec>, refusal: &Refusal) -> bool {
     matches!(action, Action::Delete(_)) && [libc::ESRCH, libc::ENODEV].contains(&refusal.errno)
 }
 
-/// A workload's route waits for one batch at most; a batch of this size takes about a millisecond, and the
-/// errors to all of it fit into the smallest receive buffer.
-const BATCH: usize = 256;
-/// About a millisecond.
-const RESOLVED_A_TURN: usize = 2048;
+/// Well below a millisecond. More than a batch, so that deletions stand behind what is to be set; not much more, so that a
+/// route is still in the processor's cache when it is written.
+const RESOLVED_A_TURN: usize = 512;

@@ -228,6 +228,9 @@ impl<K: Kernel> Worker<K> {
 
     pub(super) fn note_stage(&mut self, prefix: IpNet, staged: Option<Staged>, now: Instant) {
         let was_empty = self.staging.routes.is_empty();
+        if was_empty && staged.is_none() {
+            return;
+        }
         self.staging.note(prefix, staged, now);
         match (was_empty, self.staging.routes.is_empty()) {
             (true, false) => info!(%prefix, "a change of encapsulation has begun"),

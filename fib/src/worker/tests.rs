@@ -200,7 +200,8 @@ fn a_workload_waits_for_one_batch_at_most() {
         assert_eq!(bench.worker.turn(bench.now).await, Next::Again);
         let batches = bench.kernel.with(|kernel| kernel.batches.clone());
         assert_eq!(batches.len(), 2);
-        assert!(batches.iter().all(|batch| batch.len() == 256));
+        let sizes: Vec<usize> = batches.iter().map(Vec::len).collect();
+        assert_eq!(sizes, [BATCH, BATCH_HURRIED]);
         let Write::Set {
             key: first, spec, ..
         } = &batches[1][0]
@@ -211,6 +212,45 @@ fn a_workload_waits_for_one_batch_at_most() {
         assert!(spec.uses(device));
         bench.settle().await;
         assert_eq!(bench.kernel.routes().len(), 2001);
+    });
+}
+
+#[test]
+fn a_workload_overtakes_changes_that_are_not_read_yet_and_the_last_word_on_it_counts() {
+    Bench::run(async |bench| {
+        bench.kernel.add_link("cali0", LinkKind::Ordinary);
+        bench.kernel.add_link("cali1", LinkKind::Ordinary);
+        bench.deliver();
+        let mut changes: Vec<Change> = (0..10_000).map(|i| remote(i, 2)).collect();
+        changes.push(workload("cali0", "10.233.1.6"));
+        changes.push(workload("cali1", "10.233.1.7"));
+        bench.apply(changes);
+        bench.apply(vec![Change::RemoveEndpoint("cali0".into())]);
+        bench.worker.turn(bench.now).await;
+        let written = bench.kernel.routes();
+        assert!(written.contains_key(&key("10.233.1.7/32")), "{written:?}");
+        assert!(written.len() <= BATCH_HURRIED, "{}", written.len());
+        bench.settle().await;
+        assert_eq!(bench.kernel.routes().len(), 10_001);
+        assert!(!bench.kernel.routes().contains_key(&key("10.233.1.6/32")));
+    });
+}
+
+#[test]
+fn changes_that_are_read_in_portions_keep_their_order() {
+    Bench::run(async |bench| {
+        bench.apply((0..2000).map(|i| remote(i, 2)).collect());
+        bench.apply((0..2000).map(|i| remote(i, 3)).collect());
+        bench.apply(vec![Change::RemoveRoute(net("10.64.7.0/26"))]);
+        bench.settle().await;
+        assert_eq!(bench.kernel.routes().len(), 1999);
+        let gateways = bench.kernel.routes().into_values();
+        let third: Option<IpAddr> = Some([172, 18, 0, 3].into());
+        assert!(
+            gateways
+                .flat_map(|spec| spec.hops().to_vec())
+                .all(|hop| hop.via == third)
+        );
     });
 }
 

@@ -1,6 +1,6 @@
 //! What is desired, in the words of the caller.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -39,7 +39,65 @@ impl Default for Wishes {
     }
 }
 
+/// Changes of commands, in their order, that are read in portions. None of them is of a workload.
+#[derive(Debug, Default)]
+pub(super) struct Unread {
+    commands: VecDeque<std::vec::IntoIter<Change>>,
+    left: usize,
+    /// Since the last turn.
+    read: usize,
+}
+
+impl Unread {
+    pub(super) fn len(&self) -> usize {
+        self.left
+    }
+
+    fn push(&mut self, changes: Vec<Change>) {
+        self.left += changes.len();
+        self.commands.push_back(changes.into_iter());
+    }
+
+    fn pop(&mut self) -> Option<Change> {
+        loop {
+            if let Some(change) = self.commands.front_mut()?.next() {
+                self.left -= 1;
+                return Some(change);
+            }
+            self.commands.pop_front();
+        }
+    }
+}
+
 impl<K: Kernel> Worker<K> {
+    /// Takes a command's changes: at once, as far as that is not too much for one turn; the others are read in the next
+    /// turns, but for those of workloads: no pod waits for the routes of others.
+    pub(super) fn take_in(&mut self, mut changes: Vec<Change>, now: Instant) {
+        let unread = &mut self.dirty.unread;
+        if unread.left == 0 && unread.read + changes.len() <= READ_A_TURN {
+            unread.read += changes.len();
+            for change in changes {
+                self.wish(change, now);
+            }
+            return;
+        }
+        for change in changes.extract_if(.., |change| is_of_workload(change)) {
+            self.wish(change, now);
+        }
+        self.dirty.unread.push(changes);
+    }
+
+    /// Reads a portion of what was taken in and is unread.
+    pub(super) fn read_changes(&mut self, now: Instant) {
+        let read = std::mem::take(&mut self.dirty.unread.read);
+        for _ in read..READ_A_TURN {
+            let Some(change) = self.dirty.unread.pop() else {
+                return;
+            };
+            self.wish(change, now);
+        }
+    }
+
     /// Takes one change; an equal one costs nothing.
     pub(super) fn wish(&mut self, change: Change, now: Instant) {
         match change {
@@ -162,3 +220,10 @@ impl<K: Kernel> Worker<K> {
         self.dirty.endpoints.insert(device);
     }
 }
+
+fn is_of_workload(change: &Change) -> bool {
+    matches!(change, Change::SetEndpoint(..) | Change::RemoveEndpoint(_))
+}
+
+/// As many as are resolved (`RESOLVED_A_TURN`).
+const READ_A_TURN: usize = 512;
