@@ -120,6 +120,11 @@ impl<K: Kernel> Worker<K> {
         if self.dirty.gate || self.gateways.rule == Rule::Closed {
             return;
         }
+        if self.dirty.unread.len() > 0 {
+            // A change that is not read yet may desire it: all are asked about when there is none.
+            self.dirty.gate = true;
+            return;
+        }
         if let Some(spec) = self.routes.actual(&key) {
             let hops = self.sharing.known_hops(spec);
             let verdict = self.gateways.rule.may_delete(spec, hops.as_deref());

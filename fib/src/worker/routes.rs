@@ -125,6 +125,7 @@ impl<K: Kernel> Worker<K> {
         if objects.is_empty() && batch.is_empty() {
             return !self.unsettled && self.delete_leftovers(now);
         }
+        self.leave_unresolved(&mut batch);
         self.hold_back(&mut batch, &objects, now);
         let mut writes = Self::object_writes(&objects);
         writes.extend(
@@ -184,6 +185,21 @@ impl<K: Kernel> Worker<K> {
             }
         }
         true
+    }
+
+    /// Takes from the batch the routes whose prefix is to be looked at again: what was desired of them may be wrong, as after
+    /// the loss of a link, and nothing is written twice.
+    fn leave_unresolved(&mut self, batch: &mut Vec<(Key, Action<Spec>)>) {
+        if self.dirty.prefixes.len() == 0 {
+            return;
+        }
+        batch.retain(|(key, _)| {
+            let unresolved = self.dirty.prefixes.contains(&key.prefix);
+            if unresolved {
+                self.routes.requeue(*key);
+            }
+            !unresolved
+        });
     }
 
     /// It is not known what became of a batch: the kernel is read before anything else is deleted.

@@ -274,6 +274,35 @@ fn what_is_wished_for_is_not_deleted_while_there_is_still_much_to_look_at() {
 }
 
 #[test]
+fn a_route_that_others_write_is_not_deleted_while_a_wish_for_it_may_be_unread() {
+    Bench::run(async |bench| {
+        let all: Vec<Change> = (0..9_000).map(|i| remote(i, 2)).collect();
+        bench.apply(vec![Change::SetGate(Gate::Open)]);
+        bench.apply(all.clone());
+        bench.settle().await;
+        let spec = bench.kernel.routes().into_values().next().unwrap();
+        // Nothing that would be written first.
+        bench.apply(all);
+        let last = key("10.66.49.128/25");
+        let prefix = last.prefix;
+        let route = Route::Remote {
+            next_hops: vec![[172, 18, 0, 2].into()],
+            encapsulation: Encapsulation::None,
+        };
+        bench.apply(vec![Change::SetRoute(prefix, route)]);
+        bench.kernel.foreign_set(last, spec);
+        bench.settle().await;
+        let deletions = bench.kernel.with(|kernel| {
+            let all = kernel.batches.iter().flatten();
+            all.filter(|write| matches!(write, Write::Delete { .. }))
+                .count()
+        });
+        assert_eq!(deletions, 0);
+        assert_eq!(bench.kernel.routes().len(), 9_001);
+    });
+}
+
+#[test]
 fn a_route_behind_a_gateway_is_not_deleted_while_the_kernel_is_asked_for_the_gateway() {
     Bench::run(async |bench| {
         let behind: IpAddr = [172, 19, 0, 9].into();

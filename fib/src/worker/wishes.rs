@@ -81,8 +81,10 @@ impl<K: Kernel> Worker<K> {
             }
             return;
         }
-        for change in changes.extract_if(.., |change| is_of_workload(change)) {
-            self.wish(change, now);
+        if changes.iter().any(is_of_workload) {
+            for change in changes.extract_if(.., |change| is_of_workload(change)) {
+                self.wish(change, now);
+            }
         }
         self.dirty.unread.push(changes);
     }

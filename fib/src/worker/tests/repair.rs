@@ -237,19 +237,28 @@ fn news_of_a_lost_link_that_a_later_write_has_overtaken_leave_no_route_behind() 
 
 #[test]
 fn a_link_that_comes_up_again_costs_one_read_and_one_that_stays_down_none() {
-    Bench::run(async |bench| {
-        bench.apply((0..1_000).map(|i| remote(i, 2)).collect());
-        bench.settle().await;
-        let eth0 = bench.worker.world.named("eth0").unwrap().index;
-        bench.kernel.set_up(eth0, false);
-        bench.wait_out(Duration::from_secs(1)).await;
-        assert_eq!(bench.status().resyncs, 1);
-        bench.kernel.set_up(eth0, true);
-        bench.wait_out(Duration::from_secs(1)).await;
-        let status = bench.status();
-        assert_eq!((status.resyncs, status.writes), (2, 2_000));
-        assert_eq!(bench.kernel.routes().len(), 1_000);
-    });
+    for has_objects in [true, false] {
+        Bench::run(async |bench| {
+            if !has_objects {
+                bench.worker.config.nexthop_objects = false;
+                bench.worker.resync(bench.now).await.unwrap();
+            }
+            bench.apply((0..1_000).map(|i| remote(i, 2)).collect());
+            bench.settle().await;
+            let before = bench.status();
+            assert_eq!(before.nexthop_objects, has_objects);
+            let eth0 = bench.worker.world.named("eth0").unwrap().index;
+            bench.kernel.set_up(eth0, false);
+            bench.wait_out(Duration::from_secs(1)).await;
+            assert_eq!(bench.status().resyncs, before.resyncs);
+            bench.kernel.set_up(eth0, true);
+            bench.wait_out(Duration::from_secs(1)).await;
+            let status = bench.status();
+            assert_eq!(status.resyncs, before.resyncs + 1);
+            assert_eq!(status.writes, 2_000, "each route is written once more");
+            assert_eq!(bench.kernel.routes().len(), 1_000);
+        });
+    }
 }
 
 #[test]
