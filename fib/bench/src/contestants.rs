@@ -21,8 +21,10 @@ pub(crate) enum Contestant {
     RawDevice,
     /// The same with routes by kernel nexthop objects.
     RawNexthop,
-    /// The whole of caracal-fib, from `Fib::apply` until its status says that all is in the kernel.
+    /// The whole of caracal-fib, from `Fib::apply` until its status says that all is in the kernel; routes by gateways.
     Fib,
+    /// The same as it is by default: with nexthop objects.
+    FibNexthop,
     /// iproute2's `ip -batch`, from the start of the program to its end.
     IpBatch,
     /// BIRD 2: a static protocol is enabled, until the kernel has its routes.
@@ -33,11 +35,12 @@ pub(crate) enum Contestant {
 pub(crate) type Times = Vec<(Step, Took)>;
 
 impl Contestant {
-    pub(crate) const ALL: [Contestant; 6] = [
+    pub(crate) const ALL: [Contestant; 7] = [
         Contestant::Raw,
         Contestant::RawDevice,
         Contestant::RawNexthop,
         Contestant::Fib,
+        Contestant::FibNexthop,
         Contestant::IpBatch,
         Contestant::Bird,
     ];
@@ -47,9 +50,20 @@ impl Contestant {
             Contestant::Raw => raw::compete(work, raw::Way::Gateway),
             Contestant::RawDevice => raw::compete(work, raw::Way::Device),
             Contestant::RawNexthop => raw::compete(work, raw::Way::Nexthop),
-            Contestant::Fib => whole::compete(work),
+            Contestant::Fib => whole::compete(work, false),
+            Contestant::FibNexthop => whole::compete(work, true),
             Contestant::IpBatch => batch::compete(work),
             Contestant::Bird => bird::compete(work),
+        }
+    }
+}
+
+impl Contestant {
+    /// The bare writer of the same kind of routes, to which it is compared.
+    pub(crate) fn mark(self) -> Contestant {
+        match self {
+            Contestant::FibNexthop => Contestant::RawNexthop,
+            _ => Contestant::Raw,
         }
     }
 }
@@ -61,6 +75,7 @@ impl fmt::Display for Contestant {
             Contestant::RawDevice => "raw device",
             Contestant::RawNexthop => "raw nexthop",
             Contestant::Fib => "fib",
+            Contestant::FibNexthop => "fib nexthop",
             Contestant::IpBatch => "ip -batch",
             Contestant::Bird => "bird",
         })

@@ -101,7 +101,7 @@ impl Report {
         let mut out = std::io::stdout().lock();
         writeln!(
             out,
-            "{} host routes, batches of {}, medians of {} runs; in brackets the ratio to raw's",
+            "{} host routes, batches of {}, medians of {} runs; in brackets the ratio to raw's (of fib nexthop: to raw nexthop's)",
             self.routes, self.batch, self.runs
         )?;
         for family in [Family::V4, Family::V6] {
@@ -181,7 +181,7 @@ fn table(rows: &[&Row], figure: impl Fn(&Row) -> f64, digits: usize) -> String {
             None => "-".into(),
             Some(row) => {
                 let value = figure(row);
-                match of(Contestant::Raw, *step) {
+                match of(contestant.mark(), *step) {
                     Some(raw) => format!("{value:.digits$} ({:.2})", value / figure(raw)),
                     None => format!("{value:.digits$}"),
                 }

@@ -7,12 +7,19 @@ use super::Times;
 use crate::stopwatch::Stopwatch;
 use crate::work::{PATIENCE, Step, Work};
 
-pub(crate) fn compete(work: Work) -> anyhow::Result<Times> {
+pub(crate) fn compete(work: Work, nexthop_objects: bool) -> anyhow::Result<Times> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let fib = Fib::start(Config::default()).await?;
+        let config = Config {
+            nexthop_objects,
+            ..Config::default()
+        };
+        let fib = Fib::start(config).await?;
+        if nexthop_objects && !fib.status().borrow().nexthop_objects {
+            bail!("this kernel has no nexthop objects");
+        }
         let mut times = Times::new();
         for step in Step::ALL {
             let changes = changes(&work, step, 0..work.routes);
