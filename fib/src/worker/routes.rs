@@ -16,11 +16,17 @@ use crate::resolve::VXLAN_V6_DEVICE;
 use crate::staging::{self, Choice};
 
 impl<K: Kernel> Worker<K> {
-    /// Recomputes what is desired for dirty prefixes: all of workloads, and a bounded number of others.
+    /// Recomputes what is desired for dirty prefixes: all of workloads, and a bounded number of others. While routes move
+    /// from one next hop to another, all changes are read first: their nexthop object can follow them only when none of
+    /// them is left behind.
     pub(super) fn resolve_dirty(&mut self, now: Instant) {
         let workloads = std::mem::take(&mut self.dirty.workloads);
+        let limit = match self.dirty.unread.moves() {
+            true => 0,
+            false => RESOLVED_A_TURN,
+        };
         let others: Vec<IpNet> = std::iter::from_fn(|| self.dirty.prefixes.pop_first())
-            .take(RESOLVED_A_TURN)
+            .take(limit)
             .collect();
         let any = !workloads.is_empty() || !others.is_empty();
         for prefix in workloads.into_iter().chain(others) {

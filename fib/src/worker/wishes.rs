@@ -46,11 +46,18 @@ pub(super) struct Unread {
     left: usize,
     /// Since the last turn.
     read: usize,
+    /// What was read of it leads routes elsewhere that share nexthop objects.
+    moves: bool,
 }
 
 impl Unread {
     pub(super) fn len(&self) -> usize {
         self.left
+    }
+
+    /// Routes move from one next hop to another, and more of them may be unread.
+    pub(super) fn moves(&self) -> bool {
+        self.moves && self.left > 0
     }
 
     fn push(&mut self, changes: Vec<Change>) {
@@ -92,6 +99,10 @@ impl<K: Kernel> Worker<K> {
     /// Reads a portion of what was taken in and is unread.
     pub(super) fn read_changes(&mut self, now: Instant) {
         let read = std::mem::take(&mut self.dirty.unread.read);
+        if self.dirty.unread.left == 0 {
+            self.dirty.unread.moves = false;
+            return;
+        }
         for _ in read..READ_A_TURN {
             let Some(change) = self.dirty.unread.pop() else {
                 return;
@@ -110,6 +121,7 @@ impl<K: Kernel> Worker<K> {
                     self.sharing.want(&prefix, &route);
                     if let Some(before) = self.wishes.routes.insert(prefix, route) {
                         self.sharing.unwant(&prefix, &before);
+                        self.dirty.unread.moves |= self.sharing.is_on();
                     }
                     self.dirty.prefixes.insert(prefix);
                 }
@@ -227,5 +239,5 @@ fn is_of_workload(change: &Change) -> bool {
     matches!(change, Change::SetEndpoint(..) | Change::RemoveEndpoint(_))
 }
 
-/// As many as are resolved (`RESOLVED_A_TURN`).
-const READ_A_TURN: usize = 512;
+/// Well below a millisecond.
+const READ_A_TURN: usize = 1024;
