@@ -132,7 +132,7 @@ impl Metrics {
             fib_events: counters(
                 "caracal_fib_events_total",
                 "What the FIB did since the start: writes, repairs, neighbour_repairs, resyncs, failed_reads, overruns, lost_batches, \
-                 fights, intruders_removed, leftovers_removed, object_writes, object_repairs",
+                 lost_sockets, fights, intruders_removed, leftovers_removed, object_writes, object_repairs",
                 &["kind"],
             )?,
             fib_repairs: counters(
@@ -343,6 +343,7 @@ impl Metrics {
             ("overruns", fib.overruns),
             ("failed_reads", fib.counters.failed_reads),
             ("lost_batches", fib.counters.lost_batches),
+            ("lost_sockets", fib.counters.lost_sockets),
             ("fights", fib.counters.fights),
             ("neighbour_repairs", fib.counters.neighbour_repairs),
             ("intruders_removed", fib.counters.intruders_removed),

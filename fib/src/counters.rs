@@ -22,6 +22,8 @@ pub struct FibCounters {
     pub lost_batches: u64,
     /// Reads of the whole that failed. Each time it is read again, after a pause.
     pub failed_reads: u64,
+    /// Sockets for events or requests that failed. Each is opened again, and everything is read.
+    pub lost_sockets: u64,
     /// Refusals of the kernel, by kind.
     pub refused: BTreeMap<Refused, u64>,
 }

@@ -168,6 +168,19 @@ pub(crate) enum Event {
     NeighbourGone(NeighbourKey),
     /// Events were lost.
     Overrun,
+    /// This socket has failed, for this reason, and is opened again.
+    SocketLost(Lane, String),
+    /// It is open again. What happened meanwhile was not heard.
+    SocketBack(Lane),
+}
+
+/// What a socket is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Lane {
+    /// What others do.
+    Events,
+    /// Devices, neighbours, lookups.
+    Requests,
 }
 
 /// One message about a route, or about the nexthop object that routes share.
@@ -395,6 +408,15 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.reason)
+    }
+}
+
+impl fmt::Display for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Lane::Events => "events",
+            Lane::Requests => "requests",
+        })
     }
 }
 

@@ -2,13 +2,12 @@
 //!
 //! ```text
 //!   writer      1 blocking socket   routes and objects out, in batches netlink-sys
-//!   requests    1 connection        reads, devices, neighbours         rtnetlink
-//!   objects     1 connection        reads of nexthop objects           netlink-proto
+//!   requests    2 connections       reads, devices, neighbours         rtnetlink, netlink-proto
 //!   events      1 socket            what others did                    netlink-sys, multicast
 //! ```
 //!
 //! Requests and events have sockets of their own: on one socket a notification could be taken for an answer.
-//! All four belong to the network namespace of the thread that opens them.
+//! One that fails is opened again. All belong to the network namespace of the thread that opens them.
 
 mod convert;
 mod devices;
@@ -16,11 +15,12 @@ mod encode;
 mod events;
 mod follow;
 mod nexthop;
+mod own;
+mod requests;
 mod socket;
 mod writer;
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -32,17 +32,17 @@ use tokio::sync::mpsc;
 
 use crate::handle::{FibError, Interface};
 use crate::kernel::{
-    DeviceChange, Event, Kernel, Refusal, Resolution, Snapshot, Write, WriteError,
+    DeviceChange, Event, Kernel, Key, NeighbourKey, NeighbourValue, Refusal, Resolution, Snapshot,
+    Spec, Write, WriteError,
 };
-use nexthop::Objects;
+use requests::{Open, Requests};
 use writer::Writer;
 
 /// Netlink in one network namespace.
 #[derive(Debug)]
 pub(crate) struct Netlink {
     writer: Writer,
-    handle: rtnetlink::Handle,
-    objects: Objects,
+    requests: Requests,
 }
 
 impl Netlink {
@@ -50,75 +50,22 @@ impl Netlink {
     /// Must be called within a tokio runtime; ends with it.
     pub(crate) fn open() -> io::Result<(Netlink, mpsc::UnboundedReceiver<Event>)> {
         let writer = Writer::open()?;
-        let events = events::subscribe(writer.port())?;
-        let (connection, handle, _) = rtnetlink::new_connection_with_strict_check()?;
-        tokio::spawn(connection);
-        let objects = Objects::open()?;
-        let netlink = Netlink {
-            writer,
-            handle,
-            objects,
-        };
-        Ok((netlink, events))
-    }
-
-    async fn routes(
-        &self,
-        family: AddressFamily,
-    ) -> Result<Vec<(crate::kernel::Key, crate::kernel::Spec)>, Refusal> {
-        let mut request = RouteMessage::default();
-        request.header = RouteHeader {
-            address_family: family,
-            table: RouteHeader::RT_TABLE_MAIN,
-            ..RouteHeader::default()
-        };
-        let dump = self.handle.route().get(request).execute();
-        Ok(self
-            .collect(dump)
-            .await?
-            .iter()
-            .filter_map(convert::route)
-            .collect())
-    }
-
-    async fn neighbours(
-        &self,
-        family: AddressFamily,
-    ) -> Result<Vec<(crate::kernel::NeighbourKey, crate::kernel::NeighbourValue)>, Refusal> {
-        let request = self.handle.neighbours().get().set_address_family(family);
-        Ok(self
-            .collect(request.execute())
-            .await?
-            .iter()
-            .filter_map(convert::neighbour)
-            .collect())
-    }
-
-    async fn collect<T>(
-        &self,
-        answers: impl Stream<Item = Result<T, rtnetlink::Error>>,
-    ) -> Result<Vec<T>, Refusal> {
-        answered(answers.try_collect(), DUMP_TIMEOUT).await
+        let (sender, events) = mpsc::unbounded_channel();
+        events::subscribe(writer.port(), sender.clone())?;
+        let requests = Requests::open(sender)?;
+        Ok((Netlink { writer, requests }, events))
     }
 }
 
-impl Kernel for Netlink {
-    async fn read(&mut self) -> Result<Snapshot, Refusal> {
-        let links = self
-            .collect(self.handle.link().get().execute())
-            .await?
-            .iter()
-            .filter_map(convert::link)
-            .collect();
-        let addresses = self
-            .collect(self.handle.address().get().execute())
-            .await?
-            .iter()
-            .filter_map(convert::address)
-            .collect();
+impl Open {
+    async fn read(&self) -> Result<Snapshot, Refusal> {
+        let links = self.dump(self.handle.link().get().execute()).await?;
+        let links = links.iter().filter_map(convert::link).collect();
+        let addresses = self.dump(self.handle.address().get().execute()).await?;
+        let addresses = addresses.iter().filter_map(convert::address).collect();
         // Before the routes, since an object that goes takes its routes along: with one that is missed here, its routes
         // might be believed for ever.
-        let objects = answered(self.objects.all(), DUMP_TIMEOUT).await?;
+        let objects = self.ask(self.objects.all(), DUMP_TIMEOUT).await?;
         let mut routes = self.routes(AddressFamily::Inet).await?;
         routes.extend(self.routes(AddressFamily::Inet6).await?);
         let mut neighbours = self.neighbours(AddressFamily::Inet).await?;
@@ -133,11 +80,37 @@ impl Kernel for Netlink {
         })
     }
 
-    fn write(&mut self, batch: &[Write]) -> Result<Vec<Result<(), Refusal>>, WriteError> {
-        self.writer.write(batch)
+    async fn routes(&self, family: AddressFamily) -> Result<Vec<(Key, Spec)>, Refusal> {
+        let mut request = RouteMessage::default();
+        request.header = RouteHeader {
+            address_family: family,
+            table: RouteHeader::RT_TABLE_MAIN,
+            ..RouteHeader::default()
+        };
+        let dump = self
+            .dump(self.handle.route().get(request).execute())
+            .await?;
+        Ok(dump.iter().filter_map(convert::route).collect())
     }
 
-    async fn resolve(&mut self, to: IpAddr) -> Result<Resolution, Refusal> {
+    async fn neighbours(
+        &self,
+        family: AddressFamily,
+    ) -> Result<Vec<(NeighbourKey, NeighbourValue)>, Refusal> {
+        let request = self.handle.neighbours().get().set_address_family(family);
+        let dump = self.dump(request.execute()).await?;
+        Ok(dump.iter().filter_map(convert::neighbour).collect())
+    }
+
+    async fn dump<T>(
+        &self,
+        answers: impl Stream<Item = Result<T, rtnetlink::Error>>,
+    ) -> Result<Vec<T>, Refusal> {
+        self.ask(answers.try_collect(), DUMP_TIMEOUT).await
+    }
+
+    /// The route to an address.
+    async fn resolve(&self, to: IpAddr) -> Result<Resolution, Refusal> {
         let mut request = RouteMessage::default();
         request.header.address_family = match to {
             IpAddr::V4(_) => AddressFamily::Inet,
@@ -151,14 +124,14 @@ impl Kernel for Netlink {
             .push(RouteAttribute::Destination(to.into()));
         let mut answers = Box::pin(self.handle.route().get(request).execute());
         let first = async { answers.next().await.transpose() };
-        let answer = answered(first, REQUEST_TIMEOUT).await?;
+        let answer = self.ask(first, REQUEST_TIMEOUT).await?;
         let mut found = answer.as_ref().and_then(convert::lookup);
         // Without `net.ipv4.nexthop_compat_mode` the kernel names the object, and not what it stands for.
         if let Some((resolution, Some(object))) = &mut found
             && resolution.hops.is_empty()
         {
             let hops = self.objects.hops(*object);
-            resolution.hops = answered(hops, REQUEST_TIMEOUT).await?;
+            resolution.hops = self.ask(hops, REQUEST_TIMEOUT).await?;
         }
         found
             .map(|(resolution, _)| resolution)
@@ -167,23 +140,38 @@ impl Kernel for Netlink {
                 reason: format!("no route to {to}"),
             })
     }
+}
+
+impl Kernel for Netlink {
+    async fn read(&mut self) -> Result<Snapshot, Refusal> {
+        let snapshot = self.requests.sockets()?.read().await?;
+        self.requests.works();
+        Ok(snapshot)
+    }
+
+    fn write(&mut self, batch: &[Write]) -> Result<Vec<Result<(), Refusal>>, WriteError> {
+        self.writer.write(batch)
+    }
+
+    async fn resolve(&mut self, to: IpAddr) -> Result<Resolution, Refusal> {
+        self.requests.sockets()?.resolve(to).await
+    }
 
     async fn change(&mut self, change: &DeviceChange) -> Result<(), Refusal> {
-        answered(devices::change(&self.handle, change), REQUEST_TIMEOUT).await
+        let sockets = self.requests.sockets()?;
+        let request = devices::change(&sockets.handle, change);
+        sockets.ask(request, REQUEST_TIMEOUT).await
     }
 }
 
 /// The devices of the current network namespace, with their addresses.
 pub(crate) async fn interfaces() -> Result<Vec<Interface>, FibError> {
-    let failed = |reason: String| FibError::Netlink(reason);
-    let (connection, handle, _) =
-        rtnetlink::new_connection_with_strict_check().map_err(|e| failed(e.to_string()))?;
-    let connection = tokio::spawn(connection);
-    let links = answered(handle.link().get().execute().try_collect(), DUMP_TIMEOUT).await;
-    let addresses = answered(handle.address().get().execute().try_collect(), DUMP_TIMEOUT).await;
-    connection.abort();
-    let links: Vec<_> = links.map_err(|e| failed(e.reason))?;
-    let addresses: Vec<_> = addresses.map_err(|e| failed(e.reason))?;
+    let failed = |refusal: Refusal| FibError::Netlink(refusal.reason);
+    let sockets = Open::new().map_err(|error| FibError::Netlink(error.to_string()))?;
+    let links = sockets.dump(sockets.handle.link().get().execute());
+    let links: Vec<_> = links.await.map_err(failed)?;
+    let addresses = sockets.dump(sockets.handle.address().get().execute());
+    let addresses: Vec<_> = addresses.await.map_err(failed)?;
     let mut by_device: HashMap<u32, Vec<ipnet::IpNet>> = HashMap::new();
     for (device, address) in addresses.iter().filter_map(convert::address) {
         by_device.entry(device).or_default().push(address);
@@ -198,31 +186,6 @@ pub(crate) async fn interfaces() -> Result<Vec<Interface>, FibError> {
             mtu: link.mtu,
         })
         .collect())
-}
-
-/// A request whose answer does not decode never completes, so each one has a time limit.
-async fn answered<T>(
-    request: impl Future<Output = Result<T, rtnetlink::Error>>,
-    limit: Duration,
-) -> Result<T, Refusal> {
-    match tokio::time::timeout(limit, request).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(rtnetlink::Error::NetlinkError(message))) => {
-            let errno = -message.raw_code();
-            Err(Refusal {
-                errno,
-                reason: io::Error::from_raw_os_error(errno).to_string(),
-            })
-        }
-        Ok(Err(other)) => Err(Refusal {
-            errno: 0,
-            reason: other.to_string(),
-        }),
-        Err(_) => Err(Refusal {
-            errno: 0,
-            reason: format!("no answer from the kernel in {limit:?}"),
-        }),
-    }
 }
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);

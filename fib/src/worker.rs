@@ -28,7 +28,7 @@ mod tests;
 mod tunnels;
 mod wishes;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,7 @@ use crate::delta::Delta;
 use crate::egress::Subnet;
 use crate::handle::FibError;
 use crate::hash::{Backlog, Map};
-use crate::kernel::{Event, Kernel, Key, NeighbourKey, NeighbourValue, Refusal, Spec};
+use crate::kernel::{Event, Kernel, Key, Lane, NeighbourKey, NeighbourValue, Refusal, Spec};
 use crate::model::{Change, Config, FibStatus, RouteStatus};
 use crate::plan;
 use crate::resolve::{Surroundings, Waiting};
@@ -97,6 +97,8 @@ pub(crate) struct Worker<K> {
     /// It is not known what became of a batch: nothing is deleted until the kernel is read.
     unsettled: bool,
     read_problem: Option<ReadProblem>,
+    /// Sockets that have failed and are not open again yet, and why.
+    lost_sockets: BTreeMap<Lane, String>,
     /// Who has a key that we want and must not take, by protocol number.
     holders: Map<Key, u8>,
     repairs: Repairs,
@@ -209,6 +211,7 @@ impl<K: Kernel> Worker<K> {
             writer_problem: None,
             unsettled: false,
             read_problem: None,
+            lost_sockets: BTreeMap::new(),
             holders: Map::default(),
             repairs: Repairs::new(&config),
             refusals: Refusals::default(),

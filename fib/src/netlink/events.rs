@@ -4,27 +4,44 @@ use std::io;
 
 use netlink_packet_core::{NLM_F_REPLACE, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_sys::AsyncSocket;
+use netlink_sys::{AsyncSocket, TokioSocket};
 use rtnetlink::MulticastGroup;
 use tokio::sync::mpsc;
 use tracing::debug;
 
+use super::follow::Receive;
 use super::nexthop::Message;
+use super::own::OwnPort;
 use super::{convert, follow};
 use crate::kernel::Event;
 
-/// Subscribes, and translates in a task of its own, which ends with the receiver. Messages of `writer`, our own port,
-/// are left out; what is no route of the main table, or no permanent neighbour, is dropped early.
-pub(super) fn subscribe(writer: u32) -> io::Result<mpsc::UnboundedReceiver<Event>> {
-    let mut socket = follow::open(&GROUPS, writer)?;
+/// Subscribes, and translates in a task of its own, which ends with the receiver. Our own messages are left out; what is
+/// no route of the main table, or no permanent neighbour, is dropped early. A socket that is lost is opened again.
+pub(super) fn subscribe(own: &OwnPort, events: mpsc::UnboundedSender<Event>) -> io::Result<()> {
+    let port = own.clone();
+    subscribe_by(move || open(&port), own, events)
+}
+
+/// The same with sockets that are opened so.
+pub(super) fn subscribe_by<S: Receive + Send + Sync + 'static>(
+    mut open: impl FnMut() -> io::Result<S> + Send + 'static,
+    own: &OwnPort,
+    events: mpsc::UnboundedSender<Event>,
+) -> io::Result<()> {
+    let socket = open()?;
+    let own = own.clone();
+    tokio::spawn(follow::follow(socket, open, own, translate, events));
+    Ok(())
+}
+
+fn open(own: &OwnPort) -> io::Result<TokioSocket> {
+    let mut socket = follow::open(&GROUPS, own)?;
     // A kernel that has none knows no such group.
     let objects = MulticastGroup::Nexthop as u32;
     if let Err(error) = socket.socket_mut().add_membership(objects) {
         debug!(%error, "netlink: no events about nexthop objects");
     }
-    let (sender, receiver) = mpsc::unbounded_channel();
-    tokio::spawn(follow::follow(socket, writer, translate, sender));
-    Ok(receiver)
+    Ok(socket)
 }
 
 fn translate(message: NetlinkMessage<Message>) -> Option<Event> {

@@ -38,10 +38,10 @@ pub(super) enum Message {
 pub(super) struct Objects(netlink_proto::ConnectionHandle<Message>);
 
 impl Objects {
-    pub(super) fn open() -> io::Result<Objects> {
+    /// With the connection by which it goes.
+    pub(super) fn open() -> io::Result<(Objects, netlink_proto::Connection<Message>)> {
         let (connection, handle, _) = netlink_proto::new_connection::<Message>(NETLINK_ROUTE)?;
-        tokio::spawn(connection);
-        Ok(Objects(handle))
+        Ok((Objects(handle), connection))
     }
 
     /// All objects; `None`: this kernel has no such thing.

@@ -1,7 +1,9 @@
-//! Socket options that netlink-sys has no words for.
+//! What netlink-sys has no words for.
+
+use std::time::Duration;
 
 use netlink_sys::Socket;
-use socket2::{SockFilter, SockRef};
+use socket2::SockRef;
 use tracing::debug;
 
 /// Makes the receive buffer this large, or as large as we may.
@@ -15,20 +17,17 @@ pub(super) fn set_receive_buffer(socket: &Socket, bytes: usize) {
     }
 }
 
-/// Keeps notifications about what `port` wrote from being queued. They would be most of all that arrives, and would
-/// say only what the acknowledgements have said.
-pub(super) fn ignore_port(socket: &Socket, port: u32) {
-    let load_port = SockFilter::new(BPF_LD_W_ABS, 0, 0, NLMSG_PID_OFFSET);
-    // Packet loads are in network order, the field is in that of the host.
-    let is_ours = SockFilter::new(BPF_JEQ_K, 0, 1, port.to_be());
-    let drop = SockFilter::new(BPF_RET_K, 0, 0, 0);
-    let accept = SockFilter::new(BPF_RET_K, 0, 0, u32::MAX);
-    if let Err(error) = SockRef::from(socket).attach_filter(&[load_port, is_ours, drop, accept]) {
-        debug!(%error, "netlink: no filter; own writes are told apart after reading");
+/// How long to wait before a lost socket is opened, each time that it fails.
+#[derive(Debug, Default)]
+pub(super) struct Pauses(u32);
+
+impl Pauses {
+    pub(super) fn next(&mut self) -> Duration {
+        let pause = PAUSE_MIN * 2u32.saturating_pow(self.0);
+        self.0 = (self.0 + 1).min(16);
+        pause.min(PAUSE_MAX)
     }
 }
 
-const NLMSG_PID_OFFSET: u32 = 12;
-const BPF_LD_W_ABS: u16 = 0x20;
-const BPF_JEQ_K: u16 = 0x15;
-const BPF_RET_K: u16 = 0x06;
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(10);

@@ -13,16 +13,17 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 use socket2::SockRef;
 
+use super::own::OwnPort;
 use super::{encode, socket};
 use crate::kernel::{Refusal, Write, WriteError};
 
-/// A blocking netlink socket of its own. One that fails is replaced at the next batch, at the same port, since by the
-/// port our own writes are told from those of others.
+/// A blocking netlink socket of its own. One that fails is replaced at the next batch by one with another port: the
+/// former is closed last, so that nobody else writes by the port that is taken for ours.
 #[derive(Debug)]
 pub(super) struct Writer {
-    /// `None`: it has failed.
-    socket: Option<Socket>,
-    port: u32,
+    socket: Socket,
+    failed: bool,
+    own: OwnPort,
     sequence: u32,
     outgoing: Vec<u8>,
     incoming: Vec<u8>,
@@ -30,10 +31,11 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn open() -> io::Result<Writer> {
-        let (socket, port) = open(None)?;
+        let (socket, port) = open()?;
         Ok(Writer {
-            socket: Some(socket),
-            port,
+            socket,
+            failed: false,
+            own: OwnPort::new(port),
             sequence: 0,
             outgoing: Vec::new(),
             incoming: Vec::with_capacity(INCOMING_BYTES),
@@ -41,8 +43,8 @@ impl Writer {
     }
 
     /// By this number our own writes are told from those of others in events.
-    pub(super) fn port(&self) -> u32 {
-        self.port
+    pub(super) fn port(&self) -> &OwnPort {
+        &self.own
     }
 
     /// Writes a batch and waits for its answers.
@@ -50,15 +52,14 @@ impl Writer {
         &mut self,
         batch: &[Write],
     ) -> Result<Vec<Result<(), Refusal>>, WriteError> {
-        if self.socket.is_none() {
-            let again = open(Some(self.port));
-            let (socket, _) = again.map_err(|e| WriteError::Failed(format!("open: {e}")))?;
-            self.socket = Some(socket);
+        if self.failed {
+            let again = open().map_err(|e| WriteError::Failed(format!("open: {e}")));
+            let (socket, port) = again?;
+            self.own.set(port);
+            self.socket = socket;
         }
         let outcomes = self.write_all(batch);
-        if matches!(outcomes, Err(WriteError::Failed(_))) {
-            self.socket = None;
-        }
+        self.failed = matches!(outcomes, Err(WriteError::Failed(_)));
         outcomes
     }
 
@@ -88,10 +89,7 @@ impl Writer {
             count += 1;
         }
         encode::ask_for_ack(&mut self.outgoing, last);
-        let Some(socket) = &self.socket else {
-            return Err(closed());
-        };
-        match socket.send(&self.outgoing, 0) {
+        match self.socket.send(&self.outgoing, 0) {
             Ok(_) => Ok(count),
             Err(error) => Err(WriteError::Failed(format!("send: {error}"))),
         }
@@ -103,9 +101,7 @@ impl Writer {
         count: usize,
         outcomes: &mut Vec<Result<(), Refusal>>,
     ) -> Result<(), WriteError> {
-        let Some(socket) = &self.socket else {
-            return Err(closed());
-        };
+        let socket = &self.socket;
         let first = self.sequence.wrapping_sub(count as u32 - 1);
         let base = outcomes.len();
         outcomes.resize(base + count, Ok(()));
@@ -138,15 +134,9 @@ impl Writer {
     }
 }
 
-fn open(port: Option<u32>) -> io::Result<(Socket, u32)> {
+fn open() -> io::Result<(Socket, u32)> {
     let mut socket = Socket::new(NETLINK_ROUTE)?;
-    let port = match port {
-        Some(port) => {
-            socket.bind(&SocketAddr::new(port, 0))?;
-            port
-        }
-        None => socket.bind_auto()?.port_number(),
-    };
+    let port = socket.bind_auto()?.port_number();
     socket.connect(&SocketAddr::new(0, 0))?;
     socket.set_ext_ack(true)?;
     socket.set_cap_ack(true)?;
@@ -167,10 +157,6 @@ fn drain(socket: &Socket, incoming: &mut Vec<u8>) {
             Err(_) => return,
         }
     }
-}
-
-fn closed() -> WriteError {
-    WriteError::Failed("the socket is closed".into())
 }
 
 /// One NLMSG_ERROR, which may also say that all is well.

@@ -55,6 +55,14 @@ impl<K: Kernel> Worker<K> {
                 self.counters.overruns += 1;
                 self.read_again(now);
             }
+            Event::SocketLost(lane, reason) => {
+                self.repairs.counters.lost_sockets += 1;
+                self.lost_sockets.insert(lane, reason);
+            }
+            Event::SocketBack(lane) => {
+                self.lost_sockets.remove(&lane);
+                self.read_again(now);
+            }
         }
         self.dirty.status = true;
     }

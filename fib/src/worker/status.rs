@@ -119,6 +119,15 @@ impl<K: Kernel> Worker<K> {
                 ),
             ));
         }
+        for (lane, reason) in &self.lost_sockets {
+            conditions.push((
+                "SocketLost".into(),
+                format!(
+                    "the netlink socket for {lane} has failed: {reason}. It is opened again until that succeeds, and then \
+                     everything is read. See `dmesg` and the limits of the process"
+                ),
+            ));
+        }
         if let Some(problem) = &self.read_problem {
             conditions.push((
                 "KernelUnread".into(),

@@ -75,6 +75,36 @@ fn a_kernel_that_cannot_be_read_is_still_written_and_not_asked_without_pause() {
 }
 
 #[test]
+fn a_lost_socket_is_a_condition_until_it_is_back_and_everything_is_read() {
+    Bench::run(async |bench| {
+        bench.apply(vec![remote(1, 2)]);
+        bench.settle().await;
+        bench.kernel.foreign_delete(key("10.64.1.0/26"));
+        let lost = Event::SocketLost(Lane::Events, "Bad file descriptor".into());
+        bench.kernel.with(|kernel| kernel.events = vec![lost]);
+        bench.wait_out(Duration::from_secs(2)).await;
+        let status = bench.status();
+        let (name, sentence) = &status.conditions[0];
+        assert_eq!(name, "SocketLost");
+        assert!(
+            sentence.contains("for events has failed: Bad file"),
+            "{sentence}"
+        );
+        assert_eq!((bench.kernel.routes().len(), status.resyncs), (0, 1));
+        bench
+            .kernel
+            .with(|kernel| kernel.events = vec![Event::SocketBack(Lane::Events)]);
+        bench.settle().await;
+        assert_eq!(bench.kernel.routes().len(), 1);
+        let status = bench.status();
+        assert_eq!(
+            (status.counters.lost_sockets, status.conditions),
+            (1, vec![])
+        );
+    });
+}
+
+#[test]
 fn nothing_is_deleted_after_a_batch_without_answers_until_the_kernel_is_read() {
     Bench::run(async |bench| {
         bench.apply((0..10).map(|i| remote(i, 2)).collect());

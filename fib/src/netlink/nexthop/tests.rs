@@ -87,7 +87,8 @@ fn the_kernel_keeps_an_object_as_we_wrote_it() {
             .build()
             .unwrap();
         runtime.block_on(async {
-            let objects = Objects::open().unwrap();
+            let (objects, connection) = Objects::open().unwrap();
+            tokio::spawn(connection);
             let found = objects.all().await.unwrap();
             assert_eq!(found, Some(vec![]), "and this kernel has nexthop objects");
             let mut writer = crate::netlink::writer::Writer::open().unwrap();

@@ -1,11 +1,18 @@
 //! Answers as bytes, and the writer against a real kernel in a namespace of its own.
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 
+use netlink_sys::TokioSocket;
+use rtnetlink::MulticastGroup;
 use smallvec::smallvec;
+use tokio::sync::mpsc;
 
 use super::*;
-use crate::kernel::{Event, Hop, Key, Spec};
+use crate::kernel::{Event, Hop, Key, Lane, Spec};
+use crate::netlink::follow::{self, Receive};
 use crate::netlink::{events, in_namespace};
 
 #[test]
@@ -77,7 +84,7 @@ fn a_batch_larger_than_a_datagram_is_sent_in_parts() {
 fn answers_that_do_not_fit_are_an_overrun_and_the_next_batch_is_not_confused() {
     in_namespace(|| {
         let mut writer = Writer::open().unwrap();
-        SockRef::from(writer.socket.as_ref().unwrap())
+        SockRef::from(&writer.socket)
             .set_recv_buffer_size(1)
             .unwrap();
         let batch: Vec<Write> = (0..256).map(|_| unreachable()).collect();
@@ -88,20 +95,93 @@ fn answers_that_do_not_fit_are_an_overrun_and_the_next_batch_is_not_confused() {
 }
 
 #[test]
-fn a_socket_that_fails_is_replaced_at_the_same_port() {
+fn a_socket_that_fails_is_replaced_and_who_gets_its_port_is_heard() {
     in_namespace(|| {
-        let mut writer = Writer::open().unwrap();
-        let port = writer.port();
-        // Nobody is there: to send is refused.
-        let socket = writer.socket.as_ref().unwrap();
-        socket.connect(&SocketAddr::new(port + 1, 0)).unwrap();
-        let error = writer.write(&[blackhole(1)]).unwrap_err();
-        assert!(matches!(error, WriteError::Failed(_)), "{error}");
-        assert_eq!(writer.write(&[blackhole(1)]), Ok(vec![Ok(())]));
-        let mut address = SocketAddr::new(0, 0);
-        let socket = writer.socket.as_ref().unwrap();
-        socket.get_address(&mut address).unwrap();
-        assert_eq!((address.port_number(), writer.port()), (port, port));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let mut own = Writer::open().unwrap();
+            let (sender, mut events) = mpsc::unbounded_channel();
+            events::subscribe(own.port(), sender).unwrap();
+            let port = own.port().number();
+            fail(&mut own);
+            let mut thief = Socket::new(NETLINK_ROUTE).unwrap();
+            let at_port = SocketAddr::new(port, 0);
+            let taken = thief.bind(&at_port).unwrap_err();
+            assert_eq!(taken.raw_os_error(), Some(libc::EADDRINUSE));
+            assert_eq!(own.write(&[blackhole(1)]), Ok(vec![Ok(())]));
+            assert_ne!(own.port().number(), port);
+            // Now it is free.
+            thief.bind(&at_port).unwrap();
+            let mut message = Vec::new();
+            encode::message(&mut message, &blackhole(2), 1);
+            thief.send_to(&message, &SocketAddr::new(0, 0), 0).unwrap();
+            own.write(&[blackhole(3)]).unwrap();
+            let mut other = Writer::open().unwrap();
+            other.write(&[blackhole(4)]).unwrap();
+            let mut heard = Vec::new();
+            while heard.len() < 2 {
+                let Some(Event::Route { key, by, .. }) = events.recv().await else {
+                    panic!("no route event");
+                };
+                heard.push((key, by));
+            }
+            let others = [(key(2), port), (key(4), other.port().number())];
+            assert_eq!(heard, others);
+        });
+    });
+}
+
+#[test]
+fn events_are_heard_again_after_their_socket_was_lost() {
+    in_namespace(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let own = Writer::open().unwrap();
+            let mut other = Writer::open().unwrap();
+            let lose = Arc::new(AtomicBool::new(false));
+            let (of_first, port) = (lose.clone(), own.port().clone());
+            let mut opened = 0;
+            let open = move || {
+                opened += 1;
+                if opened == 2 {
+                    return Err(io::Error::from_raw_os_error(libc::EMFILE));
+                }
+                Ok(Losable {
+                    socket: follow::open(&[MulticastGroup::Ipv4Route], &port)?,
+                    lose: if opened == 1 {
+                        of_first.clone()
+                    } else {
+                        Arc::default()
+                    },
+                })
+            };
+            let (sender, mut events) = mpsc::unbounded_channel();
+            events::subscribe_by(open, own.port(), sender).unwrap();
+            other.write(&[blackhole(1)]).unwrap();
+            let heard = events.recv().await.unwrap();
+            assert!(
+                matches!(heard, Event::Route { key, .. } if key == self::key(1)),
+                "{heard:?}"
+            );
+            lose.store(true, Ordering::Relaxed);
+            other.write(&[blackhole(2)]).unwrap();
+            let reason = io::Error::from_raw_os_error(libc::EBADF).to_string();
+            let lost = Event::SocketLost(Lane::Events, reason);
+            assert_eq!(events.recv().await, Some(lost));
+            assert_eq!(events.recv().await, Some(Event::SocketBack(Lane::Events)));
+            other.write(&[blackhole(3)]).unwrap();
+            let heard = events.recv().await.unwrap();
+            assert!(
+                matches!(heard, Event::Route { key, .. } if key == self::key(3)),
+                "{heard:?}"
+            );
+        });
     });
 }
 
@@ -115,13 +195,14 @@ fn own_writes_are_no_events_and_too_many_of_others_are_an_overrun() {
         runtime.block_on(async {
             let mut own = Writer::open().unwrap();
             let mut other = Writer::open().unwrap();
-            let mut events = events::subscribe(own.port()).unwrap();
+            let (sender, mut events) = mpsc::unbounded_channel();
+            events::subscribe(own.port(), sender).unwrap();
             own.write(&[blackhole(0)]).unwrap();
             other.write(&[blackhole(1)]).unwrap();
             let Some(Event::Route { key, by, .. }) = events.recv().await else {
                 panic!("no route event");
             };
-            assert_eq!((key, by), (self::key(1), other.port()));
+            assert_eq!((key, by), (self::key(1), other.port().number()));
 
             // Nobody reads meanwhile: this thread is the one that would.
             let flood: Vec<Write> = (2..40_000).map(blackhole).collect();
@@ -134,6 +215,34 @@ fn own_writes_are_no_events_and_too_many_of_others_are_an_overrun() {
             }
         });
     });
+}
+
+/// Nobody is there: to send is refused.
+fn fail(writer: &mut Writer) {
+    let nobody = SocketAddr::new(writer.port().number() + 1, 0);
+    writer.socket.connect(&nobody).unwrap();
+    let error = writer.write(&[blackhole(1)]).unwrap_err();
+    assert!(matches!(error, WriteError::Failed(_)), "{error}");
+}
+
+/// A socket of the kernel that can be lost.
+struct Losable {
+    socket: TokioSocket,
+    lose: Arc<AtomicBool>,
+}
+
+impl Receive for Losable {
+    fn poll_receive(&self, context: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
+        let received = Receive::poll_receive(&self.socket, context);
+        match self.lose.load(Ordering::Relaxed) {
+            true => Poll::Ready(Err(io::Error::from_raw_os_error(libc::EBADF))),
+            false => received,
+        }
+    }
+
+    fn receive(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        Receive::receive(&self.socket, buffer)
+    }
 }
 
 fn answer(sequence: u32, errno: i32, flags: u16, text: &[u8]) -> Vec<u8> {
