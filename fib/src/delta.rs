@@ -100,6 +100,8 @@ struct Slot<V> {
     desired: Option<V>,
     actual: Option<V>,
     owned: bool,
+    /// Others are said to have changed what is there, and that may be old news: it is written whatever is believed.
+    doubted: bool,
     /// It was desired at some time of this run.
     wished: bool,
     /// Its wish was taken back, or something else has its place: no need to ask whether it may be deleted.
@@ -173,7 +175,25 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
         self.change(key, |slot| {
             slot.owned |= value.is_some();
             slot.actual = value;
+            slot.doubted = false;
         });
+    }
+
+    /// Says that others have changed or deleted what is there, which may have been before our last write or after it.
+    pub(crate) fn doubt(&mut self, key: K) {
+        if self.actual(&key).is_some() {
+            self.change(key, |slot| slot.doubted = true);
+        }
+    }
+
+    /// It is to be deleted, and nobody need be asked.
+    pub(crate) fn is_withdrawn(&self, key: &K) -> bool {
+        let slot = self.slots.get(key);
+        slot.is_some_and(|slot| slot.desired.is_none() && slot.withdrawn)
+    }
+
+    pub(crate) fn is_doubted(&self, key: &K) -> bool {
+        self.slots.get(key).is_some_and(|slot| slot.doubted)
     }
 
     /// What the next [`Delta::report_all`] says of this key is not to be believed.
@@ -181,27 +201,30 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
         self.kept.insert(key);
     }
 
-    /// Says all that is there. Returns the keys for which something else was believed.
+    /// Says all that is there. Returns the keys for which something else was believed, and not doubted.
     pub(crate) fn report_all(&mut self, mut all: HashMap<K, V>) -> Vec<K> {
         let kept = std::mem::take(&mut self.kept);
         all.retain(|key, _| !kept.contains(key));
-        let wrong: Vec<K> = self
+        let differs = |key: &K, slot: &Slot<V>| {
+            slot.doubted || (slot.actual.is_some() && slot.actual.as_ref() != all.get(key))
+        };
+        let mut wrong: Vec<(K, bool)> = self
             .slots
             .iter()
-            .filter(|(key, slot)| slot.actual.is_some() && slot.actual.as_ref() != all.get(key))
-            .map(|(key, _)| *key)
-            .filter(|key| !kept.contains(key))
+            .filter(|(key, slot)| differs(key, slot) && !kept.contains(key))
+            .map(|(key, slot)| (*key, slot.doubted))
             .collect();
-        for key in &wrong {
+        for (key, _) in &wrong {
             let value = all.remove(key);
             self.report(*key, value);
         }
+        wrong.retain(|(_, doubted)| !doubted);
         for (key, value) in all {
             if self.actual(&key) != Some(&value) {
                 self.report(key, Some(value));
             }
         }
-        wrong
+        wrong.into_iter().map(|(key, _)| key).collect()
     }
 
     /// Asks the gate about everything that nobody desires.
@@ -278,6 +301,7 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
     pub(crate) fn done(&mut self, key: K, action: Action<V>) {
         self.change(key, |slot| {
             slot.failure = None;
+            slot.doubted = false;
             match action {
                 Action::Set { value, .. } => {
                     slot.actual = Some(value);
@@ -439,6 +463,7 @@ impl<V: Clone + Eq> Slot<V> {
             desired: None,
             actual: None,
             owned: false,
+            doubted: false,
             wished: false,
             withdrawn: false,
             permitted: false,
@@ -461,10 +486,12 @@ impl<V: Clone + Eq> Slot<V> {
 
     fn action(&self) -> Option<Action<&V>> {
         match (&self.desired, &self.actual) {
-            (Some(desired), actual) if actual.as_ref() != Some(desired) => Some(Action::Set {
-                value: desired,
-                owned: self.owned,
-            }),
+            (Some(desired), actual) if self.doubted || actual.as_ref() != Some(desired) => {
+                Some(Action::Set {
+                    value: desired,
+                    owned: self.owned,
+                })
+            }
             (None, Some(actual)) if self.withdrawn || self.permitted => {
                 Some(Action::Delete(actual))
             }

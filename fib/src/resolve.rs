@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Instant;
@@ -38,7 +38,7 @@ pub(crate) struct Surroundings<'a> {
     pub without_ipip: &'a HashMap<IpAddr, Instant>,
     /// Far ends that say nothing (or nothing any more) count as well.
     pub lenient: bool,
-    pub gateways: &'a HashMap<IpAddr, Result<Resolution, Refusal>>,
+    pub gateways: &'a BTreeMap<IpAddr, Result<Resolution, Refusal>>,
 }
 
 /// One next hop of a wish, and how it is to be reached: the same for all routes that share its nexthop object.

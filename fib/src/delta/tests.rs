@@ -15,6 +15,7 @@ enum Step {
     Unset(u8, bool),
     Report(u8, Option<u8>),
     ReportAll(BTreeMap<u8, u8>),
+    Doubt(u8),
     Permit(u8, bool),
     /// Carries out this many; of these every `n`th fails.
     Work(usize, usize),
@@ -230,6 +231,39 @@ fn a_whole_report_says_nothing_of_what_is_kept() {
     assert_eq!(wrong.len(), 3, "it is kept from one report only");
 }
 
+#[test]
+fn what_is_doubted_is_written_or_deleted_whatever_is_believed() {
+    let mut delta = Tested::new(rank);
+    let now = Instant::now();
+    for key in 1..=3 {
+        delta.set(key, 10);
+        delta.report(key, Some(10));
+        delta.doubt(key);
+        assert!(!delta.installed(&key));
+    }
+    delta.unset(2, true);
+    // A read is beyond doubt.
+    let wrong = delta.report_all(HashMap::from([(1, 10), (2, 10), (3, 10)]));
+    assert!(wrong.is_empty());
+    assert!(delta.installed(&3));
+    for key in 1..=2 {
+        delta.doubt(key);
+    }
+    let taken = delta.take(10, now);
+    let set = Action::Set {
+        value: 10,
+        owned: true,
+    };
+    assert_eq!(taken, [(1, set.clone()), (2, Action::Delete(10))]);
+    delta.done(1, set);
+    delta.done(2, Action::Delete(10));
+    assert!(delta.installed(&1));
+    delta.doubt(1);
+    let wrong = delta.report_all(HashMap::from([(3, 10)]));
+    assert!(wrong.is_empty(), "that was known");
+    assert_eq!(delta.actual(&1), None);
+}
+
 fn rank(key: &u8, action: Action<&u8>) -> usize {
     match action {
         Action::Set { .. } => usize::from(key % 3),
@@ -245,6 +279,7 @@ fn step() -> impl Strategy<Value = Step> {
         (key.clone(), any::<bool>()).prop_map(|(k, at_once)| Step::Unset(k, at_once)),
         (key.clone(), proptest::option::of(value.clone())).prop_map(|(k, v)| Step::Report(k, v)),
         proptest::collection::btree_map(key.clone(), value, 0..12).prop_map(Step::ReportAll),
+        key.clone().prop_map(Step::Doubt),
         (key, any::<bool>()).prop_map(|(k, verdict)| Step::Permit(k, verdict)),
         (0..6usize, 0..4usize).prop_map(|(count, n)| Step::Work(count, n)),
         Just(Step::Retry),
@@ -279,6 +314,7 @@ fn apply(
             *kernel = all.clone();
             delta.report_all(all.into_iter().collect());
         }
+        Step::Doubt(key) => delta.doubt(key),
         Step::Permit(key, verdict) => delta.permit(key, verdict),
         Step::Work(count, n) => {
             for (i, (key, action)) in delta.take(count, *now).into_iter().enumerate() {

@@ -42,6 +42,8 @@ pub(crate) struct State {
     /// The next reads fail.
     pub fail_reads: usize,
     pub reads: usize,
+    /// Questions for a way.
+    pub lookups: usize,
     /// What others do in the middle of the next read: when devices and objects were read, and routes were not.
     pub amid_read: Option<Deed>,
     pub has_ipip: bool,
@@ -484,6 +486,7 @@ impl Kernel for FakeKernel {
 
     async fn resolve(&mut self, to: IpAddr) -> Result<Resolution, Refusal> {
         let found = self.with(|state| {
+            state.lookups += 1;
             let Some(found) = state.gateways.get(&to) else {
                 return state.lookup(to);
             };

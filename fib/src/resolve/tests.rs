@@ -124,7 +124,7 @@ fn of_several_next_hops_those_count_that_have_a_way() {
 struct Scene {
     world: World,
     vteps: HashMap<IpAddr, Vtep>,
-    gateways: HashMap<IpAddr, Result<Resolution, Refusal>>,
+    gateways: BTreeMap<IpAddr, Result<Resolution, Refusal>>,
 }
 
 impl Scene {
@@ -154,7 +154,7 @@ impl Scene {
         Scene {
             world: World::new(links.collect(), addresses.to_vec()),
             vteps: HashMap::new(),
-            gateways: HashMap::new(),
+            gateways: BTreeMap::new(),
         }
     }
 

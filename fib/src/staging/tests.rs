@@ -1,6 +1,6 @@
 //! The table of the module, row by row: what is wanted, what the kernel has, what the far end says, how long ago.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::*;
 use crate::device_prefixes::DevicePrefixes;
@@ -137,7 +137,7 @@ struct Scene {
     leaving: HashMap<IpAddr, Vtep>,
     unwritten: HashSet<IpAddr>,
     without_ipip: HashMap<IpAddr, Instant>,
-    gateways: HashMap<IpAddr, Result<Resolution, Refusal>>,
+    gateways: BTreeMap<IpAddr, Result<Resolution, Refusal>>,
     start: Instant,
 }
 
@@ -170,7 +170,7 @@ impl Scene {
             leaving: HashMap::new(),
             unwritten: HashSet::new(),
             without_ipip: HashMap::new(),
-            gateways: HashMap::new(),
+            gateways: BTreeMap::new(),
             start: Instant::now(),
         }
     }

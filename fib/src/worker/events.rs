@@ -7,7 +7,6 @@ use tracing::{info, warn};
 
 use super::Worker;
 use crate::kernel::{Event, Kernel, Key, Link, NeighbourKey};
-use crate::model::Route;
 use crate::resolve::{IPIP_DEVICE, VXLAN_DEVICE, VXLAN_V6_DEVICE};
 use crate::world::is_host_device;
 
@@ -19,12 +18,13 @@ impl<K: Kernel> Worker<K> {
                 if let Some(link) = self.world.remove_link(index) {
                     self.flushed(&link, now);
                     self.dropped.remove(&index);
-                    self.touch_link(&link, now);
+                    self.touch_link(&link);
+                    self.gateways.ask_over_again(index, now);
                 }
             }
             Event::Address(device, address) => {
                 if self.world.add_address(device, address) {
-                    self.touch_address(device, now);
+                    self.touch_address(device, &address, now);
                 }
             }
             Event::AddressGone(device, address) => {
@@ -36,7 +36,7 @@ impl<K: Kernel> Worker<K> {
                         self.dirty.lost = true;
                         self.read_again(now);
                     }
-                    self.touch_address(device, now);
+                    self.touch_address(device, &address, now);
                 }
             }
             Event::Route {
@@ -85,7 +85,7 @@ impl<K: Kernel> Worker<K> {
             }
             if before.name != link.name {
                 info!(from = before.name, to = link.name, "device renamed");
-                self.touch_link(before, now);
+                self.touch_link(before);
             }
         }
         if link.up {
@@ -96,7 +96,8 @@ impl<K: Kernel> Worker<K> {
             }
             self.routes.retry(now, |_, spec| spec.uses(index));
         }
-        self.touch_link(&link, now);
+        self.touch_link(&link);
+        self.ask_gateways_over(before.as_ref(), &link, now);
     }
 
     /// The kernel drops routes and neighbours of a device that goes down, most of them without a word.
@@ -143,7 +144,7 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
-    fn touch_link(&mut self, link: &Link, now: Instant) {
+    fn touch_link(&mut self, link: &Link) {
         self.touch_routes_over(&link.name);
         if self.wishes.endpoints.contains_key(&link.name) {
             self.dirty.endpoints.insert(link.name.clone());
@@ -155,21 +156,32 @@ impl<K: Kernel> Worker<K> {
         self.dirty.surroundings = true;
         self.dirty.tunnels = true;
         self.dirty.vteps = true;
-        self.gateways.ask_all_again(now);
+    }
+
+    /// Next hops that were reached by this device are asked for again, and those that may be from now on.
+    fn ask_gateways_over(&mut self, before: Option<&Link>, link: &Link, now: Instant) {
+        let works = |link: &Link| (link.up, link.carrier);
+        let is_workload = self.wishes.endpoints.contains_key(&link.name)
+            || self.config.device_prefixes.fit(&link.name);
+        if is_workload || before.map(works) == Some(works(link)) {
+            return;
+        }
+        if works(link) == (true, true) {
+            return self.gateways.ask_all_again(now);
+        }
+        self.gateways.ask_over_again(link.index, now);
+        for address in self.world.addresses(link.index) {
+            self.gateways.ask_within_again(address, now);
+        }
     }
 
     /// Routes whose next hops are neighbours on this device.
     fn touch_routes_over(&mut self, device: &str) {
-        for (prefix, route) in &self.wishes.routes {
-            if let Route::Links { next_hops } = route
-                && next_hops.iter().any(|(_, one)| one == device)
-            {
-                self.dirty.prefixes.insert(*prefix);
-            }
-        }
+        let prefixes = self.wishes.over_links.get(device);
+        self.dirty.prefixes.extend(prefixes.into_iter().flatten());
     }
 
-    fn touch_address(&mut self, device: u32, now: Instant) {
+    fn touch_address(&mut self, device: u32, address: &IpNet, now: Instant) {
         let Some(link) = self.world.link(device) else {
             return;
         };
@@ -179,7 +191,9 @@ impl<K: Kernel> Worker<K> {
         }
         if is_host_device(link, &self.config.device_prefixes) {
             self.dirty.surroundings = true;
-            self.gateways.ask_all_again(now);
+            // With a device's last address go the routes by it.
+            self.gateways.ask_over_again(device, now);
+            self.gateways.ask_within_again(address, now);
         } else if [IPIP_DEVICE, VXLAN_DEVICE, VXLAN_V6_DEVICE].contains(&link.name.as_str()) {
             self.dirty.tunnels = true;
         } else if self.wishes.endpoints.contains_key(&link.name) {

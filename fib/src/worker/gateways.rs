@@ -1,9 +1,11 @@
 //! Next hops behind gateways: the kernel is asked for the way, and again when its routes change. And the gate, which
 //! needs the same answers.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
 
 use super::Worker;
 use crate::egress::{self, Way};
@@ -14,16 +16,25 @@ use crate::resolve::Waiting;
 
 #[derive(Debug, Default)]
 pub(super) struct Gateways {
-    known: HashMap<IpAddr, Result<Resolution, Refusal>>,
+    known: Answers,
     ask: BTreeSet<IpAddr>,
-    /// All known ones are to be asked again then: changes come in groups.
-    again: Option<Instant>,
+    /// Known ones whose answer may have changed, and when they are asked again: changes come in groups.
+    stale: BTreeSet<IpAddr>,
+    stale_due: Option<Instant>,
+    /// When all known ones are asked again, and when they were last.
+    all_due: Option<Instant>,
+    all_asked: Option<Instant>,
+    /// New answers whose routes have not been looked at yet.
+    changed: HashSet<IpAddr>,
     /// As of the last time that the gate was asked about everything.
     pub(super) rule: Rule,
 }
 
+/// How the kernel reaches next hops, in ascending order.
+type Answers = BTreeMap<IpAddr, Result<Resolution, Refusal>>;
+
 impl Gateways {
-    pub(super) fn known(&self) -> &HashMap<IpAddr, Result<Resolution, Refusal>> {
+    pub(super) fn known(&self) -> &Answers {
         &self.known
     }
 
@@ -35,30 +46,72 @@ impl Gateways {
         }
     }
 
+    /// After a change that may concern any of them.
     pub(super) fn ask_all_again(&mut self, now: Instant) {
-        if self.again.is_none() && !self.known.is_empty() {
-            self.again = Some(now + SETTLE);
+        if self.all_due.is_some() || self.known.is_empty() {
+            return;
+        }
+        let settled = now + SETTLE;
+        let rested = self.all_asked.map(|last| last + PAUSE);
+        self.all_due = Some(rested.map_or(settled, |rested| rested.max(settled)));
+    }
+
+    /// After a change of a route to this prefix: those of other prefixes are reached as before.
+    pub(super) fn ask_within_again(&mut self, prefix: &IpNet, now: Instant) {
+        if prefix.prefix_len() == 0 {
+            return self.ask_all_again(now);
+        }
+        let within = self.known.range(prefix.network()..=prefix.broadcast());
+        self.stale.extend(within.map(|(next_hop, _)| *next_hop));
+        self.settle(now);
+    }
+
+    /// After the loss of a device.
+    pub(super) fn ask_over_again(&mut self, device: u32, now: Instant) {
+        let over = self.known.iter().filter(|(_, answer)| match answer {
+            Ok(resolution) => resolution.hops.iter().any(|hop| hop.device == device),
+            Err(_) => false,
+        });
+        self.stale.extend(over.map(|(next_hop, _)| *next_hop));
+        self.settle(now);
+    }
+
+    fn settle(&mut self, now: Instant) {
+        if !self.stale.is_empty() {
+            self.stale_due.get_or_insert(now + SETTLE);
+        }
+    }
+
+    /// What is to be asked again by now is asked with the rest.
+    fn collect_due(&mut self, now: Instant) {
+        let all = self.all_due.is_some_and(|due| due <= now);
+        if all {
+            self.all_due = None;
+            self.all_asked = Some(now);
+            self.stale = self.known.keys().copied().collect();
+        }
+        if all || self.stale_due.is_some_and(|due| due <= now) {
+            self.stale_due = None;
+            self.ask.append(&mut self.stale);
         }
     }
 
     pub(super) fn has_due(&self, now: Instant) -> bool {
-        !self.ask.is_empty() || self.again.is_some_and(|again| again <= now)
+        !self.ask.is_empty() || self.next_due().is_some_and(|due| due <= now)
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.again
+        [self.stale_due, self.all_due].into_iter().flatten().min()
     }
 }
 
 impl<K: Kernel> Worker<K> {
     /// Asks for some next hops.
     pub(super) async fn ask_gateways(&mut self, now: Instant) {
-        if self.gateways.again.is_some_and(|again| again <= now) {
-            self.gateways.again = None;
+        if self.gateways.all_due.is_some_and(|due| due <= now) {
             self.forget_unused_gateways();
-            self.gateways.ask = self.gateways.known.keys().copied().collect();
         }
-        let mut changed = HashSet::new();
+        self.gateways.collect_due(now);
         for _ in 0..LOOKUPS_A_TURN {
             let Some(next_hop) = self.gateways.ask.pop_first() else {
                 break;
@@ -66,11 +119,15 @@ impl<K: Kernel> Worker<K> {
             let answer = self.kernel.resolve(next_hop).await;
             if self.gateways.known.get(&next_hop) != Some(&answer) {
                 self.gateways.known.insert(next_hop, answer);
-                changed.insert(next_hop);
+                self.gateways.changed.insert(next_hop);
             }
         }
-        self.touch_next_hops(&changed);
-        self.dirty.gate |= !changed.is_empty();
+        // Each time all wishes are walked through.
+        if self.gateways.ask.is_empty() || self.gateways.changed.len() >= LOOKED_AT_TOGETHER {
+            let changed = std::mem::take(&mut self.gateways.changed);
+            self.touch_next_hops(&changed);
+            self.dirty.gate |= !changed.is_empty();
+        }
     }
 
     fn forget_unused_gateways(&mut self) {
@@ -164,4 +221,7 @@ impl<K: Kernel> Worker<K> {
 }
 
 const LOOKUPS_A_TURN: usize = 64;
+const LOOKED_AT_TOGETHER: usize = 1024;
 const SETTLE: Duration = Duration::from_millis(50);
+/// Between two times that all are asked again: a router's daemon may change the default route all the time.
+const PAUSE: Duration = Duration::from_secs(1);

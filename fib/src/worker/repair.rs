@@ -2,7 +2,7 @@
 //! the log. Someone who keeps undoing is not fought without pause.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
@@ -22,8 +22,10 @@ pub(super) struct Repairs {
     culprits: Culprits,
     route_fights: Fights<Key>,
     neighbour_fights: Fights<NeighbourKey>,
-    /// Routes with our protocol number that someone else wrote and nobody desires.
-    intruders: HashSet<Key>,
+    /// Routes with our protocol number that someone else wrote and nobody desires, as long as the kernel has them.
+    pub(super) intruders: HashSet<Key>,
+    /// When a route was last deleted by us.
+    deleted: Option<Instant>,
     pub(super) shadows: Shadows,
     /// Routes of others on devices of workloads, and when they were first seen.
     pub(super) externals: HashMap<Key, Instant>,
@@ -48,6 +50,7 @@ impl Repairs {
             route_fights: Fights::default(),
             neighbour_fights: Fights::default(),
             intruders: HashSet::new(),
+            deleted: None,
             shadows: Shadows::default(),
             externals: HashMap::new(),
             external_due: None,
@@ -102,6 +105,7 @@ impl<K: Kernel> Worker<K> {
             if self.routes.desired(&key).is_none() && !self.is_wished(&key) {
                 self.intruded(key, spec, by, now);
             } else {
+                self.repairs.intruders.remove(&key);
                 self.repair(key, Some(spec), by, Cause::Changed, now);
                 self.ask_gate_about(key);
             }
@@ -114,7 +118,7 @@ impl<K: Kernel> Worker<K> {
             self.read_again(now);
         }
         self.note_shadow(key, &spec);
-        self.foreign_changed(&spec, now);
+        self.foreign_changed(&key, &spec, now);
         self.leftover_appeared(key, spec, by, now);
     }
 
@@ -122,6 +126,7 @@ impl<K: Kernel> Worker<K> {
         if spec.protocol == self.config.protocol {
             match self.routes.actual(&key) {
                 Some(actual) if actual == spec => {
+                    self.repairs.intruders.remove(&key);
                     self.repair(key, None, by, Cause::Deleted, now);
                 }
                 // A part of a multipath route, or news that have been overtaken.
@@ -138,7 +143,7 @@ impl<K: Kernel> Worker<K> {
         if self.holders.remove(&key).is_some() {
             self.routes.retry(now, |failed, _| *failed == key);
         }
-        self.foreign_changed(spec, now);
+        self.foreign_changed(&key, spec, now);
     }
 
     /// Somebody wrote a route as Calico or its plugin writes them.
@@ -203,7 +208,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// Routes of the host decide where gateways are.
-    fn foreign_changed(&mut self, spec: &Spec, now: Instant) {
+    fn foreign_changed(&mut self, key: &Key, spec: &Spec, now: Instant) {
         let on_workload = spec.object().is_none()
             && spec.hops().iter().all(|hop| {
                 self.world
@@ -211,7 +216,7 @@ impl<K: Kernel> Worker<K> {
                     .is_some_and(|name| self.config.device_prefixes.fit(name))
             });
         if !on_workload {
-            self.gateways.ask_all_again(now);
+            self.gateways.ask_within_again(&key.prefix, now);
         }
     }
 
@@ -226,7 +231,7 @@ impl<K: Kernel> Worker<K> {
     /// others keep changing it.
     fn repair(&mut self, key: Key, found: Option<Spec>, by: u32, cause: Cause, now: Instant) {
         let ours = self.routes.installed(&key);
-        self.routes.report(key, found);
+        self.believe(key, found, by);
         if !ours || self.routes.installed(&key) {
             return;
         }
@@ -262,6 +267,20 @@ impl<K: Kernel> Worker<K> {
             Cause::Changed | Cause::Deleted => act.by,
         };
         self.wronged(key, &by, now);
+    }
+
+    /// Takes news for what they are: what we have written since may have overtaken them.
+    fn believe(&mut self, key: Key, found: Option<Spec>, by: u32) {
+        let kept = self.routes.desired(&key).is_some() || self.routes.is_withdrawn(&key);
+        match found {
+            // What the kernel drops of its own accord it does not have.
+            None if by == 0 || !kept => self.routes.report(key, None),
+            None => self.routes.doubt(key),
+            Some(found) => {
+                self.routes.report(key, Some(found));
+                self.routes.doubt(key);
+            }
+        }
     }
 
     /// A read shows other than what we left, and no event told.
@@ -318,6 +337,7 @@ impl<K: Kernel> Worker<K> {
             .expanded(&spec)
             .describe(|index| self.world.name(index));
         self.routes.report(key, Some(spec));
+        self.routes.doubt(key);
         self.repairs.intruders.insert(key);
         let Act { by, tell, .. } = self.repairs.culprits.act(by, now);
         if tell {
@@ -329,10 +349,22 @@ impl<K: Kernel> Worker<K> {
         }
         self.ask_gate_about(key);
         self.wronged(key, &by, now);
+        // It may have been there before ours was deleted, and have gone with it: this news was on its way meanwhile.
+        if self.repairs.deleted.is_some_and(|at| now < at + OVERTAKEN) {
+            self.read_again(now);
+        }
+    }
+
+    /// A read has told which routes there are.
+    pub(super) fn forget_intruders(&mut self) {
+        let routes = &self.routes;
+        let intrudes = |key: &Key| routes.actual(key).is_some() && routes.desired(key).is_none();
+        self.repairs.intruders.retain(intrudes);
     }
 
     /// A route that nobody desired is gone.
-    pub(super) fn removed(&mut self, key: &Key) {
+    pub(super) fn removed(&mut self, key: &Key, now: Instant) {
+        self.repairs.deleted = Some(now);
         if self.repairs.intruders.remove(key) {
             self.repairs.counters.intruders_removed += 1;
         }
@@ -394,5 +426,7 @@ impl<K: Kernel> Worker<K> {
     }
 }
 
+/// News that take longer are taken for lost.
+const OVERTAKEN: Duration = Duration::from_secs(2);
 /// Of a read.
 const UNSEEN_LINES: usize = 5;

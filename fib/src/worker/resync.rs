@@ -148,6 +148,7 @@ impl<K: Kernel> Worker<K> {
         }
         let wrong = self.routes.report_all(ours);
         self.repair_unseen(wrong, now);
+        self.forget_intruders();
         self.leftovers.report_all(leftovers);
         self.find_superseded();
         self.repairs.externals = externals;

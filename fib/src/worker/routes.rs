@@ -50,6 +50,9 @@ impl<K: Kernel> Worker<K> {
                     self.gateways.ask(asked);
                     self.waiting.insert(prefix, waiting);
                     self.routes.unset(key, false);
+                    if self.routes.is_doubted(&key) {
+                        self.read_again(now);
+                    }
                     // Nothing is deleted for want of an answer that is on its way.
                     if asked.is_none() {
                         self.ask_gate_about(key);
@@ -164,6 +167,10 @@ impl<K: Kernel> Worker<K> {
                     match outcome {
                         Ok(()) => self.written(key, action, now),
                         Err(refusal) if is_gone(&action, &refusal) => {
+                            if self.routes.is_doubted(&key) {
+                                // There is none such, and perhaps another.
+                                self.read_again(now);
+                            }
                             self.written(key, action, now)
                         }
                         Err(refusal) => {
@@ -239,7 +246,7 @@ impl<K: Kernel> Worker<K> {
         }
         self.refusals.forget(&key);
         if matches!(action, Action::Delete(_)) {
-            self.removed(&key);
+            self.removed(&key, now);
         }
         self.routes.done(key, action);
         self.staging.note_written();

@@ -1,8 +1,10 @@
 //! The worker on a kernel in memory. Tests own the time.
 
 mod gate;
+mod gateways;
 mod model;
 mod objects;
+mod orders;
 mod repair;
 mod settings;
 mod stages;

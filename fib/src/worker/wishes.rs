@@ -23,6 +23,8 @@ pub(super) struct Wishes {
     /// Nodes by the IPv6 address of their VTEP. More than one only while an address moves from one node to another.
     pub(super) vtep_addresses: HashMap<IpNet, BTreeSet<IpAddr>>,
     pub(super) gate: Gate,
+    /// Prefixes whose next hops are on these devices by name ([`Route::Links`]).
+    pub(super) over_links: HashMap<String, BTreeSet<IpNet>>,
 }
 
 impl Default for Wishes {
@@ -35,6 +37,46 @@ impl Default for Wishes {
             vteps: HashMap::new(),
             vtep_addresses: HashMap::new(),
             gate: Gate::Closed,
+            over_links: HashMap::new(),
+        }
+    }
+}
+
+impl Wishes {
+    fn set_route(&mut self, prefix: IpNet, route: Route) -> Option<Route> {
+        if let Route::Links { next_hops } = &route {
+            for (_, device) in next_hops {
+                let over = self.over_links.entry(device.clone());
+                over.or_default().insert(prefix);
+            }
+        }
+        let before = self.routes.insert(prefix, route);
+        self.forget_links(&prefix, before.as_ref());
+        before
+    }
+
+    fn remove_route(&mut self, prefix: &IpNet) -> Option<Route> {
+        let before = self.routes.remove(prefix);
+        self.forget_links(prefix, before.as_ref());
+        before
+    }
+
+    /// Those by which the prefix is reached no more.
+    fn forget_links(&mut self, prefix: &IpNet, before: Option<&Route>) {
+        let Some(Route::Links { next_hops }) = before else {
+            return;
+        };
+        for (_, device) in next_hops {
+            let still = self.routes.get(prefix).is_some_and(|route| match route {
+                Route::Links { next_hops } => next_hops.iter().any(|(_, one)| one == device),
+                _ => false,
+            });
+            if let Some(prefixes) = self.over_links.get_mut(device).filter(|_| !still) {
+                prefixes.remove(prefix);
+                if prefixes.is_empty() {
+                    self.over_links.remove(device);
+                }
+            }
         }
     }
 }
@@ -119,7 +161,7 @@ impl<K: Kernel> Worker<K> {
                 if self.wishes.routes.get(&prefix) != Some(&route) {
                     self.enable_forwarding(&prefix.addr());
                     self.sharing.want(&prefix, &route);
-                    if let Some(before) = self.wishes.routes.insert(prefix, route) {
+                    if let Some(before) = self.wishes.set_route(prefix, route) {
                         self.sharing.unwant(&prefix, &before);
                         self.dirty.unread.moves |= self.sharing.is_on();
                     }
@@ -128,7 +170,7 @@ impl<K: Kernel> Worker<K> {
             }
             Change::RemoveRoute(prefix) => {
                 let prefix = prefix.trunc();
-                if let Some(before) = self.wishes.routes.remove(&prefix) {
+                if let Some(before) = self.wishes.remove_route(&prefix) {
                     self.sharing.unwant(&prefix, &before);
                     self.dirty.prefixes.insert(prefix);
                 }

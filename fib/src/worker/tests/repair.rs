@@ -67,6 +67,34 @@ fn a_route_with_our_number_that_nobody_desires_is_removed_when_the_gate_is_open(
 }
 
 #[test]
+fn of_intruders_those_are_remembered_that_are_there() {
+    Bench::run(async |bench| {
+        let intruder = |i: u32| key(&format!("10.99.{i}.0/24"));
+        for i in 0..100 {
+            bench.kernel.foreign_set(intruder(i), Spec::blackhole(67));
+            if i % 2 == 0 {
+                bench.kernel.foreign_delete(intruder(i));
+            }
+        }
+        bench.settle().await;
+        assert_eq!(bench.worker.repairs.intruders.len(), 50);
+        // Who deletes them is not heard.
+        for i in 0..80 {
+            bench.kernel.foreign_delete(intruder(i));
+        }
+        bench
+            .kernel
+            .with(|kernel| kernel.events = vec![Event::Overrun]);
+        bench.wait_out(Duration::from_secs(1)).await;
+        assert_eq!(bench.worker.repairs.intruders.len(), 10);
+        bench.apply(vec![Change::SetGate(Gate::Open)]);
+        bench.settle().await;
+        assert_eq!(bench.worker.repairs.intruders.len(), 0);
+        assert_eq!(bench.status().counters.intruders_removed, 10);
+    });
+}
+
+#[test]
 fn a_flush_of_twenty_thousand_is_repaired_by_events_alone() {
     Bench::run(async |bench| {
         bench.apply((0..20_000).map(|i| remote(i, 2)).collect());
