@@ -1,6 +1,6 @@
 //! The cluster as the datastore's watch tells it: typed, whole, and without memory of the order of the news.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use caracal_datastore::resources::{
     BlockAffinity, FelixConfiguration, IPAMBlock, LiveMigration, Resource,
@@ -26,6 +26,7 @@ pub(crate) const WATCHED: [Kind; 11] = [
 /// Everything that concerns this node and that the plan is made from.
 #[derive(Debug, Default)]
 pub(crate) struct Cluster {
+    /// All that there was when the first watch began has been told.
     pub(crate) in_sync: bool,
     /// What decides about BGP.
     pub(crate) view: View,
@@ -36,9 +37,20 @@ pub(crate) struct Cluster {
     /// By namespace and name.
     pub(crate) migrations: BTreeMap<(String, String), Stored<LiveMigration>>,
     /// Objects whose newest state makes no sense; their last good state stands.
-    invalid: BTreeMap<Key, String>,
+    invalid: BTreeMap<Key, Invalid>,
     /// What the datastore itself cannot read.
     faults: Vec<String>,
+    /// It could not read some of it from the beginning, so that there is no last good state.
+    blind: bool,
+    /// While a later watch tells everything again: what it has told.
+    told_again: Option<HashSet<Key>>,
+}
+
+/// Why an object makes no sense, and whether it did before.
+#[derive(Debug)]
+struct Invalid {
+    why: String,
+    has_good_state: bool,
 }
 
 /// What an event touched.
@@ -48,6 +60,8 @@ pub(crate) enum Touched {
     Plan,
     /// A WorkloadEndpoint, of the node named if there still is one: look at the store.
     Workload(Key, Option<String>),
+    /// The plan must be made again, and every WorkloadEndpoint that is known be looked up: deletions were missed.
+    Everything,
     /// Nothing that matters to us.
     Nothing,
 }
@@ -56,25 +70,51 @@ impl Cluster {
     /// Takes one event in.
     pub(crate) fn handle(&mut self, event: WatchEvent) -> Touched {
         match event {
-            WatchEvent::Set(object) => self.set(&object),
+            WatchEvent::Set(object) => {
+                if let Some(told) = &mut self.told_again {
+                    told.insert(object.key.clone());
+                }
+                self.set(&object)
+            }
             WatchEvent::Deleted(key) => self.delete(&key),
             WatchEvent::InSync => {
+                self.blind |= !self.in_sync && !self.faults.is_empty();
                 self.in_sync = true;
-                Touched::Plan
+                match self.told_again.take() {
+                    Some(told) => {
+                        self.drop_all_but(&told);
+                        Touched::Everything
+                    }
+                    None => Touched::Plan,
+                }
             }
             WatchEvent::Faults(faults) => {
                 self.faults = faults.iter().map(StoreError::to_string).collect();
+                self.blind &= !faults.is_empty();
                 Touched::Plan
             }
         }
+    }
+
+    /// The watch has ended, and another begins. What is known stands until that one is in sync; what it has not told by
+    /// then is gone.
+    pub(crate) fn begin_again(&mut self) {
+        self.told_again = Some(HashSet::new());
+    }
+
+    /// Whether nothing is unknown of which the cluster may wish that a route be there. An object that makes no sense does no
+    /// harm as long as its last good state stands.
+    pub(crate) fn complete(&self) -> bool {
+        let known = |invalid: &Invalid| invalid.has_good_state;
+        self.in_sync && !self.blind && self.invalid.values().all(known)
     }
 
     /// Everything that cannot be read, one sentence each.
     pub(crate) fn faults(&self) -> impl Iterator<Item = &str> {
         self.faults
             .iter()
-            .chain(self.invalid.values())
             .map(String::as_str)
+            .chain(self.invalid.values().map(|invalid| invalid.why.as_str()))
     }
 
     fn set(&mut self, object: &Object) -> Touched {
@@ -83,19 +123,19 @@ impl Cluster {
             Kind::Node => take(&mut self.view.nodes, name, object),
             Kind::IPPool => take(&mut self.view.pools, name, object),
             Kind::BGPConfiguration => take(&mut self.view.configurations, name, object),
-            Kind::BGPPeer => {
-                check_options(object).and_then(|()| take(&mut self.view.peers, name, object))
-            }
+            Kind::BGPPeer => match check_options(object) {
+                Ok(()) => take(&mut self.view.peers, name, object),
+                Err(why) => Err(Invalid {
+                    why,
+                    has_good_state: self.view.peers.contains_key(name),
+                }),
+            },
             Kind::BGPFilter => take(&mut self.view.filters, name, object),
             Kind::BlockAffinity => take(&mut self.affinities, name, object),
             Kind::IPAMBlock => take(&mut self.blocks, name, object),
             Kind::FelixConfiguration => take(&mut self.felix, name, object),
-            Kind::LiveMigration => Stored::from_object(object)
-                .map(|stored| drop(self.migrations.insert(place(&object.key), stored)))
-                .map_err(|fault| fault.to_string()),
-            Kind::Secret => Stored::from_object(object)
-                .map(|stored| drop(self.view.secrets.insert(place(&object.key), stored)))
-                .map_err(|fault| fault.to_string()),
+            Kind::LiveMigration => take(&mut self.migrations, &place(&object.key), object),
+            Kind::Secret => take(&mut self.view.secrets, &place(&object.key), object),
             Kind::WorkloadEndpoint => {
                 let node = object.spec.get("node").and_then(|node| node.as_str());
                 return Touched::Workload(object.key.clone(), node.map(str::to_owned));
@@ -104,7 +144,7 @@ impl Cluster {
         };
         match outcome {
             Ok(()) => self.invalid.remove(&object.key),
-            Err(fault) => self.invalid.insert(object.key.clone(), fault),
+            Err(invalid) => self.invalid.insert(object.key.clone(), invalid),
         };
         Touched::Plan
     }
@@ -127,6 +167,21 @@ impl Cluster {
         }
         Touched::Plan
     }
+
+    /// Everything that a watch has not told is gone.
+    fn drop_all_but(&mut self, told: &HashSet<Key>) {
+        keep(&mut self.view.nodes, told);
+        keep(&mut self.view.pools, told);
+        keep(&mut self.view.configurations, told);
+        keep(&mut self.view.peers, told);
+        keep(&mut self.view.filters, told);
+        keep(&mut self.view.secrets, told);
+        keep(&mut self.affinities, told);
+        keep(&mut self.blocks, told);
+        keep(&mut self.felix, told);
+        keep(&mut self.migrations, told);
+        self.invalid.retain(|key, _| told.contains(key));
+    }
 }
 
 /// A BGPPeer whose options cannot be followed stays what it was.
@@ -140,14 +195,21 @@ fn place(key: &Key) -> (String, String) {
     (key.namespace.clone().unwrap_or_default(), key.name.clone())
 }
 
-fn take<R: Resource>(
-    map: &mut BTreeMap<String, Stored<R>>,
-    name: &str,
+fn take<At: Ord + Clone, R: Resource>(
+    map: &mut BTreeMap<At, Stored<R>>,
+    at: &At,
     object: &Object,
-) -> Result<(), String> {
-    let stored = Stored::from_object(object).map_err(|fault| fault.to_string())?;
-    map.insert(name.to_owned(), stored);
+) -> Result<(), Invalid> {
+    let stored = Stored::from_object(object).map_err(|fault| Invalid {
+        why: fault.to_string(),
+        has_good_state: map.contains_key(at),
+    })?;
+    map.insert(at.clone(), stored);
     Ok(())
+}
+
+fn keep<At: Ord, R: Resource>(map: &mut BTreeMap<At, Stored<R>>, told: &HashSet<Key>) {
+    map.retain(|_, stored| told.contains(&stored.key()));
 }
 
 #[cfg(test)]

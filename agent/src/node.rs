@@ -16,7 +16,7 @@ use caracal_peering::export_policy;
 use ipnet::IpNet;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::cluster::{Cluster, Touched, WATCHED};
 use crate::config::Config;
@@ -24,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::plan::{self, Own, Plan, condition};
 use crate::shared::{Shared, Snapshot};
 use crate::tunnels::Assigned;
+use crate::workloads::dataplane::Kernel;
 use crate::workloads::{Circumstances, Workloads};
 use crate::{filtering, mtu_file, server, settings, ways};
 
@@ -33,6 +34,9 @@ mod moves;
 mod registration;
 mod sessions;
 mod tender;
+mod watching;
+
+use watching::{News, Watching};
 
 /// Prefixes that one round takes out of the Loc-RIB at most, so that nobody waits long for the speaker.
 const PREFIXES_A_ROUND: usize = 4096;
@@ -102,8 +106,10 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         config.nodename.clone(),
         store.clone(),
         ipam.clone(),
-        fib.clone(),
-        filter.clone(),
+        Arc::new(Kernel {
+            fib: fib.clone(),
+            filter: filter.clone(),
+        }),
     );
     let watcher = store
         .watch(&WATCHED)
@@ -161,8 +167,9 @@ type NextHops = Vec<(IpAddr, Option<String>)>;
 /// The loop's own state.
 struct Node {
     shared: Arc<Shared>,
-    store: Arc<dyn Datastore>,
-    watcher: Watcher,
+    watching: Watching,
+    /// No watch is in sync any more.
+    away: bool,
     cluster: Cluster,
     plan: Plan,
     /// Peers whose routes from before the restart are still expected.
@@ -190,8 +197,8 @@ impl Node {
         ));
         Node {
             shared,
-            store,
-            watcher,
+            watching: Watching::new(store, watcher),
+            away: false,
             cluster: Cluster::default(),
             plan: Plan::default(),
             awaited: Vec::new(),
@@ -212,9 +219,13 @@ impl Node {
         let mut host_mtu = None;
         loop {
             tokio::select! {
-                event = self.watcher.events.recv() => match event {
-                    Some(event) => self.take_in(event).await,
-                    None => self.watch_again().await,
+                news = self.watching.next() => match news {
+                    News::Event(event) => self.take_in(event).await,
+                    News::Ended => {
+                        self.away = true;
+                        self.plan_dirty = true;
+                    }
+                    News::Again => self.cluster.begin_again(),
                 },
                 changed = route_changes.changed() => {
                     changed.context("BGP has stopped")?;
@@ -243,6 +254,9 @@ impl Node {
                 () = moves::until(self.shared.workloads.next_move()) => {
                     self.shared.workloads.move_on(Instant::now());
                 }
+                () = moves::until(self.shared.workloads.next_read()) => {
+                    self.shared.workloads.read_again(Instant::now()).await;
+                }
             }
             if self.cluster.in_sync && std::mem::take(&mut self.plan_dirty) {
                 self.apply_plan(host_mtu).await?;
@@ -260,26 +274,17 @@ impl Node {
                 Touched::Workload(key, node) => {
                     self.shared
                         .workloads
-                        .handle_report(&key, node.as_deref())
-                        .await
+                        .handle_report(&key, node.as_deref(), Instant::now())
+                        .await;
+                }
+                Touched::Everything => {
+                    self.away = false;
+                    self.plan_dirty = true;
+                    self.shared.workloads.read_everything(Instant::now()).await;
                 }
                 Touched::Nothing => {}
             }
-            next = self.watcher.events.try_recv().ok();
-        }
-    }
-
-    async fn watch_again(&mut self) {
-        warn!(
-            "the datastore's watch has ended; watching again, and what is known stays in force meanwhile"
-        );
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        match self.store.watch(&WATCHED).await {
-            Ok(watcher) => {
-                self.watcher = watcher;
-                self.cluster = Cluster::default();
-            }
-            Err(fault) => error!("{fault}"),
+            next = self.watching.waiting();
         }
     }
 
@@ -341,6 +346,9 @@ impl Node {
             convergence: moves::convergence(&self.plan.felix),
         };
         self.shared.workloads.set_circumstances(circumstances);
+        let unclear = self.shared.workloads.conditions();
+        self.plan.conditions.extend(unclear);
+        self.name_what_is_unknown();
         self.look_for_outranking(workloads).await?;
         self.listen();
         self.write_mtu(mtu);
@@ -353,6 +361,18 @@ impl Node {
         self.log_changes(&last);
         self.publish();
         Ok(())
+    }
+
+    fn name_what_is_unknown(&mut self) {
+        let conditions = &mut self.plan.conditions;
+        if self.away {
+            let message = "the datastore's watch has ended, and the next is not in sync; what is known stays in force";
+            conditions.push(condition("DatastoreAway", message));
+        }
+        if !(self.cluster.complete() && self.shared.workloads.complete()) {
+            let message = "routes from before the agent's start that nobody asks for stay until all of the datastore can be read (InvalidResource, WorkloadUnread)";
+            conditions.push(condition("DeletionsHeld", message));
+        }
     }
 
     fn write_mtu(&mut self, mtu: u32) {
@@ -509,7 +529,8 @@ impl Node {
 
     /// Opens the gate for deletions as far as is known enough.
     async fn apply_gate(&mut self) -> anyhow::Result<()> {
-        let known = self.cluster.in_sync && self.restart_finished;
+        let known =
+            self.cluster.complete() && self.shared.workloads.complete() && self.restart_finished;
         let gate = gate::now(known, &self.awaited, &self.plan);
         if gate != self.gate {
             // What came before an End-of-RIB is desired before its absence means anything.

@@ -18,8 +18,7 @@ use caracal_agent_api::{
 use caracal_datastore::ipam::Ipam;
 use caracal_datastore::resources::LiveMigration;
 use caracal_datastore::{Datastore, Key, Stored};
-use caracal_fib::{Change, Endpoint, Fib};
-use caracal_filter::Filter;
+use caracal_fib::{Change, Endpoint};
 use ipnet::IpNet;
 use sha1::{Digest, Sha1};
 use tracing::{info, warn};
@@ -29,16 +28,20 @@ use crate::migration::{Identity, Phase};
 use crate::ways::Pool;
 
 mod assign;
-mod forgetting;
+pub(crate) mod dataplane;
 mod gone;
 mod moves;
 mod record;
 mod report;
 
+use dataplane::Dataplane;
 use gone::Gone;
+use report::Unclear;
 
 /// How long ADD waits for the kernel.
 const KERNEL_PATIENCE: Duration = Duration::from_secs(10);
+/// The interface that every pod has; those of other networks have other names.
+const FIRST_INTERFACE: &str = "eth0";
 /// The gateway of every pod (IPv4); the host side answers for it by proxy ARP.
 const GATEWAY_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 1, 1));
 /// The gateway of every pod (IPv6): link-local of the host side's MAC ee:ee:ee:ee:ee:ee.
@@ -79,8 +82,7 @@ pub(crate) struct Workloads {
     node: String,
     store: Arc<dyn Datastore>,
     ipam: Arc<Ipam>,
-    fib: Fib,
-    filter: Filter,
+    dataplane: Arc<dyn Dataplane>,
     state: Mutex<State>,
     changed: tokio::sync::watch::Sender<u64>,
 }
@@ -98,6 +100,8 @@ struct State {
     phases: HashMap<String, Phase>,
     /// Addresses that other nodes announce as those of workloads that have just come there.
     outranked: BTreeSet<IpAddr>,
+    /// Records that are not in force.
+    unclear: Unclear,
     /// What the FIB knows, by device.
     told: HashMap<String, Endpoint>,
     locks: HashMap<String, Arc<tokio::sync::Mutex<()>>>,
@@ -136,6 +140,18 @@ impl Workload {
         }
     }
 
+    /// Of two that name one device: it is called after its workload, and else their names decide, so that it is no matter
+    /// which came first.
+    fn precedes(&self, other: &Workload) -> bool {
+        let rank = |one: &Workload| (one.device != one.named_device(), one.key.clone());
+        rank(self) < rank(other)
+    }
+
+    fn named_device(&self) -> String {
+        let pod = self.namespace.as_deref().zip(self.pod.as_deref());
+        device_name(pod, &self.container_id, &self.ifname)
+    }
+
     fn name(&self) -> String {
         match (&self.namespace, &self.pod) {
             (Some(namespace), Some(pod)) => format!("{namespace}/{pod}"),
@@ -149,16 +165,14 @@ impl Workloads {
         node: String,
         store: Arc<dyn Datastore>,
         ipam: Arc<Ipam>,
-        fib: Fib,
-        filter: Filter,
+        dataplane: Arc<dyn Dataplane>,
     ) -> Workloads {
         let changed = tokio::sync::watch::Sender::new(0);
         Workloads {
             node,
             store,
             ipam,
-            fib,
-            filter,
+            dataplane,
             state: Mutex::default(),
             changed,
         }
@@ -240,9 +254,20 @@ impl Workloads {
     pub(crate) async fn add(&self, request: &CniAdd) -> Result<CniAddReply, Refusal> {
         self.status()?;
         let _turn = self.turn(&request.container_id).await;
-        let device = device_name(request);
+        let pod = request.namespace.as_deref().zip(request.pod.as_deref());
+        let device = device_name(pod, &request.container_id, &request.ifname);
         if let Some(known) = self.known_container(&request.container_id, &request.ifname) {
             return Ok(self.reply(&known, true));
+        }
+        let (container, network) = (&request.container_id, &request.network);
+        // Its addresses have one handle, so a second interface would get the addresses of the first.
+        if let Some(other) = self.interface_on(container, network)
+            && other != request.ifname
+        {
+            return Err(Refusal::Wrong(format!(
+                "container {container}: interface {}: {other} is on network {network} already",
+                request.ifname
+            )));
         }
         let workload_key = record::key(&self.node, request);
         let assigned = self.assign(request).await?;
@@ -290,7 +315,7 @@ impl Workloads {
         };
         self.insert(workload.clone());
         let (in_kernel, recorded) = tokio::join!(
-            self.fib.endpoint_settled(&workload.device, KERNEL_PATIENCE),
+            self.dataplane.settled(&workload.device, KERNEL_PATIENCE),
             record::write(&*self.store, &self.node, &workload),
         );
         let outcome = match (in_kernel, recorded) {
@@ -343,30 +368,43 @@ impl Workloads {
         let later = |fault: &dyn std::fmt::Display| {
             Refusal::Later(format!("container {}: {fault}", request.container_id))
         };
-        let workload = self.forget(&request.container_id, &request.ifname);
-        record::remove(
+        let known = self.forget(&request.container_id, &request.ifname);
+        let recorded = record::remove(
             &*self.store,
             &self.node,
             &request.container_id,
-            workload.as_ref().map(|workload| &workload.key),
+            &request.ifname,
+            known.as_ref().map(|workload| &workload.key),
         )
         .await
         .map_err(|fault| later(&fault))?;
-        if let Some(workload) = &workload {
-            forgetting::forget(&self.fib, &self.filter, workload).await;
-        }
+        let workload = known.or(recorded);
         let handle = handle(&request.network, &request.container_id);
+        // Memory does not know what was attached before this run and not read yet, or lost when a DEL failed half way.
+        let given = self.ipam.addresses_of(&handle).await;
+        let mut addresses = given.map_err(|fault| later(&fault))?;
+        addresses.extend(workload.iter().flat_map(|w| w.addresses.iter().copied()));
+        self.retain_unused(&mut addresses);
+        if !addresses.is_empty() {
+            let whose = format!("container {}", request.container_id);
+            self.dataplane.forget(&whose, &addresses).await;
+        }
         let released = self
             .ipam
             .release_handle(&handle)
             .await
             .map_err(|fault| later(&fault))?;
-        if let Some(workload) = &workload {
-            info!(
+        match &workload {
+            Some(workload) => info!(
                 "workload {}: detached {}, released {released:?}",
                 workload.name(),
                 workload.device
-            );
+            ),
+            None if released.is_empty() => {}
+            None => info!(
+                "container {}: nothing is known of it; released {released:?}",
+                request.container_id
+            ),
         }
         Ok(CniDelReply {
             device: workload.map(|workload| workload.device),
@@ -383,8 +421,8 @@ impl Workloads {
             ))
         })?;
         let patience = Duration::from_secs(2);
-        self.fib
-            .endpoint_settled(&known.device, patience)
+        self.dataplane
+            .settled(&known.device, patience)
             .await
             .map_err(|fault| Refusal::Wrong(format!("container {id}: {fault}")))?;
         Ok(self.reply(&known, true))
@@ -392,10 +430,10 @@ impl Workloads {
 
     /// GC: everything of this network on this node that the runtime no longer knows is released.
     pub(crate) async fn gc(&self, request: &CniGc) -> Result<CniGcReply, Refusal> {
-        let valid: HashSet<&str> = request
+        let valid: HashSet<(&str, &str)> = request
             .valid
             .iter()
-            .map(|(container, _)| container.as_str())
+            .map(|(container, ifname)| (container.as_str(), ifname.as_str()))
             .collect();
         let handles = self
             .ipam
@@ -410,27 +448,22 @@ impl Workloads {
             .keys()
             .filter_map(|handle| handle.strip_prefix(&prefix))
             .filter(|id| {
-                !id.contains('.') && !known.iter().any(|known| known.container_id == **id)
-            });
+                !id.contains('.')
+                    && !valid.iter().any(|(valid, _)| valid == id)
+                    && !known.iter().any(|known| known.container_id == **id)
+            })
+            .map(|id| (id.to_owned(), FIRST_INTERFACE.to_owned()));
         let in_memory = known
             .iter()
             .filter(|known| known.network.as_deref() == Some(&request.network))
-            .map(|known| known.container_id.as_str());
-        let mut doomed: Vec<String> = in_handles
-            .chain(in_memory)
-            .filter(|id| !valid.contains(id))
-            .map(str::to_owned)
-            .collect();
-        doomed.sort();
-        doomed.dedup();
+            .filter(|known| !valid.contains(&(known.container_id.as_str(), known.ifname.as_str())))
+            .map(|known| (known.container_id.clone(), known.ifname.clone()));
+        let doomed: BTreeSet<(String, String)> = in_handles.chain(in_memory).collect();
         let mut reply = CniGcReply {
             released: Vec::new(),
             devices: Vec::new(),
         };
-        for container_id in doomed {
-            let ifname = self
-                .interface_of(&container_id)
-                .unwrap_or_else(|| "eth0".into());
+        for (container_id, ifname) in doomed {
             let request = CniDel {
                 container_id: container_id.clone(),
                 ifname,
@@ -450,8 +483,23 @@ impl Workloads {
             state.known.insert(device.clone(), workload);
             // Told while nobody else can tell the FIB what was true before.
             let change = state.tell(&self.node, &device, Instant::now());
-            self.fib.apply(change.into_iter().collect());
+            self.dataplane.apply(change.into_iter().collect());
         }
+        self.tell_changed();
+    }
+
+    /// The device is nobody's any more. Whoever holds the state is before anyone who tells the FIB of a new workload of it.
+    fn remove(&self, state: &mut State, device: &str, now: Instant) -> Option<Workload> {
+        let workload = state.known.remove(device)?;
+        state.untell(&workload);
+        state.unclear.freed(device, now);
+        self.dataplane
+            .apply(vec![Change::RemoveEndpoint(device.to_owned())]);
+        self.tell_changed();
+        Some(workload)
+    }
+
+    fn tell_changed(&self) {
         self.changed.send_modify(|count| *count += 1);
     }
 
@@ -465,18 +513,8 @@ impl Workloads {
             .values()
             .find(|known| known.container_id == container_id && known.ifname == ifname)
             .map(|known| known.device.clone());
-        let known = device.and_then(|device| {
-            state.untell(&device);
-            state.known.remove(&device)
-        });
+        let known = device.and_then(|device| self.remove(&mut state, &device, Instant::now()));
         state.gone.insert(container_id);
-        if let Some(known) = &known {
-            // Before anyone can tell the FIB of a new workload of the same device.
-            self.fib
-                .apply(vec![Change::RemoveEndpoint(known.device.clone())]);
-            self.changed.send_modify(|count| *count += 1);
-        }
-        drop(state);
         known.or(promised)
     }
 
@@ -489,13 +527,23 @@ impl Workloads {
             .cloned()
     }
 
-    fn interface_of(&self, container_id: &str) -> Option<String> {
+    /// The interface by which a container has, or is promised, this network's addresses.
+    fn interface_on(&self, container_id: &str, network: &str) -> Option<String> {
         let state = self.state();
-        state
-            .known
-            .values()
-            .find(|known| known.container_id == container_id)
-            .map(|known| known.ifname.clone())
+        let mut all = state.known.values().chain(state.promised.values());
+        let found = all.find(|workload| {
+            workload.container_id == container_id && workload.network.as_deref() == Some(network)
+        });
+        found.map(|workload| workload.ifname.clone())
+    }
+
+    /// Leaves those that no workload has.
+    fn retain_unused(&self, addresses: &mut Vec<IpAddr>) {
+        let state = self.state();
+        let used: BTreeSet<&IpAddr> = state.known.values().flat_map(|w| &w.addresses).collect();
+        addresses.retain(|address| !used.contains(address));
+        addresses.sort();
+        addresses.dedup();
     }
 
     fn reply(&self, workload: &Workload, attached: bool) -> CniAddReply {
@@ -534,12 +582,15 @@ impl Workloads {
     }
 }
 
-/// `cali` and the first 11 hex digits of SHA-1 of `namespace.pod`, as Calico names them; without Kubernetes of the
+/// `cali` and the first 11 hex digits of SHA-1 of `namespace.pod`, as Calico names them; of a pod's further interfaces, which
+/// Calico has none of, of `namespace.pod/interface`; without Kubernetes of the
 /// container and its interface.
-fn device_name(request: &CniAdd) -> String {
-    let text = match (&request.namespace, &request.pod) {
-        (Some(namespace), Some(pod)) => format!("{namespace}.{pod}"),
-        _ => format!("{}.{}", request.container_id, request.ifname),
+fn device_name(pod: Option<(&str, &str)>, container_id: &str, ifname: &str) -> String {
+    let text = match pod {
+        Some((namespace, pod)) if ifname == FIRST_INTERFACE => format!("{namespace}.{pod}"),
+        // No name of a pod has a slash.
+        Some((namespace, pod)) => format!("{namespace}.{pod}/{ifname}"),
+        None => format!("{container_id}.{ifname}"),
     };
     let digest: String = Sha1::digest(text.as_bytes())
         .iter()

@@ -59,11 +59,12 @@ impl Hub {
             for object in snapshot.filter(|object| kinds.contains(&object.key.kind)) {
                 queue.push_change(&object.key, Some(object));
             }
-            let in_sync = queue.push(WatchEvent::InSync);
-            queue.in_sync = Some(in_sync);
+            // Before *in sync*: whoever acts on it knows what is missing.
             if !faults.is_empty() {
                 queue.push_faults(faults);
             }
+            let in_sync = queue.push(WatchEvent::InSync);
+            queue.in_sync = Some(in_sync);
         }
         self.subscribers.push(Arc::clone(&subscriber));
         let (sender, events) = mpsc::channel(64);

@@ -172,6 +172,13 @@ impl Ipam {
         Ok(self.release_all(handle).await?)
     }
 
+    /// Everything that a handle has.
+    pub async fn addresses_of(&self, handle: &str) -> Result<Vec<IpAddr>, IpamError> {
+        let turn = self.turn(handle);
+        let _turn = turn.lock().await;
+        Ok(self.addresses_in_blocks(handle).await?)
+    }
+
     /// Gives up a node's claim on every block it has, as when the node was deleted. Blocks with addresses
     /// in use stay, affine to nobody. Returns the number of claims given up.
     pub async fn release_node(&self, node: &str) -> Result<usize, IpamError> {

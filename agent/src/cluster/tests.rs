@@ -128,3 +128,67 @@ fn a_bgppeer_whose_options_make_no_sense_stays_what_it_was() {
     assert_eq!(cluster.faults().count(), 0);
     assert_ne!(cluster.view, good);
 }
+
+fn pool(name: &str, cidr: &str) -> WatchEvent {
+    WatchEvent::Set(object(Kind::IPPool, name, json!({"cidr": cidr})))
+}
+
+#[test]
+fn what_a_later_watch_does_not_tell_is_gone_and_stands_until_that_one_is_in_sync() {
+    let mut cluster = Cluster::default();
+    for event in [
+        pool("a", "10.1.0.0/16"),
+        pool("b", "10.2.0.0/16"),
+        WatchEvent::InSync,
+    ] {
+        assert_eq!(cluster.handle(event), Touched::Plan);
+    }
+    cluster.begin_again();
+    assert_eq!(cluster.handle(pool("b", "10.3.0.0/16")), Touched::Plan);
+    assert!(cluster.in_sync && cluster.view.pools.contains_key("a"));
+    // What makes no sense now is there all the same.
+    let event = pool("a", "nonsense");
+    cluster.handle(event);
+    cluster.begin_again();
+    cluster.handle(pool("b", "10.3.0.0/16"));
+    assert_eq!(cluster.faults().count(), 1);
+    assert_eq!(cluster.handle(WatchEvent::InSync), Touched::Everything);
+    let names: Vec<&String> = cluster.view.pools.keys().collect();
+    assert_eq!(names, ["b"]);
+    assert_eq!(cluster.faults().count(), 0);
+}
+
+#[test]
+fn what_was_never_good_leaves_the_cluster_incomplete() {
+    let mut cluster = Cluster::default();
+    cluster.handle(pool("a", "10.1.0.0/16"));
+    assert!(!cluster.complete());
+    cluster.handle(WatchEvent::InSync);
+    assert!(cluster.complete());
+    // The last good state stands.
+    cluster.handle(pool("a", "nonsense"));
+    assert!(cluster.complete());
+    cluster.handle(pool("b", "nonsense"));
+    assert!(!cluster.complete());
+    cluster.handle(pool("b", "10.2.0.0/16"));
+    assert!(cluster.complete());
+}
+
+#[test]
+fn what_the_datastore_could_not_read_at_the_start_leaves_the_cluster_incomplete() {
+    let fault = || StoreError::Invalid {
+        what: "/etc/caracal/datastore/pods.yaml:3".into(),
+        why: "no mapping".into(),
+    };
+    let mut cluster = Cluster::default();
+    cluster.handle(WatchEvent::Faults(vec![fault()]));
+    cluster.handle(WatchEvent::InSync);
+    assert!(!cluster.complete());
+    cluster.handle(WatchEvent::Faults(vec![fault(), fault()]));
+    assert!(!cluster.complete());
+    cluster.handle(WatchEvent::Faults(vec![]));
+    assert!(cluster.complete());
+    // What becomes unreadable later has a last good state.
+    cluster.handle(WatchEvent::Faults(vec![fault()]));
+    assert!(cluster.complete());
+}

@@ -26,11 +26,11 @@ impl Workloads {
         }
         // Told while nobody else can tell the FIB what was true before.
         if !changes.is_empty() {
-            self.fib.apply(changes);
+            self.dataplane.apply(changes);
         }
         drop(state);
         if moved {
-            self.changed.send_modify(|count| *count += 1);
+            self.tell_changed();
         }
     }
 
@@ -68,7 +68,7 @@ impl Workloads {
         }
         drop(state);
         if arrived {
-            self.changed.send_modify(|count| *count += 1);
+            self.tell_changed();
             self.move_on(now);
         }
     }
@@ -139,9 +139,11 @@ impl State {
         Some(Change::SetEndpoint(device.to_owned(), endpoint))
     }
 
-    /// The device is nobody's any more.
-    pub(super) fn untell(&mut self, device: &str) {
-        self.phases.remove(device);
-        self.told.remove(device);
+    /// It is not here any more.
+    pub(super) fn untell(&mut self, workload: &Workload) {
+        self.phases.remove(&workload.device);
+        self.told.remove(&workload.device);
+        self.outranked
+            .retain(|address| !workload.addresses.contains(address));
     }
 }

@@ -18,6 +18,9 @@ const NAMESPACE_DEFAULT: &str = "default";
 /// Annotation: the CNI network by which the container was attached, and so the name of its handle.
 const NETWORK: &str = "caracal.net/network";
 
+/// How often others may be faster before a write is given up; the runtime asks for the pod again.
+const WRITE_TRIES: usize = 10;
+
 /// The key of the WorkloadEndpoint of this request.
 pub(super) fn key(node: &str, request: &CniAdd) -> Key {
     let name = match &request.pod {
@@ -129,7 +132,7 @@ pub(super) async fn write(
         revision: None,
     }
     .into_object();
-    loop {
+    for _ in 0..WRITE_TRIES {
         let outcome = match store.get(&workload.key).await? {
             None => store.create(wanted.clone()).await,
             Some(old) => {
@@ -151,33 +154,53 @@ pub(super) async fn write(
             outcome => return outcome.map(drop),
         }
     }
+    Err(StoreError::Unavailable {
+        what: workload.key.to_string(),
+        why: format!("others changed it {WRITE_TRIES} times meanwhile"),
+    })
 }
 
-/// Deletes the record, if it is still this container's. Without a key (the agent did not know the container) all of
-/// the node's records are looked at.
+/// Deletes the record, if it is still this container's, and returns what it said. Without a key (the agent did not know the
+/// container) all of the node's records are looked at.
 pub(super) async fn remove(
     store: &dyn Datastore,
     node: &str,
     container_id: &str,
+    ifname: &str,
     key: Option<&Key>,
-) -> Result<(), StoreError> {
+) -> Result<Option<Workload>, StoreError> {
     let candidates = match key {
         Some(key) => store.get(key).await?.into_iter().collect(),
         None => store.list(Kind::WorkloadEndpoint).await?,
     };
+    // Field by field: a record of which something else makes no sense goes too.
+    let says = |object: &Object, field: &str, value: &str| {
+        object.spec.get(field).and_then(|field| field.as_str()) == Some(value)
+    };
+    let mut removed = None;
     for object in candidates {
-        let ours = read(&object)
-            .is_ok_and(|(at, workload)| at == node && workload.container_id == container_id);
+        let ours = says(&object, "node", node)
+            && says(&object, "containerID", container_id)
+            && says(&object, "endpoint", ifname);
         if !ours {
             continue;
         }
+        removed = read(&object).ok().map(|(_, workload)| workload);
         match store.delete(&object.key, object.revision.as_ref()).await {
             // Somebody replaced or removed it: then it is not this container's any more.
             Ok(()) | Err(StoreError::NotFound(_) | StoreError::Conflict(_)) => {}
             Err(fault) => return Err(fault),
         }
     }
-    Ok(())
+    Ok(removed)
+}
+
+/// Whether a WorkloadEndpoint of this name is one of the node's, by Calico's names: a hyphen within the node's name is
+/// doubled, and a single one ends it.
+pub(super) fn names_node(key: &Key, node: &str) -> bool {
+    let rest = key.name.strip_prefix(&node.replace('-', "--"));
+    let rest = rest.and_then(|rest| rest.strip_prefix('-'));
+    rest.is_some_and(|rest| !rest.starts_with('-'))
 }
 
 /// A stored WorkloadEndpoint and the node it is on.

@@ -1,60 +1,237 @@
 //! What the datastore reports of WorkloadEndpoints: what was there before this run, and what others change.
 
-use caracal_datastore::Key;
-use caracal_fib::Change;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use caracal_agent_api::Condition;
+use caracal_datastore::{Key, StoreError};
 use tracing::{info, warn};
 
 use super::{Workload, Workloads, record};
+use crate::plan::condition;
+
+/// The first retry comes after this, each further one after twice the time of the one before.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_LAST: Duration = Duration::from_secs(30);
+
+/// WorkloadEndpoints of this node that are not in force as the datastore has them.
+#[derive(Debug, Default)]
+pub(super) struct Unclear {
+    /// The datastore did not answer.
+    unread: BTreeMap<Key, Retry>,
+    /// They make no sense. What was known of them stands.
+    invalid: BTreeMap<Key, Invalid>,
+}
+
+#[derive(Debug)]
+struct Invalid {
+    why: String,
+    /// This device is another's, and they would make sense if it were not.
+    wants: Option<String>,
+}
+
+#[derive(Debug)]
+struct Retry {
+    at: Instant,
+    wait: Duration,
+    fault: String,
+}
+
+impl Unclear {
+    /// Whether it was there.
+    fn settle(&mut self, key: &Key) -> bool {
+        let unread = self.unread.remove(key).is_some();
+        self.invalid.remove(key).is_some() || unread
+    }
+
+    /// A device is free: those that want it are read again at once.
+    pub(super) fn freed(&mut self, device: &str, now: Instant) {
+        let Unclear { unread, invalid } = self;
+        invalid.retain(|key, invalid| {
+            let stays = invalid.wants.as_deref() != Some(device);
+            if !stays {
+                let retry = Retry {
+                    at: now,
+                    wait: RETRY_FIRST,
+                    fault: invalid.why.clone(),
+                };
+                unread.insert(key.clone(), retry);
+            }
+            stays
+        });
+    }
+}
 
 impl Workloads {
-    /// The datastore reports a WorkloadEndpoint of a node, or (`None`) that it is gone. Those of other nodes are many
-    /// and none of our business.
-    pub(crate) async fn handle_report(&self, key: &Key, node: Option<&str>) {
+    /// The datastore reports a WorkloadEndpoint of a node (`None`: it does not say of which, or is gone). Those of other nodes
+    /// are many and none of our business.
+    pub(crate) async fn handle_report(&self, key: &Key, node: Option<&str>, now: Instant) {
         let ours = match node {
-            Some(node) => node == self.node,
-            None => self.state().known.values().any(|known| known.key == *key),
+            Some(node) => node == self.node || self.concerns(key),
+            None => record::names_node(key, &self.node) || self.concerns(key),
         };
-        if !ours {
-            return;
-        }
-        // What the store holds now counts, not what the report said then.
-        let object = match self.store.get(key).await {
-            Ok(object) => object,
-            Err(fault) => return warn!("{fault}"),
-        };
-        match object.as_ref().map(record::read) {
-            Some(Ok((node, workload))) if node == self.node => self.take_over(workload),
-            Some(Err(fault)) => warn!("{fault}"),
-            _ => self.drop_unrecorded_by_store(key),
+        if ours {
+            self.read(key, now).await;
         }
     }
 
-    fn take_over(&self, workload: Workload) {
+    /// Deletions were missed: everything that is known is looked up.
+    pub(crate) async fn read_everything(&self, now: Instant) {
+        let keys: Vec<Key> = {
+            let state = self.state();
+            let recorded = state.known.values().filter(|known| known.recorded);
+            let known = recorded.map(|known| &known.key);
+            let unclear = &state.unclear;
+            let all = known
+                .chain(unclear.unread.keys())
+                .chain(unclear.invalid.keys());
+            all.cloned().collect()
+        };
+        for key in keys {
+            self.read(&key, now).await;
+        }
+    }
+
+    /// Tries again what could not be read and is due.
+    pub(crate) async fn read_again(&self, now: Instant) {
+        let due: Vec<Key> = {
+            let state = self.state();
+            let unread = state.unclear.unread.iter();
+            unread
+                .filter(|(_, retry)| retry.at <= now)
+                .map(|(key, _)| key.clone())
+                .collect()
+        };
+        for key in due {
+            self.read(&key, now).await;
+        }
+    }
+
+    /// When something is to be read again.
+    pub(crate) fn next_read(&self) -> Option<Instant> {
         let state = self.state();
-        let known = state.known.get(&workload.device);
-        let older = known.is_some_and(|known| !known.recorded || *known == workload);
-        if older || state.gone.contains(&workload.container_id) {
-            return;
-        }
-        drop(state);
-        self.insert(workload);
+        state.unclear.unread.values().map(|retry| retry.at).min()
     }
 
-    fn drop_unrecorded_by_store(&self, key: &Key) {
+    /// Nothing is unknown of which a route may be wished for.
+    pub(crate) fn complete(&self) -> bool {
+        let state = self.state();
+        let known = |key: &Key| state.known.values().any(|known| known.key == *key);
+        let Unclear { unread, invalid } = &state.unclear;
+        let is_unknown = |(_, invalid): &(&Key, &Invalid)| invalid.wants.is_none();
+        unread.keys().all(known) && invalid.iter().filter(is_unknown).all(|(key, _)| known(key))
+    }
+
+    /// What an operator should know.
+    pub(crate) fn conditions(&self) -> Vec<Condition> {
+        let state = self.state();
+        let Unclear { unread, invalid } = &state.unclear;
+        let invalid = invalid.values();
+        let invalid = invalid.map(|invalid| condition("InvalidResource", &invalid.why));
+        let unread = unread.iter().map(|(key, retry)| {
+            let message = format!("{key}: cannot be read: {}; trying again", retry.fault);
+            condition("WorkloadUnread", &message)
+        });
+        invalid.chain(unread).collect()
+    }
+
+    fn concerns(&self, key: &Key) -> bool {
+        let state = self.state();
+        state.known.values().any(|known| known.key == *key)
+            || state.unclear.unread.contains_key(key)
+            || state.unclear.invalid.contains_key(key)
+    }
+
+    /// What the store holds now counts, not what a report said then.
+    async fn read(&self, key: &Key, now: Instant) {
+        match self.store.get(key).await {
+            Ok(Some(object)) => match record::read(&object) {
+                Ok((node, workload)) if node == self.node => self.take_over(workload, now),
+                Ok(_) => self.drop_unrecorded_by_store(key, now),
+                Err(fault) => self.name_invalid(key, fault.to_string(), None),
+            },
+            Ok(None) => self.drop_unrecorded_by_store(key, now),
+            Err(fault @ StoreError::Invalid { .. }) => {
+                self.name_invalid(key, fault.to_string(), None)
+            }
+            Err(fault) => self.put_off(key, fault.to_string(), now),
+        }
+    }
+
+    fn put_off(&self, key: &Key, fault: String, now: Instant) {
         let mut state = self.state();
-        let Some(device) = state
-            .known
-            .values()
-            .find(|known| known.key == *key && known.recorded)
-            .map(|w| w.device.clone())
-        else {
+        let before = state.unclear.unread.get(key);
+        let wait = before.map_or(RETRY_FIRST, |retry| RETRY_LAST.min(retry.wait * 2));
+        if before.is_none_or(|retry| retry.fault != fault) {
+            warn!("{key}: cannot be read: {fault}; trying again");
+        }
+        let at = now + wait;
+        let retry = Retry { at, wait, fault };
+        state.unclear.unread.insert(key.clone(), retry);
+        self.tell_changed();
+    }
+
+    fn name_invalid(&self, key: &Key, why: String, wants: Option<String>) {
+        let mut state = self.state();
+        let known = state.unclear.invalid.get(key);
+        if known.is_none_or(|known| known.why != why) {
+            warn!("{why}");
+        }
+        state.unclear.unread.remove(key);
+        let invalid = Invalid { why, wants };
+        state.unclear.invalid.insert(key.clone(), invalid);
+        self.tell_changed();
+    }
+
+    fn take_over(&self, workload: Workload, now: Instant) {
+        let mut state = self.state();
+        if state.unclear.settle(&workload.key) {
+            self.tell_changed();
+        }
+        if state.gone.contains(&workload.container_id) {
             return;
-        };
-        state.known.remove(&device);
-        state.untell(&device);
-        info!("{key}: gone from the datastore; its routes are removed");
-        self.fib.apply(vec![Change::RemoveEndpoint(device)]);
-        self.changed.send_modify(|count| *count += 1);
+        }
+        let key = workload.key.clone();
+        if workload.device.is_empty() {
+            let why = format!("{key}: spec.interfaceName: is empty; it has no route");
+            drop(state);
+            return self.name_invalid(&key, why, None);
+        }
+        let mut others = state.known.values();
+        let moved = others.find(|known| known.key == key && known.device != workload.device);
+        if let Some(before) = moved.map(|known| known.device.clone()) {
+            self.remove(&mut state, &before, now);
+        }
+        let known = state.known.get(&workload.device).cloned();
         drop(state);
+        match known {
+            Some(known) if !known.recorded || known == workload => {}
+            Some(known) if known.key != key => {
+                let (loser, winner) = match known.precedes(&workload) {
+                    true => (&key, &known.key),
+                    false => (&known.key, &key),
+                };
+                let device = &workload.device;
+                let why = format!("{loser}: spec.interfaceName: {device} belongs to {winner}");
+                self.name_invalid(loser, why, Some(device.clone()));
+                if *winner == key {
+                    self.insert(workload);
+                }
+            }
+            _ => self.insert(workload),
+        }
+    }
+
+    fn drop_unrecorded_by_store(&self, key: &Key, now: Instant) {
+        let mut state = self.state();
+        if state.unclear.settle(key) {
+            self.tell_changed();
+        }
+        let mut recorded = state.known.values().filter(|known| known.recorded);
+        let device = recorded.find(|known| known.key == *key);
+        if let Some(device) = device.map(|known| known.device.clone()) {
+            info!("{key}: gone from the datastore; its routes are removed");
+            self.remove(&mut state, &device, now);
+        }
     }
 }

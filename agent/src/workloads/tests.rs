@@ -1,35 +1,31 @@
 use super::*;
 
-fn request(namespace: Option<&str>, pod: Option<&str>) -> CniAdd {
-    CniAdd {
-        container_id: "0123456789ab".into(),
-        ifname: "eth0".into(),
-        netns: "/run/netns/x".into(),
-        network: "k8s-pod-network".into(),
-        namespace: namespace.map(str::to_owned),
-        pod: pod.map(str::to_owned),
-        pools: vec![],
-        addresses: vec![],
-    }
-}
+mod fake;
+mod reports;
+mod requests;
 
 #[test]
 fn the_device_is_named_as_calico_names_it() {
     // printf default.web-1 | sha1sum
+    let named = device_name(Some(("default", "web-1")), "0123456789ab", "eth0");
+    assert_eq!(named, format!("cali{}", &sha1_hex("default.web-1")[..11]));
+    assert_eq!(named.len(), 15);
+}
+
+#[test]
+fn a_further_interface_of_a_pod_has_a_device_of_its_own() {
+    let named = device_name(Some(("default", "web-1")), "0123456789ab", "net1");
     assert_eq!(
-        device_name(&request(Some("default"), Some("web-1"))),
-        format!("cali{}", &sha1_hex("default.web-1")[..11])
-    );
-    assert_eq!(
-        device_name(&request(Some("default"), Some("web-1"))).len(),
-        15
+        named,
+        format!("cali{}", &sha1_hex("default.web-1/net1")[..11])
     );
 }
 
 #[test]
 fn without_kubernetes_the_device_follows_the_container() {
+    let named = device_name(None, "0123456789ab", "eth0");
     assert_eq!(
-        device_name(&request(None, None)),
+        named,
         format!("cali{}", &sha1_hex("0123456789ab.eth0")[..11])
     );
 }

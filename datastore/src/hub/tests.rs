@@ -85,3 +85,15 @@ async fn a_dropped_watcher_is_forgotten() {
         tokio::task::yield_now().await;
     }
 }
+
+#[tokio::test]
+async fn what_cannot_be_read_is_told_before_the_set_is_called_complete() {
+    let mut hub = Hub::default();
+    let fault = StoreError::Invalid {
+        what: "pool.yaml:3".to_owned(),
+        why: "no mapping".to_owned(),
+    };
+    let mut watcher = hub.subscribe(&[Kind::Node], [object("a", 1)].iter(), &[fault]);
+    drop(hub);
+    assert_eq!(drain(&mut watcher).await, ["a=1", "faults 1", "in sync"]);
+}

@@ -14,6 +14,34 @@ impl Ipam {
     /// Everything of a handle: what it counts, and what this node's blocks hold of it all the same.
     pub(super) async fn release_all(&self, handle: &str) -> Result<Vec<IpAddr>, StoreError> {
         let rules = self.rules().await?;
+        let mut released = Vec::new();
+        for cidr in self.blocks_of(handle).await? {
+            released.extend(self.release_in(handle, cidr, None, &rules).await?);
+        }
+        // Whatever is still counted is in no block.
+        self.recount(handle, &BTreeMap::new()).await?;
+        Ok(released)
+    }
+
+    /// The same, without taking them away.
+    pub(super) async fn addresses_in_blocks(
+        &self,
+        handle: &str,
+    ) -> Result<Vec<IpAddr>, StoreError> {
+        let mut addresses = Vec::new();
+        for cidr in self.blocks_of(handle).await? {
+            let stored = self.block(cidr).await?;
+            addresses.extend(
+                stored
+                    .iter()
+                    .flat_map(|stored| block::addresses_of(&stored.spec, handle)),
+            );
+        }
+        Ok(addresses)
+    }
+
+    /// The blocks that a handle counts, and those of this node that hold something of it all the same.
+    async fn blocks_of(&self, handle: &str) -> Result<BTreeSet<IpNet>, StoreError> {
         let stored = self.handle(handle).await?;
         let counts = stored.map(|stored| stored.spec.block).unwrap_or_default();
         let mut cidrs: BTreeSet<IpNet> =
@@ -28,13 +56,7 @@ impl Ipam {
                 cidrs.insert(slot.cidr);
             }
         }
-        let mut released = Vec::new();
-        for cidr in cidrs {
-            released.extend(self.release_in(handle, cidr, None, &rules).await?);
-        }
-        // Whatever is still counted is in no block.
-        self.recount(handle, &BTreeMap::new()).await?;
-        Ok(released)
+        Ok(cidrs)
     }
 
     /// Some addresses of a handle.

@@ -1,0 +1,159 @@
+//! The plugin's requests.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use caracal_datastore::memory::{Fault, Verb};
+use caracal_datastore::{Datastore, Kind};
+
+use super::fake::{Scene, over, scene};
+use super::*;
+
+fn add_of(ifname: &str, network: &str) -> CniAdd {
+    CniAdd {
+        container_id: "0123456789ab".into(),
+        ifname: ifname.into(),
+        netns: "/run/netns/x".into(),
+        network: network.into(),
+        namespace: Some("default".into()),
+        pod: Some("web".into()),
+        pools: vec![],
+        addresses: vec![],
+    }
+}
+
+fn del_of(ifname: &str, network: &str) -> CniDel {
+    CniDel {
+        container_id: "0123456789ab".into(),
+        ifname: ifname.into(),
+        network: network.into(),
+    }
+}
+
+/// Both halves of ADD; returns device and address.
+async fn add(scene: &Scene, ifname: &str, network: &str) -> (String, IpAddr) {
+    let request = add_of(ifname, network);
+    let reply = scene.workloads.add(&request).await.unwrap();
+    let attached = CniAttached {
+        container_id: request.container_id,
+        ifname: ifname.into(),
+        mac: "02:00:00:00:00:07".into(),
+    };
+    scene.workloads.attached(&attached).await.unwrap();
+    (reply.device, reply.addresses[0].address.addr())
+}
+
+#[tokio::test]
+async fn an_address_is_forgotten_before_it_is_free_though_memory_does_not_know_its_workload() {
+    let first = scene().await;
+    let (device, address) = add(&first, "eth0", "net").await;
+    // The agent starts anew, and the DEL comes before the watch has told anything.
+    let second = over(first.store.client());
+    let handle = handle("net", "0123456789ab");
+    let ipam = second.ipam.clone();
+    assert_eq!(ipam.addresses_of(&handle).await.unwrap(), [address]);
+    let reply = second.workloads.del(&del_of("eth0", "net")).await.unwrap();
+    assert_eq!(reply.device, Some(device));
+    assert_eq!(second.notes.take(), [format!("forget {address}")]);
+    assert_eq!(ipam.addresses_of(&handle).await.unwrap(), [] as [IpAddr; 0]);
+}
+
+#[tokio::test]
+async fn an_address_without_a_record_is_forgotten_before_it_is_free() {
+    let first = scene().await;
+    // Only the first half of ADD, and then the agent is killed.
+    let reply = first.workloads.add(&add_of("eth0", "net")).await.unwrap();
+    let address = reply.addresses[0].address.addr();
+    let second = over(first.store.client());
+    let reply = second.workloads.del(&del_of("eth0", "net")).await.unwrap();
+    assert_eq!(reply.device, None);
+    assert_eq!(second.notes.take(), [format!("forget {address}")]);
+}
+
+#[tokio::test]
+async fn of_two_interfaces_only_the_one_that_is_asked_for_goes() {
+    let first = scene().await;
+    let (eth0, address) = add(&first, "eth0", "net").await;
+    let (net1, other) = add(&first, "net1", "storage").await;
+    assert_ne!((&eth0, address), (&net1, other));
+    // Whether memory knows them or not.
+    for scene in [over(first.store.client()), first] {
+        scene.notes.take();
+        scene
+            .workloads
+            .del(&del_of("net1", "storage"))
+            .await
+            .unwrap();
+        let records = scene.store.list(Kind::WorkloadEndpoint).await.unwrap();
+        let names: Vec<&str> = records
+            .iter()
+            .map(|object| object.key.name.as_str())
+            .collect();
+        assert_eq!(names, ["node1-k8s-web-eth0"]);
+        let told = scene.notes.take();
+        assert!(!told.iter().any(|line| line.contains(&eth0)), "{told:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_interface_on_the_same_network_is_refused() {
+    let scene = scene().await;
+    add(&scene, "eth0", "net").await;
+    let refusal = scene
+        .workloads
+        .add(&add_of("net1", "net"))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        refusal.to_string(),
+        "container 0123456789ab: interface net1: eth0 is on network net already"
+    );
+}
+
+#[tokio::test]
+async fn garbage_is_collected_interface_by_interface() {
+    let scene = scene().await;
+    add(&scene, "eth0", "net").await;
+    let (net1, _) = add(&scene, "net1", "storage").await;
+    let gc = |network: &str, valid: &[&str]| CniGc {
+        network: network.into(),
+        valid: valid
+            .iter()
+            .map(|ifname| ("0123456789ab".into(), (*ifname).into()))
+            .collect(),
+    };
+    let reply = scene.workloads.gc(&gc("net", &["eth0"])).await.unwrap();
+    assert_eq!(reply.devices, [""; 0]);
+    let reply = scene.workloads.gc(&gc("storage", &["eth0"])).await.unwrap();
+    assert_eq!(reply.devices, [net1]);
+    assert_eq!(scene.workloads.count(), 1);
+}
+
+#[tokio::test]
+async fn a_record_that_others_keep_changing_is_given_up_after_some_tries() {
+    let scene = scene().await;
+    let tries = Arc::new(AtomicUsize::new(0));
+    let counted = tries.clone();
+    scene.theirs.set_plan(move |operation| {
+        if operation.verb == Verb::Create && operation.kind == Kind::WorkloadEndpoint {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let key = Key::in_namespace(operation.kind, "default", &operation.name);
+            return Fault::Before(caracal_datastore::StoreError::Conflict(key));
+        }
+        Fault::None
+    });
+    let reply = scene.workloads.add(&add_of("eth0", "net")).await.unwrap();
+    let attached = CniAttached {
+        container_id: "0123456789ab".into(),
+        ifname: "eth0".into(),
+        mac: "02:00:00:00:00:07".into(),
+    };
+    let refusal = scene.workloads.attached(&attached).await.unwrap_err();
+    assert!(matches!(refusal, Refusal::Later(_)));
+    assert!(
+        refusal.to_string().contains("node1-k8s-web-eth0"),
+        "{refusal}"
+    );
+    assert_eq!(tries.load(Ordering::Relaxed), 10);
+    assert!(!reply.attached);
+}
