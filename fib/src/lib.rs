@@ -40,6 +40,7 @@ mod resolve;
 mod settings;
 mod staging;
 mod sysctl;
+mod vteps;
 mod worker;
 mod world;
 

@@ -21,11 +21,13 @@ pub(crate) fn route(_: &Key, action: Action<&Spec>) -> usize {
     }
 }
 
-/// The same for neighbours: set, then delete.
-pub(crate) fn neighbour(_: &NeighbourKey, action: Action<&NeighbourValue>) -> usize {
-    match action {
-        Action::Set { .. } => 0,
-        Action::Delete(_) => LAST,
+/// The same for neighbours: set, then delete. A MAC leads somewhere before an address leads to it, and as long.
+pub(crate) fn neighbour(key: &NeighbourKey, action: Action<&NeighbourValue>) -> usize {
+    match (action, key) {
+        (Action::Set { .. }, NeighbourKey::Mac(..)) => 0,
+        (Action::Set { .. }, NeighbourKey::Address(..)) => 1,
+        (Action::Delete(_), NeighbourKey::Address(..)) => LAST - 1,
+        (Action::Delete(_), NeighbourKey::Mac(..)) => LAST,
     }
 }
 

@@ -15,6 +15,7 @@ use crate::egress::{self, Subnet, Way};
 use crate::kernel::{Hop, Kind, Refusal, Resolution, Spec};
 use crate::model::{Encapsulation, Route, Vtep};
 use crate::settings::Settings;
+use crate::vteps::Vteps;
 use crate::world::World;
 
 /// The names of our devices.
@@ -29,15 +30,14 @@ pub(crate) struct Surroundings<'a> {
     pub settings: &'a Settings,
     pub world: &'a World,
     pub subnets: &'a [Subnet],
-    pub vteps: &'a HashMap<IpAddr, Vtep>,
-    /// Of nodes that name none any more, while routes still lead there.
-    pub leaving_vteps: &'a HashMap<IpAddr, Vtep>,
+    pub vteps: &'a Vteps,
     /// Nodes whose VTEP has no permanent entries yet.
     pub unwritten_vteps: &'a HashSet<IpAddr>,
     /// Nodes that say that they cannot receive IPIP, since when.
     pub without_ipip: &'a HashMap<IpAddr, Instant>,
-    /// Far ends that say nothing (or nothing any more) count as well.
-    pub lenient: bool,
+    /// The kernel's ways: far ends that say nothing count as well, and so does what they named before, if one of these
+    /// leads there.
+    pub there: Option<&'a [Hop]>,
     pub gateways: &'a BTreeMap<IpAddr, Result<Resolution, Refusal>>,
 }
 
@@ -174,10 +174,10 @@ impl Surroundings<'_> {
         (found, waiting)
     }
 
-    /// The same, where far ends that say nothing count as well.
-    pub(crate) fn lenient(&self) -> Self {
+    /// The same, for one who has these ways and looks whether they are still good.
+    pub(crate) fn lenient<'b>(&'b self, there: &'b [Hop]) -> Surroundings<'b> {
         Surroundings {
-            lenient: true,
+            there: Some(there),
             ..*self
         }
     }
@@ -225,7 +225,7 @@ impl Surroundings<'_> {
             Way::Direct { device } => Ok(hop(next_hop, device, false)),
             Way::Ipip => {
                 let device = self.ready(IPIP_DEVICE)?;
-                if !self.lenient && self.without_ipip.contains_key(&next_hop) {
+                if self.there.is_none() && self.without_ipip.contains_key(&next_hop) {
                     return Err(Waiting::NoIpipEnd(next_hop));
                 }
                 Ok(hop(next_hop, device, true))
@@ -236,12 +236,20 @@ impl Surroundings<'_> {
                     IpNet::V6(_) => VXLAN_V6_DEVICE,
                 };
                 let device = self.ready(name)?;
-                let vtep = match self.vteps.get(&next_hop) {
-                    None if self.lenient => self.leaving_vteps.get(&next_hop),
-                    vtep => vtep,
+                let mut all = self.vteps.of(&next_hop);
+                let vtep = match self.there {
+                    None => self.vteps.named(&next_hop),
+                    Some(there) => {
+                        let leads = |vtep: &&Vtep| {
+                            let via = Some(vtep.address);
+                            let mut hops = there.iter();
+                            hops.any(|hop| hop.device == device && hop.via == via)
+                        };
+                        all.find(leads).or_else(|| self.vteps.named(&next_hop))
+                    }
                 };
                 let vtep = vtep.ok_or(Waiting::NoVtep(next_hop))?;
-                if !self.lenient && self.unwritten_vteps.contains(&next_hop) {
+                if self.there.is_none() && self.unwritten_vteps.contains(&next_hop) {
                     return Err(Waiting::VtepUnwritten(next_hop));
                 }
                 Ok(hop(vtep.address, device, true))

@@ -36,13 +36,13 @@ pub(crate) enum Choice {
     Wait(Waiting),
 }
 
-/// Chooses for one prefix. `same`: whether the kernel's route, if there is one, leads as this one does. `kept_since`: it has
-/// been kept since then.
+/// Chooses for one prefix. `there`: the kernel's route, if there is one, with ways of its own. `kept_since`: it has been kept
+/// since then.
 pub(crate) fn choose(
     around: &Surroundings<'_>,
     prefix: &IpNet,
     route: &Route,
-    same: Option<&dyn Fn(&Spec) -> bool>,
+    there: Option<&dyn Fn() -> Spec>,
     kept_since: Option<Instant>,
     now: Instant,
 ) -> Choice {
@@ -51,7 +51,8 @@ pub(crate) fn choose(
     let (Some(reason), Route::Remote { next_hops, .. }) = (staged, route) else {
         return take_or_wait(found, missing);
     };
-    let lenient = around.lenient();
+    let there = there.map(|there| there());
+    let lenient = around.lenient(there.as_ref().map_or(&[], Spec::hops));
     let silent_since = reason
         .silent_end()
         .and_then(|node| around.without_ipip.get(&node));
@@ -66,13 +67,17 @@ pub(crate) fn choose(
         Err(_) => take_or_wait(found.clone(), Some(reason)),
     };
     let mut unasked = None;
-    for encapsulation in same.iter().flat_map(|_| ENCAPSULATIONS) {
+    let same = |spec: &Spec| {
+        let there = there.as_ref();
+        there.is_some_and(|there| there.kind == spec.kind && there.hops() == spec.hops())
+    };
+    for encapsulation in there.iter().flat_map(|_| ENCAPSULATIONS) {
         let other = Route::Remote {
             next_hops: next_hops.clone(),
             encapsulation,
         };
         match lenient.route(prefix, &other) {
-            Ok(spec) if same.is_some_and(|same| same(&spec)) => {
+            Ok(spec) if same(&spec) => {
                 return match (kept_over, silent_since) {
                     (false, _) => Choice::Keep(spec, reason),
                     (true, Some(_)) => unconfirmed(reason),

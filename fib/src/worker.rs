@@ -26,6 +26,8 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod tunnels;
+mod vteps;
+mod walks;
 mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -55,6 +57,7 @@ use resync::ReadProblem;
 use settings::Superseded;
 use staging::Staging;
 use tunnels::TunnelState;
+use vteps::VtepState;
 use wishes::{Unread, Wishes};
 
 /// What a handle asks of the worker.
@@ -107,6 +110,7 @@ pub(crate) struct Worker<K> {
     gateways: Gateways,
     tunnels: TunnelState,
     staging: Staging,
+    vteps: VtepState,
     sysctls: Sysctls,
     settings: Settings,
     superseded: Superseded,
@@ -119,6 +123,9 @@ pub(crate) struct Worker<K> {
     readers: Vec<oneshot::Sender<Vec<RouteStatus>>>,
     status: watch::Sender<FibStatus>,
     counters: Counters,
+    /// Over all routes.
+    #[cfg(test)]
+    walks: usize,
 }
 
 /// What the next turn has to look at again.
@@ -129,6 +136,8 @@ struct Dirty {
     /// Addresses of workloads, before all others.
     workloads: BTreeSet<IpNet>,
     prefixes: Backlog<IpNet>,
+    /// All routes that have one of these.
+    next_hops: HashSet<IpAddr>,
     endpoints: BTreeSet<String>,
     /// Links or addresses of the host or of tunnels.
     surroundings: bool,
@@ -219,6 +228,7 @@ impl<K: Kernel> Worker<K> {
             gateways: Gateways::default(),
             tunnels: TunnelState::default(),
             staging: Staging::default(),
+            vteps: VtepState::default(),
             sysctls: Sysctls::new(
                 config.sysctl_root.clone(),
                 config.before_file.clone(),
@@ -240,10 +250,12 @@ impl<K: Kernel> Worker<K> {
             readers: Vec::new(),
             status,
             counters: Counters::default(),
+            #[cfg(test)]
+            walks: 0,
             config,
         };
         worker.resync(now).await?;
-        worker.look_at_tunnels();
+        worker.look_at_tunnels(now);
         worker.publish(now);
         Ok((worker, receiver))
     }
@@ -333,8 +345,10 @@ impl<K: Kernel> Worker<K> {
         self.tend_tunnels(now).await;
         self.tend_endpoints(now).await;
         self.look_at_stages(now);
+        self.look_at_former_vteps(now);
         self.tend_vteps();
         self.ask_gateways(now).await;
+        self.look_at_next_hops();
         self.resolve_dirty(now);
         self.sweep_objects(now);
         self.ask_gate(now);
@@ -352,7 +366,7 @@ impl<K: Kernel> Worker<K> {
         let held = self.timing.hold.is_some();
         let more = ((more || self.dirty.resync) && !held)
             || self.dirty.any()
-            || !self.tunnels.changed_vteps.is_empty()
+            || self.wishes.vteps.has_changes()
             || self.gateways.has_due(now);
         let recently = self
             .timing
@@ -380,10 +394,11 @@ impl<K: Kernel> Worker<K> {
             self.leftovers.next_retry(),
             self.neighbours.next_retry(),
             self.vtep_neighbours.next_retry(),
-            self.tunnels.next_retry(),
+            self.tunnels.next_due(now),
             self.gateways.next_due(),
             self.repairs.next_due(),
             self.staging.next_due(),
+            self.vteps.next_due(&self.wishes.vteps, now),
             self.timing.again,
             self.next_waiter(),
         ];
@@ -410,33 +425,18 @@ impl<K: Kernel> Worker<K> {
             world: &self.world,
             subnets: &self.subnets,
             vteps: &self.wishes.vteps,
-            leaving_vteps: &self.staging.leaving_vteps,
-            unwritten_vteps: &self.staging.unwritten_vteps,
+            unwritten_vteps: &self.vteps.unwritten,
             without_ipip: &self.staging.without_ipip,
-            lenient: false,
+            there: None,
             gateways: self.gateways.known(),
-        }
-    }
-
-    /// Prefixes whose route has one of these next hops are looked at again.
-    fn touch_next_hops(&mut self, changed: &HashSet<IpAddr>) {
-        if changed.is_empty() {
-            return;
-        }
-        for (prefix, route) in &self.wishes.routes {
-            if let crate::model::Route::Remote { next_hops, .. } = route
-                && next_hops.iter().any(|hop| changed.contains(hop))
-            {
-                self.dirty.prefixes.insert(*prefix);
-            }
         }
     }
 }
 
 impl Dirty {
-    /// About as many prefixes of which it is not known yet what is desired.
+    /// About as many prefixes of which it is not known yet what is desired, or next hops of such.
     fn unresolved(&self) -> usize {
-        self.unread.len() + self.workloads.len() + self.prefixes.len()
+        self.unread.len() + self.workloads.len() + self.prefixes.len() + self.next_hops.len()
     }
 
     fn any(&self) -> bool {

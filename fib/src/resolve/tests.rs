@@ -123,7 +123,7 @@ fn of_several_next_hops_those_count_that_have_a_way() {
 
 struct Scene {
     world: World,
-    vteps: HashMap<IpAddr, Vtep>,
+    vteps: Vteps,
     gateways: BTreeMap<IpAddr, Result<Resolution, Refusal>>,
 }
 
@@ -153,7 +153,7 @@ impl Scene {
         let addresses = addresses.map(|(index, net)| (index, net.parse().unwrap()));
         Scene {
             world: World::new(links.collect(), addresses.to_vec()),
-            vteps: HashMap::new(),
+            vteps: Vteps::default(),
             gateways: BTreeMap::new(),
         }
     }
@@ -163,7 +163,8 @@ impl Scene {
             address: address.parse().unwrap(),
             mac: [2; 6],
         };
-        self.vteps.insert(node.parse().unwrap(), vtep);
+        let now = std::time::Instant::now();
+        self.vteps.set(node.parse().unwrap(), vtep, now);
     }
 
     fn gateway(&mut self, next_hop: &str, answer: Result<Resolution, Refusal>) {
@@ -186,10 +187,9 @@ impl Scene {
             world: &self.world,
             subnets: &self.world.own_subnets(&DevicePrefixes::default()),
             vteps: &self.vteps,
-            leaving_vteps: &HashMap::new(),
             unwritten_vteps: &HashSet::new(),
             without_ipip: &HashMap::new(),
-            lenient: false,
+            there: None,
             gateways: &self.gateways,
         };
         let route = Route::Remote {

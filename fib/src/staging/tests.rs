@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::*;
 use crate::device_prefixes::DevicePrefixes;
 use crate::kernel::fake::through;
-use crate::kernel::{Link, LinkKind, Refusal, Resolution};
+use crate::kernel::{Hop, Link, LinkKind, Refusal, Resolution};
 use crate::model::Vtep;
+use crate::vteps::Vteps;
 use crate::world::World;
 
 const NEVER: Encapsulation = Encapsulation::None;
@@ -47,7 +48,7 @@ fn a_far_end_that_names_its_tunnel_no_more_is_sent_to_in_the_same_way_while_the_
     let silent = Scene::new().without_ipip();
     assert_eq!(silent.choose(IPIP, IN_IPIP, 0), keep(IN_IPIP));
     let mut leaving = Scene::new();
-    leaving.leaving = std::mem::take(&mut leaving.vteps);
+    leaving.vteps.remove(node(), leaving.start);
     assert_eq!(leaving.choose(VXLAN, IN_VXLAN, 0), keep(IN_VXLAN));
     assert_eq!(leaving.choose(VXLAN, "", 0), wait());
     assert_eq!(leaving.choose(NEVER, IN_VXLAN, 0), take(DIRECT));
@@ -133,8 +134,7 @@ fn a_new_route_to_a_node_of_which_nothing_is_said_is_sent_at_once_as_calico_does
 /// A node with `eth0` 172.18.0.1/16, both tunnels, and one other node that can receive everything.
 struct Scene {
     world: World,
-    vteps: HashMap<IpAddr, Vtep>,
-    leaving: HashMap<IpAddr, Vtep>,
+    vteps: Vteps,
     unwritten: HashSet<IpAddr>,
     without_ipip: HashMap<IpAddr, Instant>,
     gateways: BTreeMap<IpAddr, Result<Resolution, Refusal>>,
@@ -164,14 +164,16 @@ impl Scene {
             address: "10.233.2.0".parse().unwrap(),
             mac: [6; 6],
         };
+        let mut vteps = Vteps::default();
+        let start = Instant::now();
+        vteps.set(node(), vtep, start);
         Scene {
             world: World::new(links.map(link).into(), vec![own]),
-            vteps: HashMap::from([(node(), vtep)]),
-            leaving: HashMap::new(),
+            vteps,
             unwritten: HashSet::new(),
             without_ipip: HashMap::new(),
             gateways: BTreeMap::new(),
-            start: Instant::now(),
+            start,
         }
     }
 
@@ -181,7 +183,7 @@ impl Scene {
     }
 
     fn without_vtep(mut self) -> Scene {
-        self.vteps.clear();
+        self.vteps = Vteps::default();
         self
     }
 
@@ -203,10 +205,9 @@ impl Scene {
             world: &self.world,
             subnets: &self.world.own_subnets(&DevicePrefixes::default()),
             vteps: &self.vteps,
-            leaving_vteps: &self.leaving,
             unwritten_vteps: &self.unwritten,
             without_ipip: &self.without_ipip,
-            lenient: false,
+            there: None,
             gateways: &self.gateways,
         };
         let route = Route::Remote {
@@ -214,12 +215,12 @@ impl Scene {
             encapsulation,
         };
         let name = |index| self.world.name(index);
-        let same = |spec: &Spec| spec.describe(name) == kernel;
-        let same = (!kernel.is_empty()).then_some(&same as &dyn Fn(&Spec) -> bool);
+        let there = || parse(kernel);
+        let there = (!kernel.is_empty()).then_some(&there as &dyn Fn() -> Spec);
         let now = self.start + Duration::from_secs(seconds);
         let prefix = "10.233.2.0/26".parse().unwrap();
-        let since = same.map(|_| self.start);
-        match super::choose(&around, &prefix, &route, same, since, now) {
+        let since = there.map(|_| self.start);
+        match super::choose(&around, &prefix, &route, there, since, now) {
             Choice::Take(spec) => take(&spec.describe(name)),
             Choice::Keep(spec, _) => keep(&spec.describe(name)),
             Choice::Unconfirmed(spec, _) => unconfirmed(&spec.describe(name)),
@@ -227,6 +228,30 @@ impl Scene {
             Choice::Wait(_) => wait(),
         }
     }
+}
+
+/// A route as `ip route` prints it.
+fn parse(way: &str) -> Spec {
+    if way == "blackhole" {
+        return Spec::blackhole(67);
+    }
+    let prefix = "10.233.2.0/26".parse().unwrap();
+    let ways = way.split("nexthop").filter(|way| !way.is_empty());
+    let hops = ways.map(|way| {
+        let words: Vec<&str> = way.split_whitespace().collect();
+        let device = match words[3] {
+            "eth0" => 1,
+            "vxlan.calico" => 2,
+            _ => 3,
+        };
+        Hop {
+            via: Some(words[1].parse().unwrap()),
+            device,
+            onlink: words.contains(&"onlink"),
+            weight: 0,
+        }
+    });
+    Spec::unicast(67, &prefix, hops.collect())
 }
 
 fn node() -> IpAddr {

@@ -70,7 +70,7 @@ impl<K: Kernel> Worker<K> {
             self.dirty.status = true;
         }
         if any {
-            self.staging.note_written();
+            self.vteps.note_written();
             self.look_at_retired_tunnels();
         }
     }
@@ -101,25 +101,20 @@ impl<K: Kernel> Worker<K> {
             // A route by an IPv6 VTEP is refused, onlink or not, while the longest route to that VTEP leads through another
             // device: as does the one that is to be replaced, when the VTEP's address is in the block behind it.
             let here = self.surroundings().workload(prefix, VXLAN_V6_DEVICE);
-            return here.ok().filter(|_| self.is_vtep(prefix)).map(Choice::Take);
+            return here
+                .ok()
+                .filter(|_| self.wishes.vteps.has_host_prefix(prefix))
+                .map(Choice::Take);
         };
         let actual = self.routes.actual(&self.key(*prefix));
-        let this = &*self;
-        let same = actual.map(|actual| move |other: &Spec| this.is_same_way(actual, other));
-        let same = same.as_ref().map(|same| same as &dyn Fn(&Spec) -> bool);
+        let sharing = &self.sharing;
+        let there = actual.map(|actual| move || sharing.expanded(actual));
+        let there = there.as_ref().map(|there| there as &dyn Fn() -> Spec);
         let since = self.staging.kept_since(prefix);
         let surroundings = self.surroundings();
-        let choice = staging::choose(&surroundings, prefix, route, same, since, now);
+        let choice = staging::choose(&surroundings, prefix, route, there, since, now);
         let legs = self.sharing.legs(prefix, route);
         Some(self.share(prefix, &legs, choice))
-    }
-
-    /// The address of an IPv6 VTEP that is named, or that routes still lead to.
-    fn is_vtep(&self, prefix: &IpNet) -> bool {
-        let mut leaving = self.staging.leaving_vteps.values();
-        let named = self.wishes.vtep_addresses.contains_key(prefix);
-        named
-            || (prefix.addr().is_ipv6() && leaving.any(|vtep| IpNet::from(vtep.address) == *prefix))
     }
 
     /// Writes one batch of at most so many. Returns whether there is more to write.
@@ -249,7 +244,7 @@ impl<K: Kernel> Worker<K> {
             self.removed(&key, now);
         }
         self.routes.done(key, action);
-        self.staging.note_written();
+        self.vteps.note_written();
         self.look_at_retired_tunnels();
     }
 

@@ -44,8 +44,8 @@ impl<K: Kernel> Worker<K> {
             .routes
             .keys()
             .chain(self.wishes.workloads.keys())
-            .chain(self.wishes.vtep_addresses.keys())
             .copied()
+            .chain(self.wishes.vteps.host_prefixes())
             .collect();
         let keys: Vec<Key> = prefixes.iter().map(|prefix| self.key(*prefix)).collect();
         let before = std::mem::replace(&mut self.settings, settings);

@@ -5,13 +5,10 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use ipnet::IpNet;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::Worker;
-use super::objects::Hops;
-use super::tunnels::RETIREMENT;
-use crate::kernel::{Kernel, Spec};
-use crate::model::Vtep;
+use crate::kernel::Kernel;
 use crate::resolve::Waiting;
 use crate::staging::{self, PATIENCE_KEPT};
 
@@ -19,19 +16,12 @@ use crate::staging::{self, PATIENCE_KEPT};
 pub(super) struct Staging {
     /// Nodes that say that they cannot receive IPIP, since when.
     pub(super) without_ipip: HashMap<IpAddr, Instant>,
-    /// VTEPs that are named no more, while routes lead there.
-    pub(super) leaving_vteps: HashMap<IpAddr, Vtep>,
-    leaving_until: HashMap<IpAddr, Instant>,
-    /// Nodes whose VTEP entries are desired and not in the kernel yet.
-    pub(super) unwritten_vteps: HashSet<IpAddr>,
     /// Routes that are not as they are wanted, or not known to arrive, since when.
     routes: crate::hash::Map<IpNet, (Staged, Instant)>,
     /// When nodes are to be looked at again.
     due: BTreeSet<(Instant, IpAddr)>,
     /// When the time of kept routes is over.
     kept_until: BTreeSet<(Instant, IpNet)>,
-    /// Routes were written: perhaps no route leads to a leaving VTEP any more.
-    written: bool,
 }
 
 /// A route in the middle of a change.
@@ -76,10 +66,6 @@ impl Staging {
     pub(super) fn kept_since(&self, prefix: &IpNet) -> Option<Instant> {
         let (staged, since) = self.routes.get(prefix)?;
         staged.is_kept().then_some(*since)
-    }
-
-    pub(super) fn note_written(&mut self) {
-        self.written = true;
     }
 
     /// Why a route that is in the kernel is not as wanted, in words.
@@ -148,24 +134,6 @@ impl<K: Kernel> Worker<K> {
         self.touch_next_hops(&HashSet::from([node]));
     }
 
-    /// A VTEP is named no more. While routes lead there, it stays.
-    pub(super) fn leave_vtep(&mut self, node: IpAddr, vtep: Vtep, now: Instant) {
-        if !self.leads_to(&HashSet::from([vtep.address])).is_empty() {
-            let until = now + RETIREMENT;
-            self.staging.leaving_vteps.insert(node, vtep);
-            self.staging.leaving_until.insert(node, until);
-            self.staging.due.insert((until, node));
-        }
-    }
-
-    /// A VTEP is named again.
-    pub(super) fn return_vtep(&mut self, node: &IpAddr) {
-        if let Some(vtep) = self.staging.leaving_vteps.remove(node) {
-            self.dirty.prefixes.insert(IpNet::from(vtep.address));
-        }
-        self.staging.leaving_until.remove(node);
-    }
-
     /// Looks whose time is over.
     pub(super) fn look_at_stages(&mut self, now: Instant) {
         let mut over = HashSet::new();
@@ -175,12 +143,6 @@ impl<K: Kernel> Worker<K> {
             }
             self.staging.due.pop_first();
             over.insert(node);
-            let until = self.staging.leaving_until.get(&node);
-            if until.is_some_and(|until| *until <= now) {
-                warn!(%node, "routes still lead to a VXLAN tunnel that this node names no more; it is forgotten");
-                self.return_vtep(&node);
-                self.tunnels.changed_vteps.insert(node);
-            }
         }
         self.touch_next_hops(&over);
         while let Some((when, prefix)) = self.staging.kept_until.first().copied() {
@@ -190,40 +152,6 @@ impl<K: Kernel> Worker<K> {
             self.staging.kept_until.pop_first();
             self.dirty.prefixes.insert(prefix);
         }
-        if self.staging.leaving_vteps.is_empty() || self.dirty.unresolved() > 0 {
-            return;
-        }
-        if std::mem::take(&mut self.staging.written) {
-            let leaving = &self.staging.leaving_vteps;
-            let used = self.leads_to(&leaving.values().map(|vtep| vtep.address).collect());
-            let unused: Vec<IpAddr> = leaving
-                .iter()
-                .filter(|(_, vtep)| !used.contains(&vtep.address))
-                .map(|(node, _)| *node)
-                .collect();
-            for node in unused {
-                self.return_vtep(&node);
-                self.tunnels.changed_vteps.insert(node);
-            }
-        }
-    }
-
-    /// Routes to VTEPs whose entries are in the kernel now may be written.
-    pub(super) fn look_at_unwritten_vteps(&mut self) {
-        if self.staging.unwritten_vteps.is_empty() {
-            return;
-        }
-        let written: HashSet<IpAddr> = self
-            .staging
-            .unwritten_vteps
-            .iter()
-            .filter(|node| self.has_vtep_entries(node))
-            .copied()
-            .collect();
-        for node in &written {
-            self.staging.unwritten_vteps.remove(node);
-        }
-        self.touch_next_hops(&written);
     }
 
     pub(super) fn note_stage(&mut self, prefix: IpNet, staged: Option<Staged>, now: Instant) {
@@ -237,28 +165,5 @@ impl<K: Kernel> Worker<K> {
             (false, true) => info!("all routes have the encapsulation of their pools"),
             _ => {}
         }
-    }
-
-    /// Which of these gateways routes lead to, in the kernel or as desired.
-    fn leads_to(&self, gateways: &HashSet<IpAddr>) -> HashSet<IpAddr> {
-        let actual = self.routes.all_actual().map(|(_, spec)| spec);
-        let desired = self.routes.iter().map(|(_, _, spec, _)| spec);
-        let hops = actual
-            .chain(desired)
-            .flat_map(|spec| self.hops_of(spec).to_vec());
-        let gateways = hops
-            .filter_map(|hop| hop.via)
-            .filter(|via| gateways.contains(via));
-        gateways.collect()
-    }
-
-    /// Whether the kernel's route leads as this one of ours would.
-    pub(super) fn is_same_way(&self, actual: &Spec, other: &Spec) -> bool {
-        actual.kind == other.kind && self.hops_of(actual) == self.hops_of(other)
-    }
-
-    /// Where a route leads.
-    pub(super) fn hops_of(&self, spec: &Spec) -> Hops {
-        self.sharing.hops_of(spec)
     }
 }

@@ -95,6 +95,9 @@ impl<K: Kernel> Worker<K> {
             ));
         }
         conditions.extend(self.staging.conditions());
+        if let Some(sentence) = self.wishes.vteps.condition() {
+            conditions.push(("VtepContested".into(), sentence));
+        }
         if self.staging.counts() != (0, 0) || self.tunnels.any_retires() {
             let strict = self.strict_host_devices();
             if !strict.is_empty() {

@@ -9,6 +9,7 @@ mod repair;
 mod settings;
 mod stages;
 mod stories;
+mod vteps;
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! Tunnel devices: `tunl0`, `vxlan.calico`, `vxlan-v6.calico`, and the neighbours of remote VTEPs.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,9 @@ use ipnet::IpNet;
 use tracing::{info, warn};
 
 use super::Worker;
+use super::walks::Pace;
 use crate::before::FormerIpip;
-use crate::kernel::{
-    DeviceChange, Kernel, Key, Link, LinkKind, NeighbourKey, NeighbourValue, VxlanLink,
-};
+use crate::kernel::{DeviceChange, Kernel, Link, LinkKind, VxlanLink};
 use crate::model::{IpipDevice, TunnelStatus, Tunnels, VxlanDevice};
 use crate::resolve::{IPIP_DEVICE, VXLAN_DEVICE, VXLAN_V6_DEVICE, Waiting};
 
@@ -21,14 +20,22 @@ pub(super) struct TunnelState {
     problems: BTreeMap<&'static str, Problem>,
     /// A device that no pool asks for is still used by routes.
     in_use: bool,
+    usage: Option<Usage>,
+    /// Whether it still is.
+    look: Pace,
     /// Others may still send to a device that is not desired: since when it is not, and until when it stays.
     retiring: [Option<Retiring>; 3],
     statuses: Vec<TunnelStatus>,
-    pub(super) changed_vteps: HashSet<IpAddr>,
     /// Index and whether it is up, as routes were last resolved with.
     devices: [Option<(u32, bool)>; 3],
-    /// Entries that were written for a node.
-    vteps: HashMap<IpAddr, [NeighbourKey; 2]>,
+}
+
+/// What the last walk has found.
+#[derive(Debug, Clone, Copy)]
+struct Usage {
+    /// By index.
+    links: [Option<u32>; 3],
+    used: [bool; 3],
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +58,12 @@ impl TunnelState {
         self.problems.clear();
     }
 
-    pub(super) fn next_retry(&self) -> Option<Instant> {
+    pub(super) fn next_due(&self, now: Instant) -> Option<Instant> {
+        let look = self.look.next_due(now);
+        self.next_retry().into_iter().chain(look).min()
+    }
+
+    fn next_retry(&self) -> Option<Instant> {
         let retries = self.problems.values().map(|problem| problem.retry);
         let ends = self.retiring.iter().flatten().filter_map(|r| r.until);
         retries.chain(ends).min()
@@ -82,7 +94,11 @@ impl<K: Kernel> Worker<K> {
     /// Brings the devices nearer to what is desired of them.
     pub(super) async fn tend_tunnels(&mut self, now: Instant) {
         let retry = self.tunnels.next_retry().is_some_and(|retry| retry <= now);
-        if !std::mem::take(&mut self.dirty.tunnels) && !retry {
+        let look = self.dirty.unresolved() == 0 && self.tunnels.look.take(now);
+        if look {
+            self.tunnels.usage = None;
+        }
+        if !std::mem::take(&mut self.dirty.tunnels) && !retry && !look {
             return;
         }
         let Some(tunnels) = self.wishes.tunnels.clone() else {
@@ -118,7 +134,7 @@ impl<K: Kernel> Worker<K> {
             };
             self.note_tunnel(name, outcome, now);
         }
-        self.tunnels.statuses = self.tunnel_statuses(&tunnels);
+        self.tunnels.statuses = self.tunnel_statuses(&tunnels, now);
     }
 
     /// Whether a device that is not desired any more stays as it is: routes of ours use it, or others may still send to it.
@@ -127,6 +143,10 @@ impl<K: Kernel> Worker<K> {
             self.tunnels.retiring[at] = None;
             return false;
         };
+        // A `tunl0` that came with the module, and that nobody has ever used.
+        if at == 0 && !link.up && self.world.addresses(link.index).is_empty() {
+            return false;
+        }
         let retiring = self.tunnels.retiring[at].get_or_insert(Retiring {
             since: now,
             until: None,
@@ -134,15 +154,15 @@ impl<K: Kernel> Worker<K> {
         let until = retiring.since + RETIREMENT;
         let awaited = awaited && now < until;
         retiring.until = awaited.then_some(until);
-        self.is_in_use(&link) || awaited
+        awaited || self.is_in_use(at, true, now)
     }
 
     /// What is there before anybody has said what is desired.
-    pub(super) fn look_at_tunnels(&mut self) {
-        self.tunnels.statuses = self.tunnel_statuses(&Tunnels::default());
+    pub(super) fn look_at_tunnels(&mut self, now: Instant) {
+        self.tunnels.statuses = self.tunnel_statuses(&Tunnels::default(), now);
     }
 
-    fn tunnel_statuses(&mut self, tunnels: &Tunnels) -> Vec<TunnelStatus> {
+    fn tunnel_statuses(&mut self, tunnels: &Tunnels, now: Instant) -> Vec<TunnelStatus> {
         let devices = [
             (
                 tunnels.ipip.as_ref().map(|d| IpAddr::V4(d.address)),
@@ -158,7 +178,8 @@ impl<K: Kernel> Worker<K> {
             ),
         ];
         let mut statuses = Vec::new();
-        for (name, (wanted, leaving)) in DEVICES.into_iter().zip(devices) {
+        for (at, (wanted, leaving)) in devices.into_iter().enumerate() {
+            let name = DEVICES[at];
             let link = self.world.named(name).cloned();
             let addresses = link
                 .as_ref()
@@ -173,7 +194,7 @@ impl<K: Kernel> Worker<K> {
                 continue;
             }
             let used = match &link {
-                Some(link) if leaving || wanted.is_none() => self.is_in_use(link),
+                Some(_) if leaving || wanted.is_none() => self.is_in_use(at, false, now),
                 _ => wanted.is_some() && !leaving,
             };
             let reason = self.tunnels.problems.get(name).map(|p| p.reason.clone());
@@ -229,7 +250,9 @@ impl<K: Kernel> Worker<K> {
 
     /// Routes to a device that is to go may be gone now.
     pub(super) fn look_at_retired_tunnels(&mut self) {
-        self.dirty.tunnels |= self.tunnels.in_use;
+        if self.tunnels.in_use {
+            self.tunnels.look.want();
+        }
     }
 
     fn note_tunnel(&mut self, name: &'static str, outcome: Result<(), String>, now: Instant) {
@@ -447,69 +470,39 @@ impl<K: Kernel> Worker<K> {
         })
     }
 
-    /// A device that routes of ours use, or will use, goes after them.
-    fn is_in_use(&mut self, link: &Link) -> bool {
-        // The host routes of VTEPs are there for other routes.
-        let uses = |key: &Key, spec| {
-            let hops = self.hops_of(spec);
-            hops.iter().any(|hop| hop.device == link.index)
-                && !self.wishes.vtep_addresses.contains_key(&key.prefix)
+    /// Whether routes of ours use a device, or will use it: it goes after them. `fresh`: a no is true now, else it may be a
+    /// second old, as a yes may be.
+    fn is_in_use(&mut self, at: usize, fresh: bool, now: Instant) -> bool {
+        let links = DEVICES.map(|name| self.world.named(name).map(|link| link.index));
+        let known = self.tunnels.usage.filter(|usage| {
+            usage.links == links && !self.tunnels.look.may_ask(now) && (usage.used[at] || !fresh)
+        });
+        let used = match known {
+            // It is looked at again when they are resolved.
+            _ if self.dirty.unresolved() > 0 => true,
+            Some(usage) => usage.used[at],
+            None => {
+                let used = self.walk_for(links);
+                self.tunnels.look.asked(now);
+                self.tunnels.usage = Some(Usage { links, used });
+                used[at]
+            }
         };
-        let used = self.sharing.uses(link.index)
-            || self.dirty.unresolved() > 0
-            || self.routes.all_actual().any(|(key, spec)| uses(key, spec))
-            || self.routes.iter().any(|(key, _, spec, _)| uses(key, spec));
         self.tunnels.in_use |= used;
         used
     }
 
-    /// Permanent entries for remote VTEPs: MAC → node, and tunnel address → MAC.
-    pub(super) fn tend_vteps(&mut self) {
-        let changed = std::mem::take(&mut self.tunnels.changed_vteps);
-        let mut nodes = changed.clone();
-        // A device has changed: all of them.
-        if std::mem::take(&mut self.dirty.vteps) {
-            nodes.extend(self.wishes.vteps.keys());
-            nodes.extend(self.staging.leaving_vteps.keys());
-        }
-        for node in nodes {
-            let mut wanted = None;
-            let leaving = self.staging.leaving_vteps.get(&node);
-            self.staging.unwritten_vteps.remove(&node);
-            if let Some(vtep) = self.wishes.vteps.get(&node).or(leaving) {
-                let name = match vtep.address {
-                    IpAddr::V4(_) => VXLAN_DEVICE,
-                    IpAddr::V6(_) => VXLAN_V6_DEVICE,
-                };
-                if let Some(link) = self.world.named(name).filter(|link| link.up) {
-                    let by_mac = NeighbourKey::Mac(link.index, vtep.mac);
-                    let by_address = NeighbourKey::Address(link.index, vtep.address);
-                    self.vtep_neighbours
-                        .set(by_mac, NeighbourValue::Remote(node));
-                    self.vtep_neighbours
-                        .set(by_address, NeighbourValue::Mac(vtep.mac));
-                    wanted = Some([by_mac, by_address]);
-                }
+    fn walk_for(&mut self, links: [Option<u32>; 3]) -> [bool; 3] {
+        let mut used = links.map(|link| link.is_some_and(|index| self.sharing.uses(index)));
+        // The host routes of VTEPs are there for other routes.
+        let vteps: HashSet<IpNet> = self.wishes.vteps.host_prefixes().collect();
+        self.each_way(|key, hops| {
+            for (at, link) in links.iter().enumerate() {
+                let uses = hops.iter().any(|hop| Some(hop.device) == *link);
+                used[at] |= uses && !vteps.contains(&key.prefix);
             }
-            for key in self.tunnels.vteps.remove(&node).into_iter().flatten() {
-                if !wanted.is_some_and(|wanted| wanted.contains(&key)) {
-                    self.vtep_neighbours.unset(key, true);
-                }
-            }
-            if let Some(wanted) = wanted {
-                self.tunnels.vteps.insert(node, wanted);
-                if !self.has_vtep_entries(&node) {
-                    self.staging.unwritten_vteps.insert(node);
-                }
-            }
-        }
-        self.touch_next_hops(&changed);
-    }
-
-    /// What was desired for this node's VTEP is in the kernel.
-    pub(super) fn has_vtep_entries(&self, node: &IpAddr) -> bool {
-        let keys = self.tunnels.vteps.get(node);
-        keys.is_none_or(|keys| keys.iter().all(|key| self.vtep_neighbours.installed(key)))
+        });
+        used
     }
 
     /// Looks whether subnets or tunnels have changed, and what routes follow from that.
@@ -531,8 +524,8 @@ impl<K: Kernel> Worker<K> {
         self.tunnels.devices = tunnels;
         self.dirty.gate = true;
         self.dirty.prefixes.extend(self.wishes.routes.keys());
-        let vteps = self.wishes.vtep_addresses.keys();
-        self.dirty.prefixes.extend(vteps);
+        let vteps: Vec<IpNet> = self.wishes.vteps.host_prefixes().collect();
+        self.dirty.prefixes.extend(&vteps);
     }
 }
 

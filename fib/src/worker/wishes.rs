@@ -1,15 +1,16 @@
 //! What is desired, in the words of the caller.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::net::IpAddr;
 use std::time::Instant;
 
 use ipnet::IpNet;
 
 use super::Worker;
+use super::tunnels::RETIREMENT;
 use crate::hash::Map;
 use crate::kernel::{Kernel, Key};
-use crate::model::{Change, Endpoint, Gate, Route, Standing, Tunnels, Vtep};
+use crate::model::{Change, Endpoint, Gate, Route, Standing, Tunnels};
+use crate::vteps::Vteps;
 
 #[derive(Debug)]
 pub(super) struct Wishes {
@@ -19,9 +20,7 @@ pub(super) struct Wishes {
     pub(super) workloads: Map<IpNet, BTreeSet<String>>,
     /// `None` until somebody says: nothing is done to tunnel devices before.
     pub(super) tunnels: Option<Tunnels>,
-    pub(super) vteps: HashMap<IpAddr, Vtep>,
-    /// Nodes by the IPv6 address of their VTEP. More than one only while an address moves from one node to another.
-    pub(super) vtep_addresses: HashMap<IpNet, BTreeSet<IpAddr>>,
+    pub(super) vteps: Vteps,
     pub(super) gate: Gate,
     /// Prefixes whose next hops are on these devices by name ([`Route::Links`]).
     pub(super) over_links: HashMap<String, BTreeSet<IpNet>>,
@@ -34,8 +33,7 @@ impl Default for Wishes {
             endpoints: BTreeMap::new(),
             workloads: Map::default(),
             tunnels: None,
-            vteps: HashMap::new(),
-            vtep_addresses: HashMap::new(),
+            vteps: Vteps::default(),
             gate: Gate::Closed,
             over_links: HashMap::new(),
         }
@@ -192,27 +190,8 @@ impl<K: Kernel> Worker<K> {
                     self.dirty.tunnels = true;
                 }
             }
-            Change::SetVtep(node, vtep) => {
-                if self.wishes.vteps.get(&node) != Some(&vtep) {
-                    self.forget_vtep_address(node);
-                    if vtep.address.is_ipv6() {
-                        let prefix = IpNet::from(vtep.address);
-                        let nodes = self.wishes.vtep_addresses.entry(prefix);
-                        nodes.or_default().insert(node);
-                        self.dirty.prefixes.insert(prefix);
-                    }
-                    self.wishes.vteps.insert(node, vtep);
-                    self.return_vtep(&node);
-                    self.tunnels.changed_vteps.insert(node);
-                }
-            }
-            Change::RemoveVtep(node) => {
-                self.forget_vtep_address(node);
-                if let Some(vtep) = self.wishes.vteps.remove(&node) {
-                    self.leave_vtep(node, vtep, now);
-                    self.tunnels.changed_vteps.insert(node);
-                }
-            }
+            Change::SetVtep(node, vtep) => self.wishes.vteps.set(node, vtep, now + RETIREMENT),
+            Change::RemoveVtep(node) => self.wishes.vteps.remove(node, now + RETIREMENT),
             Change::SetIpipEnd(node, ready) => self.set_ipip_end(node, ready, now),
             Change::SetGate(gate) => {
                 if self.wishes.gate != gate {
@@ -221,23 +200,6 @@ impl<K: Kernel> Worker<K> {
                     self.dirty.leftovers = true;
                 }
             }
-        }
-    }
-
-    fn forget_vtep_address(&mut self, node: IpAddr) {
-        let Some(vtep) = self.wishes.vteps.get(&node) else {
-            return;
-        };
-        if vtep.address.is_ipv4() {
-            return;
-        }
-        let prefix = IpNet::from(vtep.address);
-        if let Some(nodes) = self.wishes.vtep_addresses.get_mut(&prefix) {
-            nodes.remove(&node);
-            if nodes.is_empty() {
-                self.wishes.vtep_addresses.remove(&prefix);
-            }
-            self.dirty.prefixes.insert(prefix);
         }
     }
 

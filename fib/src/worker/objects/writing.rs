@@ -32,7 +32,7 @@ impl<K: Kernel> Worker<K> {
                 self.sharing.sweep = Some(now);
             }
             // Its routes have moved.
-            self.staging.note_written();
+            self.vteps.note_written();
             self.look_at_retired_tunnels();
             let failed_before = self.sharing.objects.reason(&id).is_some();
             self.sharing.objects.done(id, action);

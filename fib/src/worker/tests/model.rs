@@ -112,8 +112,8 @@ fn fresh_life(kernel: &FakeKernel, wishes: Wishes) -> FakeKernel {
         changes.extend(routes.map(|(prefix, route)| Change::SetRoute(prefix, route)));
         let endpoints = wishes.endpoints.into_iter();
         changes.extend(endpoints.map(|(device, e)| Change::SetEndpoint(device, e)));
-        let vteps = wishes.vteps.into_iter();
-        changes.extend(vteps.map(|(node, vtep)| Change::SetVtep(node, vtep)));
+        let vteps = wishes.vteps.all_named();
+        changes.extend(vteps.map(|(node, vtep)| Change::SetVtep(*node, vtep.clone())));
         bench.apply(changes);
         // No way is kept longer for far ends that do not say that they can receive another.
         bench.wait_out(Duration::from_secs(700)).await;

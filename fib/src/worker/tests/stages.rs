@@ -4,8 +4,8 @@ use super::*;
 use crate::kernel::DeviceChange;
 use crate::model::{IpipDevice, Mode, TunnelSet, Vtep, VxlanDevice};
 
-const IPIP: Encapsulation = Encapsulation::Ipip(Mode::Always);
-const VXLAN: Encapsulation = Encapsulation::Vxlan(Mode::Always);
+pub(super) const IPIP: Encapsulation = Encapsulation::Ipip(Mode::Always);
+pub(super) const VXLAN: Encapsulation = Encapsulation::Vxlan(Mode::Always);
 
 #[test]
 fn a_route_leaves_its_way_when_the_far_end_can_receive_the_new_one() {
@@ -158,7 +158,7 @@ fn entries_of_a_vtep_that_is_named_no_more_stay_while_a_route_leads_there() {
         assert_eq!(bench.way().await, "via 10.233.2.0 dev vxlan.calico onlink");
         assert_eq!(bench.kernel.with(|kernel| kernel.neighbours.len()), 2);
         bench.apply(vec![to_node(Encapsulation::None)]);
-        bench.settle().await;
+        bench.wait_out(Duration::from_secs(1)).await;
         assert_eq!(bench.way().await, "via 172.18.0.2 dev eth0");
         assert_eq!(bench.kernel.with(|kernel| kernel.neighbours.len()), 0);
         assert_eq!(bench.deletions(), 0);
@@ -201,7 +201,7 @@ fn a_leaving_device_says_when_no_route_uses_it_and_stays_as_long_as_others_may_s
         bench.settle().await;
         assert_eq!(bench.tunnel(), ("leaving".into(), true));
         bench.apply(vec![to_node(Encapsulation::None)]);
-        bench.settle().await;
+        bench.wait_out(Duration::from_secs(1)).await;
         assert_eq!(bench.tunnel(), ("leaving".into(), false));
 
         let retiring = Tunnels {
@@ -267,7 +267,7 @@ impl Bench {
     }
 
     /// Of the one route, as the kernel has it.
-    async fn way(&mut self) -> String {
+    pub(super) async fn way(&mut self) -> String {
         let route = self.one().await;
         assert_eq!(route.state, "installed");
         route.way
@@ -278,7 +278,7 @@ impl Bench {
     }
 
     /// State and use of the one tunnel.
-    fn tunnel(&self) -> (String, bool) {
+    pub(super) fn tunnel(&self) -> (String, bool) {
         let tunnels = self.status().tunnels;
         assert_eq!(tunnels.len(), 1, "{tunnels:?}");
         (tunnels[0].state.clone(), tunnels[0].used)
@@ -293,7 +293,7 @@ impl Bench {
         })
     }
 
-    fn index(&self, name: &str) -> u32 {
+    pub(super) fn index(&self, name: &str) -> u32 {
         self.kernel.with(|kernel| {
             let found = kernel.links.values().find(|link| link.name == name);
             found.unwrap().index
@@ -301,18 +301,18 @@ impl Bench {
     }
 
     /// A route that is deleted is a packet that is lost.
-    fn deletions(&self) -> usize {
+    pub(super) fn deletions(&self) -> usize {
         let batches = self.kernel.with(|kernel| kernel.batches.concat());
         let is_delete = |write: &&Write| matches!(write, Write::Delete { .. });
         batches.iter().filter(is_delete).count()
     }
 }
 
-fn node() -> IpAddr {
+pub(super) fn node() -> IpAddr {
     [172, 18, 0, 2].into()
 }
 
-fn to_node(encapsulation: Encapsulation) -> Change {
+pub(super) fn to_node(encapsulation: Encapsulation) -> Change {
     Change::SetRoute(
         net("10.233.2.0/26"),
         Route::Remote {
@@ -322,14 +322,14 @@ fn to_node(encapsulation: Encapsulation) -> Change {
     )
 }
 
-fn vtep(host: u8) -> Vtep {
+pub(super) fn vtep(host: u8) -> Vtep {
     Vtep {
         address: [10, 233, host, 0].into(),
         mac: [0x66, 0, 0, 0, 0, host],
     }
 }
 
-fn ipip() -> Tunnels {
+pub(super) fn ipip() -> Tunnels {
     Tunnels {
         ipip: Some(IpipDevice {
             address: [10, 233, 1, 1].into(),
@@ -339,7 +339,7 @@ fn ipip() -> Tunnels {
     }
 }
 
-fn vxlan() -> Tunnels {
+pub(super) fn vxlan() -> Tunnels {
     Tunnels {
         vxlan: Some(VxlanDevice {
             vni: 4096,

@@ -347,12 +347,18 @@ impl Oracle<'_> {
                 }
             }
         }
+        // Of several nodes that name one tunnel, the first.
+        let mut taken = BTreeSet::new();
         for (node, vtep) in &self.desired.vteps {
             let device = vxlan_of(vtep.address.is_ipv6());
             if self.up(device) {
                 let octets = mac(&vtep.mac);
-                lines.insert(format!("{octets} dev {device} dst {node}"));
-                lines.insert(format!("{} dev {device} lladdr {octets}", vtep.address));
+                if taken.insert(format!("{octets} dev {device}")) {
+                    lines.insert(format!("{octets} dev {device} dst {node}"));
+                }
+                if taken.insert(format!("{} dev {device}", vtep.address)) {
+                    lines.insert(format!("{} dev {device} lladdr {octets}", vtep.address));
+                }
             }
         }
         lines

@@ -215,7 +215,13 @@ impl Dice {
             12 => Change::SetTunnels(self.tunnels()),
             13 => {
                 let node = self.node();
-                Change::SetVtep(node, vtep(node, self.below(2) as u8))
+                // Sometimes a node names what is another's: it got its address, or its successor did.
+                let like = match node {
+                    IpAddr::V4(_) if self.one_in(4) => ip(self.one(&NODES_V4)),
+                    IpAddr::V6(_) if self.one_in(4) => ip(self.one(&NODES_V6)),
+                    _ => node,
+                };
+                Change::SetVtep(node, vtep(like, self.below(2) as u8))
             }
             14 if self.one_in(3) => Change::SetIpipEnd(self.node(), self.one_in(2)),
             14 => {
@@ -484,7 +490,7 @@ impl Dice {
     }
 }
 
-/// No two nodes have the same tunnel address or MAC. The addresses are in the nodes' own blocks.
+/// Each node has a tunnel address and MAC of its own. The addresses are in the nodes' own blocks.
 fn vtep(node: IpAddr, last: u8) -> Vtep {
     let v4 = NODES_V4.iter().position(|text| ip(text) == node);
     let v6 = NODES_V6.iter().position(|text| ip(text) == node);
