@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use caracal_bgp::RemoteAs;
 use caracal_bgp_net::monitor::{MonitorConfig, MrtConfig, StationConfig};
-use caracal_datastore::resources::FelixConfiguration;
 use caracal_peering::PeerOptions;
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -75,7 +74,7 @@ pub(crate) struct Config {
     pub(crate) log: LogConfig,
     /// What the variables FELIX_* say.
     #[serde(skip)]
-    pub(crate) felix: FelixConfiguration,
+    pub(crate) felix: settings::Environment,
 }
 
 /// Which datastore.
@@ -271,7 +270,7 @@ impl Default for Config {
             fib: FibConfig::default(),
             metrics: MetricsConfig::default(),
             log: LogConfig::default(),
-            felix: FelixConfiguration::default(),
+            felix: settings::Environment::default(),
         }
     }
 }

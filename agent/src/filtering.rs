@@ -6,9 +6,18 @@ use std::net::IpAddr;
 use caracal_datastore::resources::{
     FelixConfiguration, NatOutgoingExclusions, ServiceLoopPrevention, WorkloadSourceSpoofing,
 };
-use caracal_filter::{Masquerade, Rules, ServiceLoops, SpoofProtection};
+use caracal_fib::Tunnels;
+use caracal_filter::{Masquerade, Rules, ServiceLoops, SpoofProtection, TunnelProtection};
 use caracal_peering::View;
 use ipnet::IpNet;
+
+use crate::settings;
+use crate::tunnels::Tunnel;
+use crate::ways::Pool;
+
+mod leaving;
+
+pub(crate) use leaving::Leaving;
 
 /// Sources that local workloads ask for beside their own, by their devices.
 pub(crate) type AllowedSources = BTreeMap<String, BTreeSet<IpNet>>;
@@ -16,11 +25,21 @@ pub(crate) type AllowedSources = BTreeMap<String, BTreeSet<IpNet>>;
 /// Names of the devices that `caracal-cni` makes begin so.
 const DEVICE_PREFIX: &str = "cali";
 
-/// What the filter of this node shall do.
-pub(crate) fn rules(view: &View, felix: &FelixConfiguration, allowed: &AllowedSources) -> Rules {
+/// What the filter of this node shall do. `tunnels`: those that end here.
+pub(crate) fn rules(
+    view: &View,
+    pools: &[Pool],
+    tunnels: &Tunnels,
+    felix: &FelixConfiguration,
+    allowed: &AllowedSources,
+) -> Rules {
     Rules {
-        masquerade: masquerade(view, felix),
+        masquerade: Masquerade {
+            own_through: devices(tunnels),
+            ..masquerade(view, pools, felix)
+        },
         spoofing: Some(spoof_protection(felix, allowed)),
+        tunnels: tunnel_protection(view, tunnels, felix),
         service_loops: service_loops(view, felix),
     }
 }
@@ -30,9 +49,16 @@ pub(crate) fn may_spoof(felix: &FelixConfiguration) -> bool {
     felix.workload_source_spoofing == Some(WorkloadSourceSpoofing::Any)
 }
 
-/// All pools count, disabled ones too: what they gave lives on.
-fn masquerade(view: &View, felix: &FelixConfiguration) -> Masquerade {
-    let pools = || view.pools.values().map(|pool| &pool.spec);
+/// All pools count, disabled ones too: what they gave lives on, and a disabled pool is how one says what is not to be
+/// masqueraded. One that overlaps the node's own network does not: its addresses are those of hosts here, which know no
+/// way back to pods and are not to get another source either.
+fn masquerade(view: &View, pools: &[Pool], felix: &FelixConfiguration) -> Masquerade {
+    let unusable = |name: &str| {
+        let pool = pools.iter().find(|pool| pool.name == name);
+        pool.is_some_and(|pool| pool.unusable.is_some())
+    };
+    let usable = || view.pools.iter().filter(|(name, _)| !unusable(name));
+    let pools = || usable().map(|(_, pool)| &pool.spec);
     let hosts = match felix.nat_outgoing_exclusions.unwrap_or_default() {
         NatOutgoingExclusions::IPPoolsAndHostIPs => nodes(view),
         NatOutgoingExclusions::IPPoolsOnly => BTreeSet::new(),
@@ -47,9 +73,50 @@ fn masquerade(view: &View, felix: &FelixConfiguration) -> Masquerade {
         except_to_hosts: hosts,
         ports: felix.nat_port_range.map(|range| (range.first, range.last)),
         address: felix.nat_outgoing_address.map(IpAddr::V4),
-        // The resource was checked when it was read.
+        // The resource was checked when it was read: what it lets in is a pattern, or the one of all devices.
         output: filter.and_then(|filter| filter.parse().ok()),
+        own_through: BTreeSet::new(),
     }
+}
+
+/// Names of the devices of tunnels.
+fn devices(tunnels: &Tunnels) -> BTreeSet<String> {
+    let there = [
+        (Tunnel::Ipip, tunnels.ipip.is_some()),
+        (Tunnel::Vxlan, tunnels.vxlan.is_some()),
+        (Tunnel::VxlanV6, tunnels.vxlan_v6.is_some()),
+    ];
+    let there = there.into_iter().filter(|(_, there)| *there);
+    there
+        .map(|(tunnel, _)| tunnel.device().to_owned())
+        .collect()
+}
+
+/// Nodes may send from every address that their resources name.
+fn tunnel_protection(
+    view: &View,
+    tunnels: &Tunnels,
+    felix: &FelixConfiguration,
+) -> Option<TunnelProtection> {
+    let protection = TunnelProtection {
+        ipip: tunnels.ipip.is_some(),
+        vxlan: tunnels.vxlan.as_ref().map(|device| device.port),
+        vxlan_v6: tunnels.vxlan_v6.as_ref().map(|device| device.port),
+        ends: BTreeSet::new(),
+    };
+    if protection == TunnelProtection::default() {
+        return None;
+    }
+    let of_nodes = view.nodes.values().flat_map(|node| &node.spec.addresses);
+    let others = of_nodes.filter_map(|at| {
+        let address = at.address.split('/').next()?;
+        address.parse().ok()
+    });
+    let ends = nodes(view).into_iter().chain(others).map(IpNet::from);
+    Some(TunnelProtection {
+        ends: ends.chain(felix.external_nodes()).collect(),
+        ..protection
+    })
 }
 
 fn nodes(view: &View) -> BTreeSet<IpAddr> {
@@ -70,12 +137,20 @@ fn nodes(view: &View) -> BTreeSet<IpAddr> {
 /// Felix's prefixes, and that of our own plugin.
 fn spoof_protection(felix: &FelixConfiguration, allowed: &AllowedSources) -> SpoofProtection {
     let configured = felix.interface_prefix.as_deref().unwrap_or(DEVICE_PREFIX);
-    let prefixes = configured.split(',').chain([DEVICE_PREFIX]);
+    let configured = configured.split(',').map(str::trim);
+    let prefixes = configured
+        .chain([DEVICE_PREFIX])
+        .filter(|prefix| !prefix.is_empty());
     SpoofProtection {
         device_prefixes: prefixes.map(str::to_owned).collect(),
         allowed: match may_spoof(felix) {
             true => allowed.clone(),
             false => AllowedSources::new(),
+        },
+        may_send_ipip: felix.allow_ipip_packets_from_workloads == Some(true),
+        vxlan_port: match felix.allow_vxlan_packets_from_workloads {
+            Some(true) => None,
+            Some(false) | None => Some(settings::vxlan_port(felix)),
         },
     }
 }

@@ -161,7 +161,7 @@ impl Metrics {
             )?,
             filter_packets: counters(
                 "caracal_filter_packets_total",
-                "What the packet filter has counted since its table was made: connections masqueraded, packets spoofed, looped",
+                "What the packet filter has counted since its table was made: connections masqueraded; packets dropped that were spoofed, looping, encapsulated by pods, to or from 127.0.0.0/8, in tunnels of strangers",
                 &["kind"],
             )?,
             filter_events: counters(
@@ -303,6 +303,9 @@ impl Metrics {
             ("masqueraded", filter.masqueraded),
             ("spoofed", filter.spoofed),
             ("looped", filter.looped),
+            ("encapsulated", filter.encapsulated),
+            ("loopback", filter.loopback),
+            ("strangers", filter.strangers),
         ];
         let events = [
             ("transactions", filter.transactions),

@@ -183,6 +183,7 @@ struct Node {
     gate: Gate,
     /// While some workload is to come here.
     listener: moves::Hearing,
+    leaving: filtering::Leaving,
 }
 
 impl Node {
@@ -208,6 +209,7 @@ impl Node {
             plan_dirty: false,
             gate: Gate::Closed,
             listener: moves::Hearing::default(),
+            leaving: filtering::Leaving::default(),
         }
     }
 
@@ -251,6 +253,7 @@ impl Node {
                     self.plan_dirty = true;
                 }
                 heard = self.listener.next() => self.hear(heard),
+                () = moves::until(self.leaving.next()) => self.plan_dirty = true,
                 () = moves::until(self.shared.workloads.next_move()) => {
                     self.shared.workloads.move_on(Instant::now());
                 }
@@ -314,7 +317,8 @@ impl Node {
             allowed_sources: &allowed_sources,
             elevated: &elevated,
         };
-        let plan = plan::make(&self.cluster, own);
+        let mut plan = plan::make(&self.cluster, own);
+        self.leaving.join(&mut plan.rules, Instant::now());
         let last = std::mem::replace(&mut self.plan, plan);
         let shell = &self.shared.shell;
         sessions::secure(shell, &last, &mut self.plan).await?;

@@ -74,7 +74,7 @@ pub(crate) struct Own<'a> {
     /// For the sessions of the mesh.
     pub(crate) mesh_options: &'a PeerOptions,
     /// What the environment says over FelixConfiguration.
-    pub(crate) felix: &'a FelixConfiguration,
+    pub(crate) felix: &'a settings::Environment,
     /// Sources that local workloads ask for beside their own.
     pub(crate) allowed_sources: &'a AllowedSources,
 }
@@ -115,7 +115,7 @@ pub(crate) fn make(cluster: &Cluster, own: Own<'_>) -> Plan {
         local_pref: Some(
             LOCAL_PREF_MAX
                 - match elevated.contains(prefix) {
-                    true => elevated_priority(&felix, prefix),
+                    true => elevated_priority(&felix, priority(cluster, &felix, prefix), prefix),
                     false => priority(cluster, &felix, prefix),
                 },
         ),
@@ -125,6 +125,13 @@ pub(crate) fn make(cluster: &Cluster, own: Own<'_>) -> Plan {
     let normal_local_pref = (
         of_all(Ipv4Net::default().into()),
         of_all(Ipv6Net::default().into()),
+    );
+    let allowed = own.allowed_sources;
+    let rules = filtering::rules(&cluster.view, &pools, &ends.tunnels, &felix, allowed);
+    conditions.extend(
+        settings::faults(&felix, in_bgp(cluster))
+            .iter()
+            .map(|fault| condition("InvalidResource", fault)),
     );
     Plan {
         asn,
@@ -150,7 +157,7 @@ pub(crate) fn make(cluster: &Cluster, own: Own<'_>) -> Plan {
         tunnels: ends.tunnels,
         vteps: ends.vteps,
         without_ipip: ends.without_ipip,
-        rules: filtering::rules(&cluster.view, &felix, own.allowed_sources),
+        rules,
         normal_local_pref,
         felix,
         conditions,
@@ -183,30 +190,33 @@ impl Plan {
     }
 }
 
-/// The metric that stands for ordinary routes in BGP: BGPConfiguration's, else the kernel's.
-fn priority(cluster: &Cluster, felix: &FelixConfiguration, prefix: &IpNet) -> u32 {
+/// The metrics that stand for ordinary routes in BGP, as BGPConfiguration has them: IPv4, IPv6.
+fn in_bgp(cluster: &Cluster) -> [Option<u32>; 2] {
     let bgp = cluster.view.configurations.get("default");
     let bgp = bgp.map(|stored| &stored.spec);
+    [
+        bgp.and_then(|bgp| bgp.ipv4_normal_route_priority),
+        bgp.and_then(|bgp| bgp.ipv6_normal_route_priority),
+    ]
+}
+
+/// The metric that stands for ordinary routes in BGP: BGPConfiguration's, else the kernel's.
+fn priority(cluster: &Cluster, felix: &FelixConfiguration, prefix: &IpNet) -> u32 {
+    let [in_bgp_v4, in_bgp_v6] = in_bgp(cluster);
     let (in_bgp, in_kernel) = match prefix {
-        IpNet::V4(_) => (
-            bgp.and_then(|bgp| bgp.ipv4_normal_route_priority),
-            felix.ipv4_normal_route_priority,
-        ),
-        IpNet::V6(_) => (
-            bgp.and_then(|bgp| bgp.ipv6_normal_route_priority),
-            felix.ipv6_normal_route_priority,
-        ),
+        IpNet::V4(_) => (in_bgp_v4, felix.ipv4_normal_route_priority),
+        IpNet::V6(_) => (in_bgp_v6, felix.ipv6_normal_route_priority),
     };
     in_bgp.or(in_kernel).unwrap_or(settings::NORMAL)
 }
 
-/// The metric of workloads that have just come, which stands for them in BGP too.
-fn elevated_priority(felix: &FelixConfiguration, prefix: &IpNet) -> u32 {
+/// The metric of workloads that have just come, which stands for them in BGP too, where it is better than `normal`.
+fn elevated_priority(felix: &FelixConfiguration, normal: u32, prefix: &IpNet) -> u32 {
     let configured = match prefix {
         IpNet::V4(_) => felix.ipv4_elevated_route_priority,
         IpNet::V6(_) => felix.ipv6_elevated_route_priority,
     };
-    configured.unwrap_or(settings::ELEVATED)
+    settings::elevated(configured, normal)
 }
 
 /// The node that a block says it belongs to.

@@ -1,6 +1,6 @@
 //! Which FelixConfiguration holds for this node: the environment over `node.<node>` over `default`. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use caracal_datastore::resources::{FelixConfiguration, Resource, Toggle};
@@ -9,12 +9,20 @@ use caracal_fib::{DevicePrefixes, MtuDevices, Settings};
 use serde_json::{Map, Value};
 use tracing::warn;
 
+/// What the variables `FELIX_*` say.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Environment {
+    said: FelixConfiguration,
+    /// Fields that are as if nobody had said anything, whatever the objects say: their variable is `none`.
+    unset: BTreeSet<&'static str>,
+}
+
 /// Field by field, the environment wins over the node's object, and that over the cluster's. What nobody says has the
 /// default that the field's documentation names.
 pub(crate) fn effective(
     stored: &BTreeMap<String, Stored<FelixConfiguration>>,
     node: &str,
-    environment: &FelixConfiguration,
+    environment: &Environment,
 ) -> FelixConfiguration {
     let named = |name: &str| {
         stored
@@ -22,9 +30,21 @@ pub(crate) fn effective(
             .map(|stored| stored.spec.clone())
             .unwrap_or_default()
     };
-    environment
-        .clone()
-        .over(named(&format!("node.{node}")).over(named("default")))
+    let objects = named(&format!("node.{node}")).over(named("default"));
+    let said = environment.said.clone();
+    said.over(without(objects, &environment.unset))
+}
+
+fn without(objects: FelixConfiguration, unset: &BTreeSet<&'static str>) -> FelixConfiguration {
+    if unset.is_empty() {
+        return objects;
+    }
+    // What was read is written and read again: neither can fail.
+    let Ok(Value::Object(mut fields)) = serde_json::to_value(&objects) else {
+        return objects;
+    };
+    fields.retain(|field, _| !unset.contains(field.as_str()));
+    serde_json::from_value(Value::Object(fields)).unwrap_or(objects)
 }
 
 /// The same at the start, before anything is watched, so that the first write has the right metric. What cannot be read
@@ -32,7 +52,7 @@ pub(crate) fn effective(
 pub(crate) async fn at_start(
     store: &TypedStore,
     node: &str,
-    environment: &FelixConfiguration,
+    environment: &Environment,
 ) -> FelixConfiguration {
     let mut stored = BTreeMap::new();
     for name in ["default".to_owned(), format!("node.{node}")] {
@@ -49,11 +69,13 @@ pub(crate) fn of_fib(felix: &FelixConfiguration) -> Settings {
     let pattern = felix.mtu_iface_pattern.as_deref();
     // Validation let in no pattern that cannot be read; the default one can.
     let mtu_devices = MtuDevices::matching(pattern.unwrap_or(MTU_DEVICES)).unwrap_or_default();
+    let metric_v4 = felix.ipv4_normal_route_priority.unwrap_or(NORMAL);
+    let metric_v6 = felix.ipv6_normal_route_priority.unwrap_or(NORMAL);
     Settings {
-        metric_v4: felix.ipv4_normal_route_priority.unwrap_or(NORMAL),
-        metric_v6: felix.ipv6_normal_route_priority.unwrap_or(NORMAL),
-        elevated_metric_v4: felix.ipv4_elevated_route_priority.unwrap_or(ELEVATED),
-        elevated_metric_v6: felix.ipv6_elevated_route_priority.unwrap_or(ELEVATED),
+        metric_v4,
+        metric_v6,
+        elevated_metric_v4: elevated(felix.ipv4_elevated_route_priority, metric_v4),
+        elevated_metric_v6: elevated(felix.ipv6_elevated_route_priority, metric_v6),
         source_v4: felix.device_route_source_address,
         source_v6: felix.device_route_source_address_ipv6,
         verify_interval: felix.route_refresh_interval.unwrap_or(VERIFY_INTERVAL),
@@ -71,21 +93,79 @@ fn device_prefixes(felix: &FelixConfiguration) -> DevicePrefixes {
     DevicePrefixes::new(listed.chain([DEVICE_PREFIX]))
 }
 
-/// What the variables `FELIX_*` say, by Felix's names for them. `none` is as if the variable were not there. The error
-/// names the variable and carries the value.
+/// The metric of routes to workloads that have just come: better than that of ordinary routes, whatever is configured,
+/// because a route that is not better does not win. A half of it, where what is configured is no better.
+pub(crate) fn elevated(configured: Option<u32>, normal: u32) -> u32 {
+    let elevated = configured.unwrap_or(ELEVATED);
+    match elevated < normal {
+        true => elevated,
+        false => (normal / 2).max(1),
+    }
+}
+
+/// What the objects and the environment together say that cannot be followed. `in_bgp`: what BGPConfiguration has in place
+/// of the ordinary metrics, IPv4 and IPv6.
+pub(crate) fn faults(felix: &FelixConfiguration, in_bgp: [Option<u32>; 2]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (family, in_bgp, normal, configured) in [
+        (
+            "ipv4",
+            in_bgp[0],
+            felix.ipv4_normal_route_priority,
+            felix.ipv4_elevated_route_priority,
+        ),
+        (
+            "ipv6",
+            in_bgp[1],
+            felix.ipv6_normal_route_priority,
+            felix.ipv6_elevated_route_priority,
+        ),
+    ] {
+        let of_kernel = ("FelixConfiguration", Some(normal.unwrap_or(NORMAL)));
+        for (object, normal) in [of_kernel, ("BGPConfiguration", in_bgp)] {
+            let asked = configured.unwrap_or(ELEVATED);
+            if let Some(normal) = normal.filter(|normal| asked >= *normal) {
+                let used = elevated(configured, normal);
+                faults.push(format!(
+                    "{family}ElevatedRoutePriority: {asked} is not less than {family}NormalRoutePriority of {object}, which \
+                     is {normal}; {used} is used in its place"
+                ));
+            }
+        }
+    }
+    faults
+}
+
+/// UDP port of VXLAN.
+pub(crate) fn vxlan_port(felix: &FelixConfiguration) -> u16 {
+    felix.vxlan_port.unwrap_or(VXLAN_PORT)
+}
+
+/// What the variables `FELIX_*` say, by Felix's names for them. `none` is what Felix makes of it: the zero of the field's
+/// kind, which mostly turns something off, whatever the objects say. The error names the variable and carries the value.
 pub(crate) fn from_environment(
     environment: &dyn Fn(&str) -> Option<String>,
-) -> Result<FelixConfiguration, String> {
+) -> Result<Environment, String> {
     let mut said = FelixConfiguration::default();
-    for (name, field, form) in VARIABLES {
+    let mut unset = BTreeSet::new();
+    for (name, field, form, none) in VARIABLES {
         let Some(text) = environment(name) else {
             continue;
         };
         let text = text.trim();
-        if text.is_empty() || text.eq_ignore_ascii_case("none") {
+        if text.is_empty() {
             continue;
         }
         let fault = |why: &str| format!("{name}: {text:?}: {why}");
+        let text = match (text.eq_ignore_ascii_case("none"), none) {
+            (false, _) => text,
+            (true, Nothing::Is(zero)) => zero,
+            (true, Nothing::Unsaid) => {
+                unset.insert(field);
+                continue;
+            }
+            (true, Nothing::Refused) => return Err(fault("this cannot be nothing")),
+        };
         let value = form.value(text).ok_or_else(|| fault(form.expected()))?;
         let spec = Value::Object(Map::from_iter([(field.to_owned(), value)]));
         let one: FelixConfiguration =
@@ -99,7 +179,7 @@ pub(crate) fn from_environment(
         }
         said = one.over(said);
     }
-    Ok(said)
+    Ok(Environment { said, unset })
 }
 
 /// The metric of ordinary routes.
@@ -107,6 +187,7 @@ pub(crate) const NORMAL: u32 = 1024;
 /// That of routes to workloads that have just moved here.
 pub(crate) const ELEVATED: u32 = 512;
 const DEVICE_PREFIX: &str = "cali";
+const VXLAN_PORT: u16 = 4789;
 /// Felix reads every 90 s because it hears of nothing; we hear of everything, and read to be sure.
 const VERIFY_INTERVAL: Duration = Duration::from_secs(300);
 /// Felix's: names of cards, by whatever rule they were given.
@@ -120,6 +201,19 @@ enum Form {
     Bool,
     /// A duration as a number of seconds.
     Seconds,
+    /// Texts with commas between them.
+    List,
+}
+
+/// What `none` stands for.
+#[derive(Debug, Clone, Copy)]
+enum Nothing {
+    /// This value.
+    Is(&'static str),
+    /// That nobody says anything.
+    Unsaid,
+    /// An error.
+    Refused,
 }
 
 impl Form {
@@ -136,6 +230,11 @@ impl Form {
                 let seconds: f64 = text.parse().ok()?;
                 (seconds.is_finite() && seconds >= 0.0).then(|| Value::from(format!("{text}s")))
             }
+            Form::List => {
+                let parts = text.split(',').map(str::trim);
+                let parts = parts.filter(|part| !part.is_empty());
+                Some(parts.map(Value::from).collect())
+            }
         }
     }
 
@@ -145,95 +244,186 @@ impl Form {
             Form::Number => "a number is expected",
             Form::Bool => "true or false is expected",
             Form::Seconds => "a number of seconds is expected",
+            Form::List => "a list is expected",
         }
     }
 }
 
-/// Felix's variables and the fields that they stand for.
-const VARIABLES: [(&str, &str, Form); 26] = [
-    ("FELIX_INTERFACEPREFIX", "interfacePrefix", Form::Text),
-    ("FELIX_MTUIFACEPATTERN", "mtuIfacePattern", Form::Text),
-    ("FELIX_REQUIREMTUFILE", "requireMTUFile", Form::Bool),
-    ("FELIX_IPINIPMTU", "ipipMTU", Form::Number),
-    ("FELIX_VXLANMTU", "vxlanMTU", Form::Number),
-    ("FELIX_VXLANMTUV6", "vxlanMTUV6", Form::Number),
-    ("FELIX_VXLANPORT", "vxlanPort", Form::Number),
-    ("FELIX_VXLANVNI", "vxlanVNI", Form::Number),
-    ("FELIX_NATPORTRANGE", "natPortRange", Form::Text),
-    ("FELIX_NATOUTGOINGADDRESS", "natOutgoingAddress", Form::Text),
+/// Felix's variables, the fields that they stand for, how they are written, and what `none` is there.
+const VARIABLES: [(&str, &str, Form, Nothing); 29] = [
+    (
+        "FELIX_INTERFACEPREFIX",
+        "interfacePrefix",
+        Form::Text,
+        Nothing::Refused,
+    ),
+    (
+        "FELIX_MTUIFACEPATTERN",
+        "mtuIfacePattern",
+        Form::Text,
+        Nothing::Unsaid,
+    ),
+    (
+        "FELIX_REQUIREMTUFILE",
+        "requireMTUFile",
+        Form::Bool,
+        Nothing::Is(FALSE),
+    ),
+    (
+        "FELIX_IPINIPMTU",
+        "ipipMTU",
+        Form::Number,
+        Nothing::Is(ZERO),
+    ),
+    (
+        "FELIX_VXLANMTU",
+        "vxlanMTU",
+        Form::Number,
+        Nothing::Is(ZERO),
+    ),
+    (
+        "FELIX_VXLANMTUV6",
+        "vxlanMTUV6",
+        Form::Number,
+        Nothing::Is(ZERO),
+    ),
+    (
+        "FELIX_VXLANPORT",
+        "vxlanPort",
+        Form::Number,
+        Nothing::Refused,
+    ),
+    ("FELIX_VXLANVNI", "vxlanVNI", Form::Number, Nothing::Refused),
+    (
+        "FELIX_NATPORTRANGE",
+        "natPortRange",
+        Form::Text,
+        Nothing::Unsaid,
+    ),
+    (
+        "FELIX_NATOUTGOINGADDRESS",
+        "natOutgoingAddress",
+        Form::Text,
+        Nothing::Unsaid,
+    ),
     (
         "FELIX_NATOUTGOINGEXCLUSIONS",
         "natOutgoingExclusions",
         Form::Text,
+        Nothing::Unsaid,
     ),
     (
         "FELIX_IPTABLESNATOUTGOINGINTERFACEFILTER",
         "iptablesNATOutgoingInterfaceFilter",
         Form::Text,
+        Nothing::Unsaid,
     ),
     (
         "FELIX_SERVICELOOPPREVENTION",
         "serviceLoopPrevention",
         Form::Text,
+        Nothing::Is(DISABLED),
     ),
     (
         "FELIX_WORKLOADSOURCESPOOFING",
         "workloadSourceSpoofing",
         Form::Text,
+        Nothing::Is(DISABLED),
     ),
-    ("FELIX_IPFORWARDING", "ipForwarding", Form::Text),
+    (
+        "FELIX_IPFORWARDING",
+        "ipForwarding",
+        Form::Text,
+        Nothing::Is(DISABLED),
+    ),
+    (
+        "FELIX_ALLOWIPIPPACKETSFROMWORKLOADS",
+        "allowIPIPPacketsFromWorkloads",
+        Form::Bool,
+        Nothing::Is(FALSE),
+    ),
+    (
+        "FELIX_ALLOWVXLANPACKETSFROMWORKLOADS",
+        "allowVXLANPacketsFromWorkloads",
+        Form::Bool,
+        Nothing::Is(FALSE),
+    ),
+    (
+        "FELIX_EXTERNALNODESCIDRLIST",
+        "externalNodesList",
+        Form::List,
+        Nothing::Unsaid,
+    ),
     (
         "FELIX_DEVICEROUTESOURCEADDRESS",
         "deviceRouteSourceAddress",
         Form::Text,
+        Nothing::Unsaid,
     ),
     (
         "FELIX_DEVICEROUTESOURCEADDRESSIPV6",
         "deviceRouteSourceAddressIPv6",
         Form::Text,
+        Nothing::Unsaid,
     ),
     (
         "FELIX_REMOVEEXTERNALROUTES",
         "removeExternalRoutes",
         Form::Bool,
+        Nothing::Is(FALSE),
     ),
     (
         "FELIX_ROUTEREFRESHINTERVAL",
         "routeRefreshInterval",
         Form::Seconds,
+        Nothing::Is(ZERO),
     ),
     (
         "FELIX_IPV4NORMALROUTEPRIORITY",
         "ipv4NormalRoutePriority",
         Form::Number,
+        Nothing::Refused,
     ),
     (
         "FELIX_IPV6NORMALROUTEPRIORITY",
         "ipv6NormalRoutePriority",
         Form::Number,
+        Nothing::Refused,
     ),
     (
         "FELIX_IPV4ELEVATEDROUTEPRIORITY",
         "ipv4ElevatedRoutePriority",
         Form::Number,
+        Nothing::Refused,
     ),
     (
         "FELIX_IPV6ELEVATEDROUTEPRIORITY",
         "ipv6ElevatedRoutePriority",
         Form::Number,
+        Nothing::Refused,
     ),
     (
         "FELIX_LIVEMIGRATIONROUTECONVERGENCETIME",
         "liveMigrationRouteConvergenceTime",
         Form::Seconds,
+        Nothing::Is(ZERO),
     ),
     (
         "FELIX_PROGRAMCLUSTERROUTES",
         "programClusterRoutes",
         Form::Text,
+        Nothing::Is(DISABLED),
     ),
-    ("FELIX_ROUTESYNCDISABLED", "routeSyncDisabled", Form::Bool),
+    (
+        "FELIX_ROUTESYNCDISABLED",
+        "routeSyncDisabled",
+        Form::Bool,
+        Nothing::Is(FALSE),
+    ),
 ];
+const FALSE: &str = "false";
+const ZERO: &str = "0";
+const DISABLED: &str = "Disabled";
 
 #[cfg(test)]
 mod tests;

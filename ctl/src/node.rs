@@ -105,6 +105,14 @@ fn heading(status: &Status) -> String {
             counted(filter.spoofed as usize, "packet"),
             filter.looped,
         ));
+        if filter.encapsulated + filter.strangers + filter.loopback > 0 {
+            lines.push(format!(
+                "  also dropped: {} in tunnels of pods and {} in those of strangers, {} between pods and 127.0.0.0/8",
+                counted(filter.encapsulated as usize, "packet"),
+                filter.strangers,
+                filter.loopback,
+            ));
+        }
     }
     lines.extend(status.monitoring.iter().flat_map(monitoring));
     for condition in &status.conditions {

@@ -171,6 +171,12 @@ pub struct FilterSummary {
     pub spoofed: u64,
     /// Packets for services dropped or rejected, because they would have left the node again.
     pub looped: u64,
+    /// Packets dropped that pods had put into a tunnel themselves.
+    pub encapsulated: u64,
+    /// Packets of pods to or from 127.0.0.0/8 dropped.
+    pub loopback: u64,
+    /// Packets in tunnels dropped because they came from no node.
+    pub strangers: u64,
     /// Transactions written since the start.
     pub transactions: u64,
     /// Foreign changes of the table repaired.

@@ -1,9 +1,11 @@
 use std::str::FromStr;
 
 use caracal_datastore::resources::{
-    BGPConfiguration, IPPool, NatOutgoingExclusions, Node, PortRange,
+    BGPConfiguration, IPPool, NatOutgoingExclusions, Node, PortRange, Resource,
 };
 use caracal_datastore::{Metadata, Stored};
+use caracal_fib::Encapsulation;
+use caracal_fib::model::IpipDevice;
 use serde_json::{Value, json};
 
 use super::*;
@@ -31,7 +33,8 @@ fn view() -> View {
     ] {
         view.pools.insert(name.into(), stored::<IPPool>(spec));
     }
-    let bgp = json!({"bgp": {"ipv4Address": "192.0.2.1/24", "ipv6Address": "2001:db8::1/64"}});
+    let bgp = json!({"bgp": {"ipv4Address": "192.0.2.1/24", "ipv6Address": "2001:db8::1/64"},
+        "addresses": [{"address": "198.51.100.1/24", "type": "InternalIP"}, {"address": "node1.example"}]});
     view.nodes.insert("node1".into(), stored::<Node>(bgp));
     let services = json!({"serviceClusterIPs": [{"cidr": "10.96.0.0/12"}],
         "serviceExternalIPs": [{"cidr": "203.0.113.0/24"}], "serviceLoadBalancerIPs": [{"cidr": "fd96::/108"}]});
@@ -45,7 +48,102 @@ fn nets(texts: &[&str]) -> BTreeSet<IpNet> {
 }
 
 fn made(felix: &FelixConfiguration, allowed: &AllowedSources) -> Rules {
-    rules(&view(), felix, allowed)
+    rules(&view(), &[], &Tunnels::default(), felix, allowed)
+}
+
+fn ipip() -> Tunnels {
+    let address = "10.65.0.0".parse().unwrap();
+    Tunnels {
+        ipip: Some(IpipDevice { address, mtu: None }),
+        ..Tunnels::default()
+    }
+}
+
+fn with_tunnels(felix: &FelixConfiguration) -> Rules {
+    rules(&view(), &[], &ipip(), felix, &AllowedSources::new())
+}
+
+#[test]
+fn a_pool_that_overlaps_the_nodes_network_is_no_pool_for_masquerade() {
+    let pool = |name: &str, unusable: Option<&str>| Pool {
+        name: name.to_owned(),
+        cidr: "10.65.0.0/16".parse().unwrap(),
+        encapsulation: Encapsulation::None,
+        disable_bgp_export: false,
+        disabled: false,
+        unusable: unusable.map(str::to_owned),
+    };
+    let pools = [pool("natted", Some("overlaps")), pool("disabled", None)];
+    let felix = FelixConfiguration::default();
+    let allowed = AllowedSources::new();
+    let rules = rules(&view(), &pools, &Tunnels::default(), &felix, &allowed);
+    let masquerade = rules.masquerade;
+    assert_eq!(masquerade.sources, nets(&["fd65::/64"]));
+    assert_eq!(masquerade.except_to, nets(&["10.66.0.0/16", "fd65::/64"]));
+}
+
+#[test]
+fn tunnels_are_taken_from_every_address_of_a_node_and_from_those_who_are_named() {
+    let nothing = FelixConfiguration::default();
+    assert_eq!(made(&nothing, &AllowedSources::new()).tunnels, None);
+    let ends = with_tunnels(&nothing).tunnels.unwrap();
+    let of_node = ["192.0.2.1/32", "198.51.100.1/32", "2001:db8::1/128"];
+    assert_eq!((ends.ipip, ends.vxlan, ends.vxlan_v6), (true, None, None));
+    assert_eq!(ends.ends, nets(&of_node));
+    let named = FelixConfiguration {
+        external_nodes_list: Some(vec!["203.0.113.0/24".into()]),
+        ..FelixConfiguration::default()
+    };
+    let mut all = nets(&of_node);
+    all.extend(nets(&["203.0.113.0/24"]));
+    assert_eq!(with_tunnels(&named).tunnels.unwrap().ends, all);
+}
+
+#[test]
+fn the_hosts_own_packets_are_masqueraded_into_the_tunnels_that_are_there() {
+    let masquerade = with_tunnels(&FelixConfiguration::default()).masquerade;
+    assert_eq!(masquerade.own_through, ["tunl0".to_owned()].into());
+}
+
+#[test]
+fn pods_may_send_tunnels_only_where_felix_lets_them() {
+    let spoofing = |felix: &FelixConfiguration| {
+        let spoofing = made(felix, &AllowedSources::new()).spoofing.unwrap();
+        (spoofing.may_send_ipip, spoofing.vxlan_port)
+    };
+    assert_eq!(
+        spoofing(&FelixConfiguration::default()),
+        (false, Some(4789))
+    );
+    let port = FelixConfiguration {
+        vxlan_port: Some(8472),
+        allow_ipip_packets_from_workloads: Some(true),
+        ..FelixConfiguration::default()
+    };
+    assert_eq!(spoofing(&port), (true, Some(8472)));
+    let both = FelixConfiguration {
+        allow_vxlan_packets_from_workloads: Some(true),
+        ..port
+    };
+    assert_eq!(spoofing(&both), (true, None));
+}
+
+#[test]
+fn every_filter_of_devices_that_is_valid_is_followed() {
+    for filter in ["eth0", "eth+", "a.b:c-d_e", "+"] {
+        let felix = FelixConfiguration {
+            iptables_nat_outgoing_interface_filter: Some(filter.to_owned()),
+            ..FelixConfiguration::default()
+        };
+        let metadata = Metadata {
+            name: "default".to_owned(),
+            ..Metadata::default()
+        };
+        assert_eq!(felix.validate(&metadata), Vec::<String>::new());
+        let output = made(&felix, &AllowedSources::new()).masquerade.output;
+        // That of all devices is as none.
+        assert_eq!(output.is_some(), filter != "+", "{filter}");
+    }
 }
 
 #[test]

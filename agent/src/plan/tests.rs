@@ -67,8 +67,8 @@ fn block(name: &'static str, node: &str, cidr: &str, size: usize) -> (Kind, &'st
 static NO_OPTIONS: std::sync::LazyLock<PeerOptions> =
     std::sync::LazyLock::new(PeerOptions::default);
 
-static NOTHING_SAID: std::sync::LazyLock<FelixConfiguration> =
-    std::sync::LazyLock::new(FelixConfiguration::default);
+static NOTHING_SAID: std::sync::LazyLock<settings::Environment> =
+    std::sync::LazyLock::new(settings::Environment::default);
 
 static NOBODY: BTreeSet<IpAddr> = BTreeSet::new();
 

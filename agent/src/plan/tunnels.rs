@@ -16,12 +16,12 @@ use caracal_fib::{TunnelSet, Tunnels, Vtep, VxlanDevice};
 
 use super::Own;
 use crate::cluster::Cluster;
+use crate::settings;
 use crate::tunnels::{Tunnel, derived_mac, recorded};
 use crate::ways::Pool;
 
-/// Calico's VXLAN network identifier and UDP port.
+/// Calico's VXLAN network identifier.
 const VXLAN_VNI: u32 = 4096;
-const VXLAN_PORT: u16 = 4789;
 
 /// What a plan says of tunnels.
 #[derive(Debug, Default, PartialEq)]
@@ -119,7 +119,7 @@ fn set_device(
     let vxlan = |mtu: Option<u32>| {
         Some(VxlanDevice {
             vni: felix.vxlan_vni.unwrap_or(VXLAN_VNI),
-            port: felix.vxlan_port.unwrap_or(VXLAN_PORT),
+            port: settings::vxlan_port(felix),
             address,
             mac: mac(own.node, node, tunnel),
             local: own.addresses.of_family(tunnel == Tunnel::Vxlan)?,

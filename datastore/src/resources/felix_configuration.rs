@@ -3,10 +3,11 @@
 //! The fields are those that concern routes, devices, addresses and translation; the others are kept as they stand.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::bgp_configuration::{ProgramClusterRoutes, Toggle};
@@ -79,6 +80,23 @@ pub struct FelixConfiguration {
     /// Whether the node forwards at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ip_forwarding: Option<Toggle>,
+    /// Workloads may send what they have put into IPIP themselves; they may not when absent.
+    #[serde(
+        default,
+        rename = "allowIPIPPacketsFromWorkloads",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub allow_ipip_packets_from_workloads: Option<bool>,
+    /// Workloads may send what they have put into VXLAN themselves; they may not when absent.
+    #[serde(
+        default,
+        rename = "allowVXLANPacketsFromWorkloads",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub allow_vxlan_packets_from_workloads: Option<bool>,
+    /// Addresses and networks from which packets in tunnels are taken, besides those of nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_nodes_list: Option<Vec<String>>,
     /// Source of the node's own packets to its workloads.
     #[serde(
         default,
@@ -269,6 +287,9 @@ impl FelixConfiguration {
             service_loop_prevention,
             workload_source_spoofing,
             ip_forwarding,
+            allow_ipip_packets_from_workloads,
+            allow_vxlan_packets_from_workloads,
+            external_nodes_list,
             device_route_source_address,
             device_route_source_address_ipv6,
             remove_external_routes,
@@ -282,6 +303,23 @@ impl FelixConfiguration {
             route_sync_disabled,
         )
     }
+}
+
+impl FelixConfiguration {
+    /// `externalNodesList`, without what cannot be read.
+    pub fn external_nodes(&self) -> impl Iterator<Item = IpNet> {
+        let entries = self.external_nodes_list.iter().flatten();
+        entries.filter_map(|entry| network(entry))
+    }
+}
+
+/// A network, or the one of a single address.
+fn network(text: &str) -> Option<IpNet> {
+    let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    text.parse()
+        .ok()
+        .or_else(address)
+        .map(|net: IpNet| net.trunc())
 }
 
 impl Resource for FelixConfiguration {
@@ -333,7 +371,8 @@ impl FelixConfiguration {
         }
         if let Some(filter) = &self.iptables_nat_outgoing_interface_filter {
             let legal = |c: char| c.is_ascii_alphanumeric() || ":._+-".contains(c);
-            if filter.len() > 15 || !filter.chars().all(legal) {
+            let name = filter.strip_suffix('+').unwrap_or(filter);
+            if filter.len() > 15 || !filter.chars().all(legal) || name.contains('+') {
                 faults.push(format!(
                     "spec.iptablesNATOutgoingInterfaceFilter: {filter:?} is no name of a device (up to 15 letters, digits, ':', '.', '_', '-', and '+' at the end)"
                 ));
@@ -355,6 +394,13 @@ impl FelixConfiguration {
             {
                 faults.push(format!(
                     "spec.{field}: {mtu} is neither 0 nor between {least} and 65535"
+                ));
+            }
+        }
+        for entry in self.external_nodes_list.iter().flatten() {
+            if network(entry).is_none() {
+                faults.push(format!(
+                    "spec.externalNodesList: {entry:?} is neither an address nor a network"
                 ));
             }
         }
@@ -388,6 +434,26 @@ impl FelixConfiguration {
             {
                 faults.push(format!(
                     "spec.{field}: {priority} is not between 1 and 2147483646"
+                ));
+            }
+        }
+        for (family, normal, elevated) in [
+            (
+                "ipv4",
+                self.ipv4_normal_route_priority,
+                self.ipv4_elevated_route_priority,
+            ),
+            (
+                "ipv6",
+                self.ipv6_normal_route_priority,
+                self.ipv6_elevated_route_priority,
+            ),
+        ] {
+            if let (Some(normal), Some(elevated)) = (normal, elevated)
+                && elevated >= normal
+            {
+                faults.push(format!(
+                    "spec.{family}ElevatedRoutePriority: {elevated} is not less than {family}NormalRoutePriority, which is {normal}"
                 ));
             }
         }

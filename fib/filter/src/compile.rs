@@ -1,10 +1,15 @@
 //! From [`Rules`] to the table that does it. Pure.
 //!
 //! ```text
-//!   prerouting   raw (−300)   from a pod's device: source allowed, or routed back to it, or counted and dropped
-//!   forward      filter (0)   to a service's address still: counted and dropped
-//!   postrouting  srcnat (100) from masqueraded pools, to no pool: counted, and another source
+//!   pods         prerouting, raw (−300)   from a pod's device: in a tunnel of its own, or to 127.0.0.0/8: counted, dropped
+//!   prerouting   raw (−300)               from a pod's device: source allowed, or routed back to it, or counted, dropped
+//!   input        filter (0)               in a tunnel that ends here, and from no node: counted, dropped
+//!   forward      filter (0)               to a service's address still: counted and dropped
+//!   postrouting  srcnat (100)             from masqueraded pools, to no pool: counted, and another source
+//!   own          postrouting, srcnat      of this host into a tunnel, with an address of another device: another source
 //! ```
+//!
+//! What needs an expression that a kernel may lack has a chain of its own, so that the others can do without it.
 //!
 //! A chain without rules is not there, because a hook costs something for each packet. The sets and counters are always
 //! there, so that a pool more is an element more and nothing else.
@@ -13,6 +18,7 @@
 //! before the rules of kube-proxy in the output hook give them another destination, and with a blackhole route they
 //! would not get that far.
 
+mod guard;
 #[cfg(test)]
 mod tests;
 
@@ -32,12 +38,26 @@ use crate::table::{
 pub(crate) const MASQUERADED: &str = "masqueraded";
 pub(crate) const SPOOFED: &str = "spoofed";
 pub(crate) const LOOPED: &str = "looped";
+pub(crate) const ENCAPSULATED: &str = "encapsulated";
+pub(crate) const LOOPBACK: &str = "loopback";
+pub(crate) const STRANGERS: &str = "strangers";
+const COUNTERS: [&str; 6] = [
+    MASQUERADED,
+    SPOOFED,
+    LOOPED,
+    ENCAPSULATED,
+    LOOPBACK,
+    STRANGERS,
+];
 
 /// The chains that there may be.
-pub(crate) const CHAINS: [&str; 3] = [PREROUTING, FORWARD, POSTROUTING];
+pub(crate) const CHAINS: [&str; 6] = [PODS, PREROUTING, INPUT, FORWARD, POSTROUTING, OWN];
+pub(crate) const PODS: &str = "pods";
 pub(crate) const PREROUTING: &str = "prerouting";
+pub(crate) const INPUT: &str = "input";
 pub(crate) const FORWARD: &str = "forward";
 pub(crate) const POSTROUTING: &str = "postrouting";
+pub(crate) const OWN: &str = "own";
 
 /// The table, without the chains named; `None` when there is nothing to do.
 pub(crate) fn table(rules: &Rules, without: &BTreeMap<&'static str, String>) -> Option<Table> {
@@ -47,9 +67,26 @@ pub(crate) fn table(rules: &Rules, without: &BTreeMap<&'static str, String>) -> 
         priority,
         policy: NF_ACCEPT,
     };
+    let pods = rules.spoofing.as_ref().map_or(vec![], guard::pods);
     let prerouting = rules.spoofing.as_ref().map_or(vec![], spoof_protection);
+    let input = rules.tunnels.as_ref().map_or(vec![], guard::tunnels);
     let forward = rules.service_loops.as_ref().map_or(vec![], service_loops);
     let chains: BTreeMap<String, Chain> = [
+        (
+            PODS,
+            hook("filter", NF_INET_PRE_ROUTING, NF_IP_PRI_RAW),
+            pods,
+        ),
+        (
+            INPUT,
+            hook("filter", NF_INET_LOCAL_IN, NF_IP_PRI_FILTER),
+            input,
+        ),
+        (
+            OWN,
+            hook("nat", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC),
+            own_sources(&rules.masquerade),
+        ),
         (
             PREROUTING,
             hook("filter", NF_INET_PRE_ROUTING, NF_IP_PRI_RAW),
@@ -76,11 +113,10 @@ pub(crate) fn table(rules: &Rules, without: &BTreeMap<&'static str, String>) -> 
     if chains.is_empty() {
         return None;
     }
-    let counters = [MASQUERADED, SPOOFED, LOOPED];
     Some(Table {
         flags: 0,
         sets: sets(rules),
-        objects: counters
+        objects: COUNTERS
             .map(|name| (NFT_OBJECT_COUNTER, name.to_owned()))
             .into(),
         chains,
@@ -205,6 +241,24 @@ fn new_source(
     }
 }
 
+/// An address of another device of this host is what a program takes that binds to it, and what the kernel takes for a
+/// packet that is first routed another way, as one to a service's address is.
+fn own_sources(wish: &Masquerade) -> Vec<Vec<Expression>> {
+    let rule = |device: &String| {
+        vec![
+            expression::meta(Meta::OutputDevice, FIRST),
+            expression::equal(FIRST, &device_name(device)),
+            expression::kind_of_source(true, FIRST),
+            expression::not_equal(FIRST, &expression::RTN_LOCAL),
+            expression::kind_of_source(false, FIRST),
+            expression::equal(FIRST, &expression::RTN_LOCAL),
+            expression::count(MASQUERADED),
+            expression::masquerade(None),
+        ]
+    };
+    wish.own_through.iter().map(rule).collect()
+}
+
 /// What a host asks and tells before it has an address is let through by the expression `fib` itself: DHCP from 0.0.0.0,
 /// and ICMPv6 from :: (duplicate address detection, router solicitation, multicast listener reports). A link-local
 /// source is routed back to every device that has the prefix.
@@ -262,11 +316,13 @@ fn sets(rules: &Rules) -> BTreeMap<String, Set> {
     let wish = &rules.masquerade;
     let hosts = wish.except_to_hosts.iter().map(|host| IpNet::from(*host));
     let services = rules.service_loops.as_ref().map(|loops| &loops.services);
+    let ends = rules.tunnels.as_ref().map(|tunnels| &tunnels.ends);
     let nets = [
         (SOURCES, wish.sources.clone()),
         (POOLS, wish.except_to.clone()),
         (HOSTS, hosts.collect()),
         (SERVICES, services.cloned().unwrap_or_default()),
+        (ENDS, ends.cloned().unwrap_or_default()),
     ];
     let mut sets = BTreeMap::new();
     for family in &FAMILIES {
@@ -324,6 +380,7 @@ const POOLS: &str = "pools";
 const HOSTS: &str = "nodes";
 const SERVICES: &str = "services";
 const ALLOWED: &str = "allowed";
+const ENDS: &str = "ends";
 
 const FIRST: Register = Register(1);
 const SECOND: Register = Register(2);
@@ -333,6 +390,7 @@ const THIRD: Register = Register(3);
 const NFPROTO_IPV4: u8 = 2;
 const NFPROTO_IPV6: u8 = 10;
 const NF_INET_PRE_ROUTING: u32 = 0;
+const NF_INET_LOCAL_IN: u32 = 1;
 const NF_INET_FORWARD: u32 = 2;
 const NF_INET_POST_ROUTING: u32 = 4;
 const NF_IP_PRI_RAW: i32 = -300;

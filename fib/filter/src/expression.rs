@@ -76,10 +76,19 @@ pub(crate) fn meta(what: Meta, to: Register) -> Expression {
 
 /// Octets of the network header.
 pub(crate) fn network_header(offset: u32, octets: u32, to: Register) -> Expression {
+    payload(NFT_PAYLOAD_NETWORK_HEADER, offset, octets, to)
+}
+
+/// Octets of the transport's header.
+pub(crate) fn transport_header(offset: u32, octets: u32, to: Register) -> Expression {
+    payload(NFT_PAYLOAD_TRANSPORT_HEADER, offset, octets, to)
+}
+
+fn payload(base: u32, offset: u32, octets: u32, to: Register) -> Expression {
     let mut attributes = Attributes::default();
     attributes
         .number(1, to.0)
-        .number(2, NFT_PAYLOAD_NETWORK_HEADER)
+        .number(2, base)
         .number(3, offset)
         .number(4, octets);
     Expression::new("payload", attributes)
@@ -87,10 +96,19 @@ pub(crate) fn network_header(offset: u32, octets: u32, to: Register) -> Expressi
 
 /// Goes on only if the register begins with these octets.
 pub(crate) fn equal(register: Register, value: &[u8]) -> Expression {
+    compare(register, NFT_CMP_EQ, value)
+}
+
+/// Goes on only if the register begins with others.
+pub(crate) fn not_equal(register: Register, value: &[u8]) -> Expression {
+    compare(register, NFT_CMP_NEQ, value)
+}
+
+fn compare(register: Register, how: u32, value: &[u8]) -> Expression {
     let mut attributes = Attributes::default();
     attributes
         .number(1, register.0)
-        .number(2, NFT_CMP_EQ)
+        .number(2, how)
         .nested(3, |data| {
             data.bytes(NFTA_DATA_VALUE, value);
         });
@@ -123,6 +141,17 @@ pub(crate) fn source_is_routed_back(to: Register) -> Expression {
         .number(1, to.0)
         .number(2, NFT_FIB_RESULT_OIF)
         .number(3, NFTA_FIB_F_SADDR | NFTA_FIB_F_IIF | NFTA_FIB_F_PRESENT);
+    Expression::new("fib", attributes)
+}
+
+/// What the source is to this host: [`RTN_LOCAL`] if it is an address of it. `of_output`: of the outgoing device.
+pub(crate) fn kind_of_source(of_output: bool, to: Register) -> Expression {
+    let mut attributes = Attributes::default();
+    let device = if of_output { NFTA_FIB_F_OIF } else { 0 };
+    attributes
+        .number(1, to.0)
+        .number(2, NFT_FIB_RESULT_ADDRTYPE)
+        .number(3, NFTA_FIB_F_SADDR | device);
     Expression::new("fib", attributes)
 }
 
@@ -207,6 +236,9 @@ pub(crate) fn source_nat(family: u8, address: Register, ports: Ports) -> Express
     Expression::new("nat", attributes)
 }
 
+/// RTN_LOCAL of linux/rtnetlink.h, in the host's order as the kernel leaves it in a register.
+pub(crate) const RTN_LOCAL: [u8; 4] = 2u32.to_ne_bytes();
+
 // linux/netfilter/nf_tables.h, nf_nat.h
 const NFTA_LIST_ELEM: u16 = 1;
 const NFTA_EXPR_NAME: u16 = 1;
@@ -215,11 +247,15 @@ const NFTA_DATA_VALUE: u16 = 1;
 const NFTA_DATA_VERDICT: u16 = 2;
 const NFT_REG_VERDICT: u32 = 0;
 const NFT_PAYLOAD_NETWORK_HEADER: u32 = 1;
+const NFT_PAYLOAD_TRANSPORT_HEADER: u32 = 2;
 const NFT_CMP_EQ: u32 = 0;
+const NFT_CMP_NEQ: u32 = 1;
 const NFT_LOOKUP_F_INV: u32 = 1;
 const NFT_FIB_RESULT_OIF: u32 = 1;
+const NFT_FIB_RESULT_ADDRTYPE: u32 = 3;
 const NFTA_FIB_F_SADDR: u32 = 1;
 const NFTA_FIB_F_IIF: u32 = 8;
+const NFTA_FIB_F_OIF: u32 = 16;
 const NFTA_FIB_F_PRESENT: u32 = 32;
 const NFT_NAT_SNAT: u32 = 0;
 const NF_NAT_RANGE_MAP_IPS: u32 = 1;

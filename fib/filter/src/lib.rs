@@ -34,7 +34,7 @@ mod worker;
 pub use handle::{Filter, FilterError};
 pub use model::{
     Counters, DevicePattern, FilterStatus, Masquerade, NoDevicePattern, Rules, ServiceLoops,
-    SpoofProtection,
+    SpoofProtection, TunnelProtection,
 };
 pub use remove::{is_present, remove};
 

@@ -13,6 +13,8 @@ pub struct Rules {
     pub masquerade: Masquerade,
     /// Packets with a source that is not the pod's own do not leave its device; `None` lets all pass.
     pub spoofing: Option<SpoofProtection>,
+    /// Packets in tunnels are taken from nodes of the cluster only; `None` takes them from anybody.
+    pub tunnels: Option<TunnelProtection>,
     /// Packets for services that nobody serves do not travel in circles; `None` lets them.
     pub service_loops: Option<ServiceLoops>,
 }
@@ -32,6 +34,9 @@ pub struct Masquerade {
     pub address: Option<IpAddr>,
     /// Only packets that leave through such a device.
     pub output: Option<DevicePattern>,
+    /// Packets of this host itself that leave through one of these devices (tunnels) with an address of another device get
+    /// one of this device: answers would not come back through the tunnel.
+    pub own_through: BTreeSet<String>,
 }
 
 /// Which devices are pods', and what more they may send.
@@ -41,6 +46,23 @@ pub struct SpoofProtection {
     pub device_prefixes: BTreeSet<String>,
     /// Sources that a device may have beside those that are routed to it. `0.0.0.0/0` and `::/0` are all.
     pub allowed: BTreeMap<String, BTreeSet<IpNet>>,
+    /// Pods may send what they have put into IPIP themselves, with any source inside.
+    pub may_send_ipip: bool,
+    /// Pods may not send to this UDP port, behind which VXLAN would unpack any source; `None`: they may.
+    pub vxlan_port: Option<u16>,
+}
+
+/// Whose tunnels end here. What is in a tunnel has passed no spoof protection of ours.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TunnelProtection {
+    /// IPIP ends here.
+    pub ipip: bool,
+    /// VXLAN between IPv4 addresses ends here, at this UDP port.
+    pub vxlan: Option<u16>,
+    /// VXLAN between IPv6 addresses ends here, at this UDP port.
+    pub vxlan_v6: Option<u16>,
+    /// Addresses that the other ends have.
+    pub ends: BTreeSet<IpNet>,
 }
 
 /// What happens to packets for service addresses that would be forwarded as they are.
@@ -131,6 +153,12 @@ pub struct Counters {
     pub spoofed: u64,
     /// Packets for services dropped or rejected.
     pub looped: u64,
+    /// Packets dropped that pods had put into a tunnel themselves.
+    pub encapsulated: u64,
+    /// Packets of pods to or from 127.0.0.0/8 dropped.
+    pub loopback: u64,
+    /// Packets in tunnels dropped because they came from no node.
+    pub strangers: u64,
 }
 
 /// IFNAMSIZ.

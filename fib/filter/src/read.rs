@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::compile::{LOOPED, MASQUERADED, SPOOFED};
+use crate::compile::{ENCAPSULATED, LOOPBACK, LOOPED, MASQUERADED, SPOOFED, STRANGERS};
 use crate::difference::{
     GETCHAIN, GETGEN, GETOBJ, GETRULE, GETSET, GETSETELEM, GETTABLE, NFT_SET_ELEM_INTERVAL_END,
     NFTA_CHAIN_HOOK, NFTA_CHAIN_NAME, NFTA_CHAIN_POLICY, NFTA_CHAIN_TYPE, NFTA_DATA_VALUE,
@@ -118,6 +118,9 @@ pub(crate) fn counters(netfilter: &mut Netfilter) -> Result<Counters, Failure> {
             Some(MASQUERADED) => &mut counters.masqueraded,
             Some(SPOOFED) => &mut counters.spoofed,
             Some(LOOPED) => &mut counters.looped,
+            Some(ENCAPSULATED) => &mut counters.encapsulated,
+            Some(LOOPBACK) => &mut counters.loopback,
+            Some(STRANGERS) => &mut counters.strangers,
             _ => return,
         };
         *place = packets.unwrap_or(0);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use caracal_kernel_tests::add_pods;
-use caracal_lab::{Binaries, Lab, Node, Options, Pod, lab_tests, wait};
+use caracal_lab::{Binaries, Encapsulation, Lab, Node, Options, Pod, lab_tests, wait};
 
 fn started() -> Result<(Lab, Vec<Pod>)> {
     let mut lab = Lab::build(Options::default(), Binaries::find()?)?;
@@ -57,14 +57,14 @@ lab_tests! {
         let manifest = lab.store.join("pods-ipv4.yaml");
         let pool = fs::read_to_string(&manifest)?;
         fs::write(&manifest, pool.replace("natOutgoing: false", "natOutgoing: true"))?;
-        until_nft(&lab.nodes[0], "list table inet caracal", "masquerade fully-random")?;
+        until_nft(&lab.nodes[0], "list table inet caracal", "ip saddr @masquerade-v4")?;
         ensure!(seen(&lab, &pods[0])? == node, "not masqueraded");
         let filter = lab.nodes[0].status()?.filter.context("no filter")?;
         ensure!(filter.settled && filter.masqueraded == 1, "{filter:?}");
         fs::write(&manifest, pool)?;
         wait::until("the end of the masquerade", || {
             match nft(&lab.nodes[0], "list table inet caracal") {
-                Ok(now) if !now.contains("masquerade fully-random") => Ok(()),
+                Ok(now) if !now.contains("ip saddr @masquerade-v4") => Ok(()),
                 now => Err(format!("{now:?}")),
             }
         })
@@ -85,6 +85,35 @@ lab_tests! {
                 filter => Err(format!("{filter:?}")),
             }
         })
+    }
+
+    fn tunnels_are_taken_from_nodes_and_neither_from_pods_nor_from_strangers() {
+        let options = Options { encapsulation: Encapsulation::Vxlan, ..Options::default() };
+        let mut lab = Lab::build(options, Binaries::find()?)?;
+        lab.start()?;
+        let pods = add_pods(&lab, 1)?;
+        // From rack to rack through VXLAN, in both directions.
+        caracal_kernel_tests::all_pairs_answer(&lab, &pods, false)?;
+        let node = &lab.nodes[0];
+        until_nft(node, "list table inet caracal", "udp dport 4789 ip saddr != @ends-v4")?;
+        let target: SocketAddr = (node.status()?.ipv4.context("no address")?.addr(), 4789).into();
+        let counted = |what: &str, figure: &dyn Fn() -> Result<u64>| {
+            wait::until(what, || match figure() {
+                Ok(figure) if figure > 0 => Ok(()),
+                other => Err(format!("{other:?}")),
+            })
+        };
+        let filter = || node.status()?.filter.context("no filter");
+        let before = filter()?;
+        ensure!(before.strangers + before.encapsulated == 0, "{before:?}");
+        pods[0].netns.enter(|| UdpSocket::bind("0.0.0.0:0")?.send_to(b"inside a tunnel", target))??;
+        counted("a pod's packet in a tunnel to be counted", &|| Ok(filter()?.encapsulated))?;
+        // An address that a machine of the same rack has, and no node.
+        let other = &lab.nodes[1].netns;
+        other.ip(&["addr", "add", "172.31.1.77/24", "dev", "eth0"])?;
+        other.enter(|| UdpSocket::bind("172.31.1.77:0")?.send_to(b"inside a tunnel", target))??;
+        counted("a stranger's packet in a tunnel to be counted", &|| Ok(filter()?.strangers))?;
+        caracal_kernel_tests::all_pairs_answer(&lab, &pods, false)
     }
 
     fn a_restart_writes_nothing_and_a_flush_is_put_right() {
@@ -117,7 +146,7 @@ lab_tests! {
         let manifest = lab.store.join("pods-ipv4.yaml");
         let pool = fs::read_to_string(&manifest)?;
         fs::write(&manifest, pool.replace("natOutgoing: false", "natOutgoing: true"))?;
-        until_nft(&lab.nodes[0], "list table inet caracal", "masquerade fully-random")?;
+        until_nft(&lab.nodes[0], "list table inet caracal", "ip saddr @masquerade-v4")?;
         seen(&lab, &pods[0])?;
         let address = pods[0].ipv4()?;
         let entries = || lab.nodes[0].netns.enter(|| fs::read_to_string("/proc/thread-self/net/nf_conntrack"));

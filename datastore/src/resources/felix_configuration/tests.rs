@@ -34,6 +34,15 @@ fn the_upper_object_wins_field_by_field() {
 }
 
 #[test]
+fn external_nodes_are_addresses_or_networks() {
+    let felix =
+        read(json!({"externalNodesList": ["192.0.2.1", "198.51.100.7/24", "2001:db8::/64"]}));
+    let nets: Vec<String> = felix.external_nodes().map(|net| net.to_string()).collect();
+    assert_eq!(nets, ["192.0.2.1/32", "198.51.100.0/24", "2001:db8::/64"]);
+    assert_eq!(read(json!({})).external_nodes().count(), 0);
+}
+
+#[test]
 fn ports_are_a_number_or_a_range() {
     let range = |spec| read(json!({ "natPortRange": spec })).nat_port_range;
     let ports = |first, last| Some(PortRange { first, last });

@@ -297,6 +297,26 @@ fn of_a_felix_configuration() {
             "spec.ipv4NormalRoutePriority: 0 is not between 1 and 2147483646",
         ),
         (
+            json!({"iptablesNATOutgoingInterfaceFilter": "a+b"}),
+            "spec.iptablesNATOutgoingInterfaceFilter: \"a+b\" is no name of a device (up to 15 letters, digits, ':', '.', '_', '-', and '+' at the end)",
+        ),
+        (
+            json!({"iptablesNATOutgoingInterfaceFilter": "a++"}),
+            "spec.iptablesNATOutgoingInterfaceFilter: \"a++\" is no name of a device (up to 15 letters, digits, ':', '.', '_', '-', and '+' at the end)",
+        ),
+        (
+            json!({"externalNodesList": ["192.0.2.1", "somewhere"]}),
+            "spec.externalNodesList: \"somewhere\" is neither an address nor a network",
+        ),
+        (
+            json!({"ipv4NormalRoutePriority": 512, "ipv4ElevatedRoutePriority": 512}),
+            "spec.ipv4ElevatedRoutePriority: 512 is not less than ipv4NormalRoutePriority, which is 512",
+        ),
+        (
+            json!({"ipv6NormalRoutePriority": 5, "ipv6ElevatedRoutePriority": 6}),
+            "spec.ipv6ElevatedRoutePriority: 6 is not less than ipv6NormalRoutePriority, which is 5",
+        ),
+        (
             json!({"ipv6ElevatedRoutePriority": 2_147_483_647_u32}),
             "spec.ipv6ElevatedRoutePriority: 2147483647 is not between 1 and 2147483646",
         ),

@@ -1,5 +1,6 @@
 use super::*;
 use crate::difference::changes;
+use crate::model::TunnelProtection;
 
 fn net(text: &str) -> IpNet {
     text.parse().unwrap()
@@ -64,10 +65,12 @@ fn a_chain_that_is_refused_is_left_out_and_the_others_stay() {
     rules.spoofing = Some(SpoofProtection {
         device_prefixes: ["cali".to_owned()].into(),
         allowed: BTreeMap::new(),
+        may_send_ipip: false,
+        vxlan_port: None,
     });
     let without = [(PREROUTING, "no such expression".to_owned())].into();
     let table = table(&rules, &without).unwrap();
-    assert_eq!(table.chains.keys().collect::<Vec<_>>(), [POSTROUTING]);
+    assert_eq!(table.chains.keys().collect::<Vec<_>>(), [PODS, POSTROUTING]);
 }
 
 #[test]
@@ -85,6 +88,43 @@ fn equal_tables_need_no_message_and_a_pool_more_needs_one_a_set() {
 }
 
 #[test]
+fn a_node_more_is_one_element_more_and_tunnels_that_do_not_end_here_have_no_rule() {
+    let with = |ends: &[&str]| Rules {
+        tunnels: Some(TunnelProtection {
+            ipip: true,
+            ends: ends.iter().map(|end| net(end)).collect(),
+            ..TunnelProtection::default()
+        }),
+        ..Rules::default()
+    };
+    let one = made(&with(&["192.0.2.1/32"]));
+    let two = made(&with(&["192.0.2.1/32", "192.0.2.9/32"]));
+    let more = changes(one.as_ref(), two.as_ref());
+    let objects: Vec<&str> = more.iter().map(|change| &*change.object).collect();
+    assert_eq!(objects, ["set ends-v4"]);
+    assert_eq!(one.unwrap().chains[INPUT].rules.len(), 1);
+    let nothing = Rules {
+        tunnels: Some(TunnelProtection::default()),
+        ..Rules::default()
+    };
+    assert_eq!(made(&nothing), None);
+}
+
+#[test]
+fn pods_without_a_name_are_nobody() {
+    let rules = Rules {
+        spoofing: Some(SpoofProtection {
+            device_prefixes: BTreeSet::new(),
+            allowed: BTreeMap::new(),
+            may_send_ipip: false,
+            vxlan_port: Some(4789),
+        }),
+        ..Rules::default()
+    };
+    assert_eq!(made(&rules), None);
+}
+
+#[test]
 fn many_elements_are_several_messages_of_less_than_64_kilobytes() {
     let mut rules = masqueraded(&["10.65.0.0/16"]);
     let nets = (0..2000u32).map(|n| IpNet::from(IpAddr::from((n * 2).to_be_bytes())));
@@ -92,6 +132,8 @@ fn many_elements_are_several_messages_of_less_than_64_kilobytes() {
     rules.spoofing = Some(SpoofProtection {
         device_prefixes: ["cali".to_owned()].into(),
         allowed,
+        may_send_ipip: true,
+        vxlan_port: None,
     });
     let changes = changes(None, made(&rules).as_ref());
     let of_set = |change: &&crate::difference::Change| change.object == "set allowed-v4";

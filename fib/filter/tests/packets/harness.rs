@@ -13,7 +13,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use caracal_filter::{Filter, FilterStatus, Masquerade, Rules, ServiceLoops, SpoofProtection};
+use caracal_filter::{
+    Filter, FilterStatus, Masquerade, Rules, ServiceLoops, SpoofProtection, TunnelProtection,
+};
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -178,25 +180,28 @@ fn ask_for(
     source: &str,
     to: SocketAddr,
 ) -> Option<SocketAddr> {
-    let source = SocketAddr::new(address(source), 0);
-    from.run(move || {
-        let socket = UdpSocket::bind(source).unwrap();
-        socket.connect(to).unwrap();
-        let mut buffer = [0; 64];
-        // The first may get lost while neighbours are looked for.
-        let deadline = Instant::now() + patience;
-        socket.set_read_timeout(Some(ASK_AGAIN)).unwrap();
-        while Instant::now() < deadline {
-            if socket.send(b"who am I?").is_err() {
-                continue;
-            }
-            if let Ok(length) = socket.recv(&mut buffer) {
-                let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
-                return Some(text.parse().unwrap());
-            }
+    let source = source.to_owned();
+    from.run(move || ask_here(patience, &source, to))
+}
+
+/// The same from the current namespace.
+pub(crate) fn ask_here(patience: Duration, source: &str, to: SocketAddr) -> Option<SocketAddr> {
+    let socket = UdpSocket::bind(SocketAddr::new(address(source), 0)).unwrap();
+    socket.connect(to).unwrap();
+    let mut buffer = [0; 64];
+    // The first may get lost while neighbours are looked for.
+    let deadline = Instant::now() + patience;
+    socket.set_read_timeout(Some(ASK_AGAIN)).unwrap();
+    while Instant::now() < deadline {
+        if socket.send(b"who am I?").is_err() {
+            continue;
         }
-        None
-    })
+        if let Ok(length) = socket.recv(&mut buffer) {
+            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            return Some(text.parse().unwrap());
+        }
+    }
+    None
 }
 
 /// `ip …` in the current namespace, which must succeed.
@@ -291,6 +296,7 @@ pub(crate) fn masqueraded() -> Masquerade {
     Masquerade {
         sources: pools.iter().map(|pool| pool.parse().unwrap()).collect(),
         except_to: pools.iter().map(|pool| pool.parse().unwrap()).collect(),
+        own_through: ["tunl0".to_owned()].into(),
         ..Masquerade::default()
     }
 }
@@ -299,6 +305,8 @@ pub(crate) fn protected() -> SpoofProtection {
     SpoofProtection {
         device_prefixes: ["cali".to_owned()].into(),
         allowed: Default::default(),
+        may_send_ipip: false,
+        vxlan_port: Some(4789),
     }
 }
 
@@ -315,6 +323,14 @@ pub(crate) fn everything() -> Rules {
     Rules {
         masquerade: masqueraded(),
         spoofing: Some(protected()),
+        tunnels: Some(TunnelProtection {
+            ipip: true,
+            vxlan: Some(4789),
+            vxlan_v6: Some(4789),
+            ends: ["192.0.2.0/24", "2001:db8::/64"]
+                .map(|net| net.parse().unwrap())
+                .into(),
+        }),
         service_loops: Some(services(false)),
     }
 }

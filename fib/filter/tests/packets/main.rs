@@ -15,3 +15,5 @@ mod ownership;
 mod spoofing;
 #[cfg(test)]
 mod table;
+#[cfg(test)]
+mod tunnels;

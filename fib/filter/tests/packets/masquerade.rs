@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 
 use caracal_filter::{Filter, Masquerade, Rules};
 
-use crate::harness::{World, address, ask, echo, in_namespace, ip, masqueraded, set};
+use crate::harness::{
+    PATIENCE, World, address, ask, ask_here, echo, in_namespace, ip, masqueraded, set,
+};
 
 fn only(masquerade: Masquerade) -> Rules {
     Rules {
@@ -126,6 +128,45 @@ fn only_packets_through_the_devices_of_the_filter_are_masqueraded() {
             let seen = seen_now(&world);
             assert_eq!(seen.map(|seen| seen.ip()), expected, "{pattern}");
         }
+    });
+}
+
+#[test]
+fn the_hosts_own_packets_leave_a_tunnel_with_an_address_of_the_tunnel() {
+    in_namespace(|| async {
+        let world = World::build();
+        ip("link add other type veth peer name others");
+        ip("link set other up");
+        ip("link set others up");
+        ip("addr add 10.7.0.1/32 dev other");
+        ip("addr add fd07::1/128 dev other nodad");
+        let v4 = echo(&world.outside, "192.0.2.9", 7001);
+        let v6 = echo(&world.outside, "2001:db8::9", 7001);
+        let seen = |source: &str, to| ask_here(PATIENCE, source, to).expect("an answer").ip();
+        let others = [("10.7.0.1", v4), ("fd07::1", v6)];
+        for (source, to) in others {
+            assert_eq!(seen(source, to), address(source), "without rules");
+        }
+        let filter = Filter::start().unwrap();
+        // What matters of a tunnel here is its name.
+        let masquerade = Masquerade {
+            own_through: ["eth0".to_owned(), "nobody0".to_owned()].into(),
+            ..Masquerade::default()
+        };
+        set(&filter, only(masquerade)).await;
+        for ((source, to), expected) in others.into_iter().zip(node()) {
+            assert_eq!(seen(source, to), expected, "{source}");
+        }
+        assert_eq!(filter.counters().await.unwrap().masqueraded, 2);
+        // The right source is left alone, and so is everything that is not the host's own.
+        for (source, to) in [("192.0.2.1", v4), ("2001:db8::1", v6)] {
+            assert_eq!(seen(source, to), address(source));
+        }
+        for (source, to) in [("10.65.0.1", v4), ("fd65::1", v6)] {
+            let seen = ask(&world.pods[0], source, to).expect("an answer");
+            assert_eq!(seen.ip(), address(source));
+        }
+        assert_eq!(filter.counters().await.unwrap().masqueraded, 2);
     });
 }
 
