@@ -254,7 +254,7 @@ fn what_is_doubted_is_written_or_deleted_whatever_is_believed() {
         value: 10,
         owned: true,
     };
-    assert_eq!(taken, [(1, set.clone()), (2, Action::Delete(10))]);
+    assert_eq!(taken, [(1, set), (2, Action::Delete(10))]);
     delta.done(1, set);
     delta.done(2, Action::Delete(10));
     assert!(delta.installed(&1));
