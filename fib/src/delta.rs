@@ -342,13 +342,29 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
             }));
         });
         // Where there is nothing to do, nothing has failed.
-        let failure = self.slots.get(&key).and_then(|slot| slot.failure.as_ref());
-        if let Some(failure) = failure
-            && retry == Some(failure.retry)
-        {
-            self.retries.insert((failure.retry, key));
+        if let Some(when) = self.retry_of(&key).filter(|when| retry == Some(*when)) {
+            self.retries.insert((when, key));
         }
         first
+    }
+
+    /// When this key, which failed, is to be tried again.
+    pub(crate) fn retry_of(&self, key: &K) -> Option<Instant> {
+        Some(self.slots.get(key)?.failure.as_ref()?.retry)
+    }
+
+    /// A key that failed is tried again at another time.
+    pub(crate) fn reschedule(&mut self, key: K, retry: Instant) {
+        if self.retry_of(&key).is_none() {
+            return;
+        }
+        self.change(key, |slot| {
+            slot.queued = None;
+            if let Some(failure) = &mut slot.failure {
+                failure.retry = retry;
+            }
+        });
+        self.retries.insert((retry, key));
     }
 
     /// It is not known what became of the action: it is taken again.

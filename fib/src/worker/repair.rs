@@ -405,6 +405,7 @@ impl<K: Kernel> Worker<K> {
 
     /// Says what is over.
     pub(super) fn tend_repairs(&mut self, now: Instant) {
+        self.look_for_room(now);
         if self.repairs.next_due().is_none_or(|due| now < due) {
             return;
         }

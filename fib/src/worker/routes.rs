@@ -6,6 +6,7 @@ use std::time::Instant;
 use ipnet::IpNet;
 use tracing::{info, warn};
 
+use super::refusals::BEHIND;
 use super::staging::Staged;
 use super::{BATCH, HOLD, Worker};
 use crate::delta::{Action, RANKS};
@@ -242,6 +243,7 @@ impl<K: Kernel> Worker<K> {
         self.refusals.forget(&key);
         if matches!(action, Action::Delete(_)) {
             self.removed(&key, now);
+            self.refusals.make_room(&key);
         }
         self.routes.done(key, action);
         self.vteps.note_written();
@@ -249,7 +251,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn refused(&mut self, key: Key, write: &Write, refusal: Refusal, now: Instant) {
-        self.refusals.note(key, refusal.errno);
+        let behind = self.refusals.note(key, write, refusal.errno);
         let misled = refusal.misses_object();
         let taken =
             refusal.errno == libc::EEXIST && matches!(write, Write::Set { replace: false, .. });
@@ -261,6 +263,9 @@ impl<K: Kernel> Worker<K> {
             _ => refusal.reason,
         };
         let first = self.routes.failed(key, now, reason.clone());
+        if behind {
+            self.routes.reschedule(key, now + BEHIND);
+        }
         if first {
             warn!(prefix = %key.prefix, reason, "route is refused; trying again");
             // Something is there that we did not know, or is not there.

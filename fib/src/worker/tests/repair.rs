@@ -170,6 +170,63 @@ fn a_full_table_is_a_condition_and_what_fits_is_written() {
 }
 
 #[test]
+fn room_in_a_full_table_is_for_workloads_first_and_for_all_who_wait() {
+    Bench::run(async |bench| {
+        bench.kernel.add_link("cali1", LinkKind::Ordinary);
+        let room = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(10));
+        let left = room.clone();
+        bench.kernel.with(|kernel| {
+            kernel.refuse = Some(Box::new(move |write| match write {
+                Write::Set { .. } => {
+                    let taken = left.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
+                    taken
+                        .err()
+                        .map(|_| refusal(libc::ENOBUFS, "No buffer space available"))
+                }
+                Write::Delete { .. } => {
+                    left.fetch_add(1, Relaxed);
+                    None
+                }
+                _ => None,
+            }));
+        });
+        bench.apply((0..1000).map(|i| remote(i, 2)).collect());
+        bench.settle().await;
+        assert_eq!(bench.kernel.routes().len(), 10);
+        bench.apply(vec![
+            workload("cali1", "10.233.1.7"),
+            workload("cali1", "10.233.1.8"),
+        ]);
+        let writes = bench.status().writes;
+        bench.wait_out(Duration::from_secs(200)).await;
+        let knocks = bench.status().writes - writes;
+        assert!((150..=450).contains(&knocks), "{knocks} attempts in 200 s");
+
+        let there = |bench: &Bench, prefix: &str| bench.kernel.routes().contains_key(&key(prefix));
+        assert!(!there(bench, "10.233.1.8/32"));
+        bench.apply(vec![Change::RemoveRoute(net("10.64.3.0/26"))]);
+        bench.settle().await;
+        assert!(
+            there(bench, "10.233.1.8/32"),
+            "where another was deleted, at once"
+        );
+        assert_eq!(bench.kernel.routes().len(), 10);
+
+        // Whoever knocks may be taken back.
+        bench.apply(vec![Change::RemoveRoute(net("10.64.10.0/26"))]);
+        bench.settle().await;
+        room.store(500, Relaxed);
+        bench.wait_out(Duration::from_secs(2)).await;
+        assert_eq!(bench.kernel.routes().len(), 510);
+        room.store(5000, Relaxed);
+        bench.wait_out(Duration::from_secs(2)).await;
+        assert_eq!(bench.kernel.routes().len(), 999);
+        let status = bench.status();
+        assert_eq!((status.pending, status.conditions), (0, vec![]));
+    });
+}
+
+#[test]
 fn what_the_kernel_drops_with_a_link_is_nobodys_fault() {
     Bench::run(async |bench| {
         bench.apply(vec![remote(1, 2)]);
