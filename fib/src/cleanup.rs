@@ -3,14 +3,16 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 
 use ipnet::IpNet;
 
 use crate::before::FormerIpip;
+use crate::gate;
 use crate::handle::FibError;
 use crate::kernel::{
-    Content, DeviceChange, Kernel, Key, Link, LinkKind, NeighbourKey, ObjectId, Refusal, Snapshot,
+    DeviceChange, Kernel, Key, Link, LinkKind, NeighbourKey, Object, ObjectId, Refusal, Snapshot,
     Spec, Write,
 };
 use crate::model::Config;
@@ -71,8 +73,11 @@ async fn clean<K: Kernel>(
         .filter(|(key, _)| key.prefix.addr().is_ipv4())
         .count();
     cleaned.routes_v6 = ours.len() - cleaned.routes_v4;
-    let objects = objects_of_ours(&snapshot, config.protocol);
+    let (objects, lent) = objects_of_ours(&snapshot, config.protocol);
     cleaned.nexthops = objects.len();
+    cleaned.failures.extend(lent.iter().map(|(id, user)| {
+        format!("nexthop object {id} stays: {user} uses it; `ip nexthop del id {id}` removes both")
+    }));
     let neighbours: Vec<DeviceChange> = snapshot
         .neighbours
         .iter()
@@ -180,15 +185,38 @@ async fn delete_routes<K: Kernel>(
     Ok(())
 }
 
-/// Groups before their members.
-fn objects_of_ours(snapshot: &Snapshot, protocol: u8) -> Vec<ObjectId> {
-    let objects = snapshot.objects.iter().flatten();
-    let mut ours: Vec<(bool, ObjectId)> = objects
+/// Groups before their members. And those that others use, each with one who does: with the object he would lose his route.
+fn objects_of_ours(
+    snapshot: &Snapshot,
+    protocol: u8,
+) -> (Vec<ObjectId>, BTreeMap<ObjectId, String>) {
+    let objects = || snapshot.objects.iter().flatten();
+    let mut lent = BTreeMap::new();
+    for (key, spec) in &snapshot.routes {
+        if let Some(id) = spec.object().filter(|_| spec.protocol != protocol) {
+            let protocol = gate::protocol_name(spec.protocol);
+            let user = format!("the route to {} of protocol {protocol}", key.prefix);
+            lent.insert(id, user);
+        }
+    }
+    for (id, group) in objects() {
+        if group.protocol != protocol || lent.contains_key(id) {
+            let members = group.members().iter();
+            lent.extend(members.map(|member| (member.id, format!("the group {id}"))));
+        }
+    }
+    let ours: HashMap<ObjectId, &Object> = objects()
         .filter(|(_, object)| object.protocol == protocol)
-        .map(|(id, object)| (!matches!(object.content, Content::Group(_)), *id))
+        .map(|(id, object)| (*id, object))
         .collect();
-    ours.sort_unstable();
-    ours.into_iter().map(|(_, id)| id).collect()
+    lent.retain(|id, _| ours.contains_key(id));
+    let mut others: Vec<(bool, ObjectId)> = ours
+        .into_iter()
+        .filter(|(id, _)| !lent.contains_key(id))
+        .map(|(id, object)| (object.members().is_empty(), id))
+        .collect();
+    others.sort_unstable();
+    (others.into_iter().map(|(_, id)| id).collect(), lent)
 }
 
 async fn delete_objects<K: Kernel>(
@@ -209,7 +237,7 @@ async fn delete_objects<K: Kernel>(
             tracing::debug!(%error, "a batch of deletions has no answer; reading the kernel");
         }
     }
-    let left = objects_of_ours(&kernel.read().await?, protocol);
+    let (left, _) = objects_of_ours(&kernel.read().await?, protocol);
     if let Some(id) = left.first() {
         failures.push(format!(
             "{} nexthop objects cannot be deleted, or somebody makes them again: {id} and others",

@@ -81,6 +81,11 @@ impl Culprits {
         }
     }
 
+    /// For people.
+    pub(crate) fn name(&mut self, port: u32, now: Instant) -> String {
+        self.who(port, now).name
+    }
+
     /// Bursts that have been quiet, and long ones now and then.
     pub(crate) fn sums(&mut self, now: Instant) -> Vec<Sum> {
         let mut sums = Vec::new();

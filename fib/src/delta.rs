@@ -10,6 +10,7 @@
 //! Each key has at most one pending action, made from the newest wish. Pending keys stand in queues by rank;
 //! a key that failed leaves the queue until its back-off is over, so that it holds nobody back.
 
+mod tagged;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,8 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
+
+use tagged::{Tagged, Tags};
 
 /// What has to be done to one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,10 +61,15 @@ pub(crate) struct Counts {
 /// The order in which actions are taken: the lower rank first. Below [`RANKS`].
 pub(crate) type Rank<K, V> = fn(&K, Action<&V>) -> usize;
 
+/// What a value is found by, beside its key: keys that share a tag are listed by [`Delta::tagged`].
+pub(crate) type Tag<V> = fn(&V) -> Option<u32>;
+
 #[derive(Debug)]
 pub(crate) struct Delta<K, V> {
     slots: HashMap<K, Slot<V>, foldhash::fast::RandomState>,
     rank: Rank<K, V>,
+    tag: Tag<V>,
+    tagged: Tagged<K>,
     /// Keys by rank. An entry whose slot says another queue, or none, is out of date and is skipped.
     queues: [VecDeque<K>; RANKS],
     retries: BTreeSet<(Instant, K)>,
@@ -121,10 +129,17 @@ struct Failure {
 }
 
 impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
+    /// Values have no tags.
     pub(crate) fn new(rank: Rank<K, V>) -> Delta<K, V> {
+        Delta::with_tags(rank, |_| None)
+    }
+
+    pub(crate) fn with_tags(rank: Rank<K, V>, tag: Tag<V>) -> Delta<K, V> {
         Delta {
             slots: HashMap::default(),
             rank,
+            tag,
+            tagged: Tagged::default(),
             queues: Default::default(),
             retries: BTreeSet::new(),
             counts: Counts::default(),
@@ -432,11 +447,21 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
             .filter_map(|(key, slot)| Some((key, slot.actual.as_ref()?)))
     }
 
+    /// The keys whose desired or actual value has this tag.
+    pub(crate) fn tagged(&self, tag: u32) -> impl Iterator<Item = &K> {
+        self.tagged.keys(tag)
+    }
+
+    /// The tags that some desired or actual value has.
+    pub(crate) fn tags(&self) -> impl Iterator<Item = u32> {
+        self.tagged.tags()
+    }
+
     pub(crate) fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// The only way to change a slot: keeps counts and queues right, drops empty slots.
+    /// The only way to change a slot: keeps counts, queues and tags right, drops empty slots.
     fn change(&mut self, key: K, change: impl FnOnce(&mut Slot<V>)) {
         let mut entry = match self.slots.entry(key) {
             Entry::Occupied(entry) => entry,
@@ -445,7 +470,9 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
         let slot = entry.get_mut();
         self.counts.subtract(slot);
         let failed_before = slot.failure.as_ref().map(|f| f.retry);
+        let tags_before = slot.tags(self.tag);
         change(slot);
+        self.tagged.change(key, tags_before, slot.tags(self.tag));
         if slot.desired.is_some() {
             slot.permitted = false;
         }
@@ -486,6 +513,10 @@ impl<V: Clone + Eq> Slot<V> {
             queued: None,
             failure: None,
         }
+    }
+
+    fn tags(&self, tag: Tag<V>) -> Tags {
+        [&self.desired, &self.actual].map(|value| value.as_ref().and_then(tag))
     }
 
     /// Stands in the queue of its action, or in none.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use smallvec::SmallVec;
 
-pub(crate) use nexthop::{Content, Member, Nexthops, Object, ObjectId};
+pub(crate) use nexthop::{Content, GROUPS, Member, Nexthops, Object, ObjectId};
 
 /// What tells one route of the main table from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -7,10 +7,14 @@
 //! ```
 //!
 //! A [`Leg`] is what the wish says, not where it leads: when a node's way changes, its object is replaced and its routes
-//! stay as they are. An object keeps its number when everybody who wished for its leg wishes for another one, and is
-//! found again after a restart by the routes that are on it.
+//! stay as they are. An object keeps its number when all routes on it wish for other legs, the same ones: to give it these
+//! moves every route that is on it. It is found again after a restart by the routes that are on it.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
+use std::ops::RangeInclusive;
 
 use smallvec::SmallVec;
 
@@ -22,10 +26,9 @@ use crate::resolve::Leg;
 #[derive(Debug)]
 pub(crate) struct Allocation {
     protocol: u8,
+    numbers: RangeInclusive<ObjectId>,
     owners: HashMap<ObjectId, Owner>,
     ids: HashMap<Owner, ObjectId>,
-    /// How many wishes there are for these legs.
-    wanted: HashMap<Legs, usize>,
     /// Numbers in our range that others have.
     taken: HashSet<ObjectId>,
     last: ObjectId,
@@ -48,38 +51,29 @@ enum Owner {
 
 impl Allocation {
     pub(crate) fn new(protocol: u8) -> Allocation {
+        Allocation::among(NUMBERS, protocol)
+    }
+
+    fn among(numbers: RangeInclusive<ObjectId>, protocol: u8) -> Allocation {
         Allocation {
+            last: numbers.start() - 1,
+            numbers,
             protocol,
             owners: HashMap::new(),
             ids: HashMap::new(),
-            wanted: HashMap::new(),
             taken: HashSet::new(),
-            last: FIRST - 1,
-        }
-    }
-
-    /// One more wish leads there.
-    pub(crate) fn want(&mut self, legs: &Legs) {
-        *self.wanted.entry(legs.clone()).or_default() += 1;
-    }
-
-    /// One wish less.
-    pub(crate) fn unwant(&mut self, legs: &Legs) {
-        if let Some(count) = self.wanted.get_mut(legs) {
-            *count -= 1;
-            if *count == 0 {
-                self.wanted.remove(legs);
-            }
         }
     }
 
     /// The object that leads to these legs by these ways, which is desired from now on. `there` is the one that the route
-    /// is on now. `None`: a way without a gateway is not shared.
+    /// is on now, and `may_move` says of an object whether all routes on it wish for just these legs. `None`: a way without
+    /// a gateway is not shared, nor is any when there is no number left.
     pub(crate) fn lead(
         &mut self,
         legs: &Legs,
         hops: &[Hop],
         there: Option<ObjectId>,
+        may_move: impl Fn(ObjectId) -> bool,
         objects: &mut Objects,
     ) -> Option<ObjectId> {
         if hops.is_empty() || hops.iter().any(|hop| hop.via.is_none()) {
@@ -97,7 +91,7 @@ impl Allocation {
             && !stays_group
         {
             let wanted = Object::single(self.protocol, *hop);
-            return Some(self.find(single, wanted, there, objects));
+            return self.find(single, wanted, there, may_move, objects);
         }
         if let Some(id) = there.filter(|_| !self.ids.contains_key(&group)) {
             self.adopt_members(id, hops, objects);
@@ -105,24 +99,25 @@ impl Allocation {
         let members = hops.iter().map(|hop| {
             let way = Hop { weight: 0, ..*hop };
             let wanted = Object::single(self.protocol, way);
-            let id = self.find(Owner::Member(way), wanted, None, objects);
+            let id = self.find(Owner::Member(way), wanted, None, |_| false, objects)?;
             let weight = hop.weight;
-            Member { id, weight }
+            Some(Member { id, weight })
         });
-        let members: SmallVec<[Member; 4]> = members.collect();
+        let members: SmallVec<[Member; 4]> = members.collect::<Option<_>>()?;
         let wanted = Object::group(self.protocol, members);
-        Some(self.find(group, wanted, there, objects))
+        self.find(group, wanted, there, may_move, objects)
     }
 
     /// The number of this owner: its own, or that of the object that is there if that is just as wanted and nobody's, or
-    /// somebody's who is wished for no more; or a new one.
+    /// if it may be another one from now on; or a new one.
     fn find(
         &mut self,
         owner: Owner,
         wanted: Object,
         there: Option<ObjectId>,
+        may_move: impl Fn(ObjectId) -> bool,
         objects: &mut Objects,
-    ) -> ObjectId {
+    ) -> Option<ObjectId> {
         let id = match self.ids.get(&owner) {
             Some(id) => *id,
             None => {
@@ -130,9 +125,9 @@ impl Allocation {
                     |id: &ObjectId| is_group(*id, objects) != wanted.members().is_empty();
                 let there = there.filter(|id| {
                     (self.is_free(*id) && objects.actual(id) == Some(&wanted))
-                        || (self.is_left(*id) && same_kind(id))
+                        || (self.is_of_routes(*id) && same_kind(id) && may_move(*id))
                 });
-                let id = there.unwrap_or_else(|| self.allocate(objects));
+                let id = there.or_else(|| self.allocate(objects))?;
                 self.claim(id, owner);
                 id
             }
@@ -140,7 +135,7 @@ impl Allocation {
         if objects.desired(&id) != Some(&wanted) {
             objects.set(id, wanted);
         }
-        id
+        Some(id)
     }
 
     /// The group that the route is on may be one of an earlier run: its members are taken for ours.
@@ -166,9 +161,22 @@ impl Allocation {
         self.forget(id);
     }
 
-    /// Others have these numbers.
+    /// Others have these numbers, and no more.
     pub(crate) fn set_taken(&mut self, taken: HashSet<ObjectId>) {
         self.taken = taken;
+        self.taken.retain(|id| self.numbers.contains(id));
+    }
+
+    /// Somebody else has this number.
+    pub(crate) fn take(&mut self, id: ObjectId) {
+        if self.numbers.contains(&id) {
+            self.taken.insert(id);
+        }
+    }
+
+    /// Nobody else has it any more.
+    pub(crate) fn free(&mut self, id: ObjectId) {
+        self.taken.remove(&id);
     }
 
     /// Forgets what is not needed. Returns it.
@@ -198,27 +206,21 @@ impl Allocation {
         !self.owners.contains_key(&id) && !self.taken.contains(&id)
     }
 
-    /// Nobody wishes for it any more.
-    fn is_left(&self, id: ObjectId) -> bool {
-        match self.owners.get(&id) {
-            Some(Owner::Single(legs) | Owner::Group(legs)) => !self.wanted.contains_key(legs),
-            Some(Owner::Member(_)) | None => false,
-        }
+    /// Ours, and no group's member.
+    fn is_of_routes(&self, id: ObjectId) -> bool {
+        let owner = self.owners.get(&id);
+        matches!(owner, Some(Owner::Single(_) | Owner::Group(_)))
     }
 
-    fn allocate(&mut self, objects: &Objects) -> ObjectId {
-        loop {
-            self.last = if self.last < LAST {
-                self.last + 1
-            } else {
-                FIRST
-            };
-            let id = self.last;
-            let known = objects.desired(&id).is_some() || objects.actual(&id).is_some();
-            if !known && self.is_free(id) {
-                return id;
-            }
-        }
+    fn allocate(&mut self, objects: &Objects) -> Option<ObjectId> {
+        let (first, last) = (*self.numbers.start(), *self.numbers.end());
+        let after = (self.last + 1).clamp(first, last)..=last;
+        let id = after.chain(first..=self.last).find(|id| {
+            let known = objects.desired(id).is_some() || objects.actual(id).is_some();
+            !known && self.is_free(*id)
+        })?;
+        self.last = id;
+        Some(id)
     }
 }
 
@@ -269,5 +271,4 @@ fn is_group(id: ObjectId, objects: &Objects) -> bool {
 /// Our numbers begin with our protocol number, so that people see in `ip route` whose they are. The kernel's own numbers
 /// and those of FRR's zebra count from 1, and FRR's per protocol from multiples of 2³² / 33 or so: whoever has a
 /// number in between keeps it.
-const FIRST: ObjectId = 670_000_001;
-const LAST: ObjectId = 679_999_999;
+const NUMBERS: RangeInclusive<ObjectId> = 670_000_001..=679_999_999;

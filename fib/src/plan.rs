@@ -40,13 +40,14 @@ pub(crate) fn object(_: &ObjectId, action: Action<&Object>) -> usize {
     }
 }
 
-/// The message that carries out an action on an object.
-pub(crate) fn write_object(id: ObjectId, action: &Action<Object>) -> Write {
+/// The message that carries out an action on an object. `there`: it is in the kernel. Else the number is taken with
+/// NLM_F_EXCL: whoever deleted ours may have another by now, and the routes of others may lead there.
+pub(crate) fn write_object(id: ObjectId, action: &Action<Object>, there: bool) -> Write {
     match action {
-        Action::Set { value, owned } => Write::SetObject {
+        Action::Set { value, .. } => Write::SetObject {
             id,
             object: value.clone(),
-            replace: *owned,
+            replace: there,
         },
         Action::Delete(_) => Write::DeleteObject { id },
     }

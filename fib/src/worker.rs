@@ -211,7 +211,7 @@ impl<K: Kernel> Worker<K> {
             kernel,
             wishes: Wishes::default(),
             world: World::default(),
-            routes: Delta::new(plan::route),
+            routes: Delta::with_tags(plan::route, Spec::object),
             sharing: Sharing::new(config.protocol),
             leftovers: Delta::new(plan::route),
             neighbours: Delta::new(plan::neighbour),
@@ -350,7 +350,7 @@ impl<K: Kernel> Worker<K> {
         self.ask_gateways(now).await;
         self.look_at_next_hops();
         self.resolve_dirty(now);
-        self.sweep_objects(now);
+        self.tend_objects(now);
         self.ask_gate(now);
         let mut more = self.write_neighbours(now).await;
         self.look_at_unwritten_vteps();

@@ -76,6 +76,28 @@ fn config(folder: &std::path::Path) -> Config {
 }
 
 #[tokio::test]
+async fn an_object_that_others_use_stays_with_its_members_and_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path());
+    for (theirs, left) in [(1, vec![1, 2]), (3, vec![1, 2, 3])] {
+        let mut kernel = used();
+        let key = Key::new("192.0.2.0/24".parse().unwrap(), 0);
+        kernel.foreign_set(key, Spec::by_object(STATIC, theirs));
+        let cleaned = clean(&mut kernel, &config, false).await.unwrap();
+        kernel.with(|state| {
+            assert!(state.routes.contains_key(&key));
+            assert_eq!(state.objects.keys().copied().collect::<Vec<_>>(), left);
+        });
+        assert_eq!(cleaned.nexthops, 3 - left.len(), "object 2 is not ours");
+        let named = format!(
+            "nexthop object {theirs} stays: the route to 192.0.2.0/24 of protocol static uses it; \
+             `ip nexthop del id {theirs}` removes both"
+        );
+        assert!(cleaned.failures.contains(&named), "{:?}", cleaned.failures);
+    }
+}
+
+#[tokio::test]
 async fn what_is_ours_goes_what_is_not_stays_and_what_was_changed_is_put_back() {
     let folder = tempfile::tempdir().unwrap();
     let (config, mut kernel) = (config(folder.path()), used());

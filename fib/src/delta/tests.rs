@@ -1,7 +1,7 @@
 //! Properties first: whatever happens, carrying out what is pending makes actual equal to desired, and the counts are
 //! those of a recount.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use proptest::prelude::*;
 
@@ -26,13 +26,17 @@ enum Step {
 proptest! {
     #[test]
     fn once_nothing_fails_actual_equals_desired(steps in proptest::collection::vec(step(), 0..200)) {
-        let mut delta = Tested::new(rank);
+        let mut delta = Tested::with_tags(rank, tag);
         let mut desired = BTreeMap::new();
         let mut kernel = BTreeMap::new();
         let mut now = Instant::now();
         for step in steps {
             apply(&mut delta, &mut desired, &mut kernel, &mut now, step);
             prop_assert_eq!(delta.counts(), recount(&delta));
+            for number in 0..3 {
+                let listed: BTreeSet<u8> = delta.tagged(number).copied().collect();
+                prop_assert_eq!(listed, tagged(&delta, number));
+            }
             for (key, value) in delta.all_actual() {
                 prop_assert_eq!(kernel.get(key), Some(value));
             }
@@ -332,6 +336,21 @@ fn apply(
         Step::Retry => delta.retry(*now, |_, _| true),
         Step::Wait => *now += Duration::from_millis(150),
     }
+}
+
+/// Some values have none.
+fn tag(value: &u8) -> Option<u32> {
+    Some(u32::from(value % 4)).filter(|tag| *tag < 3)
+}
+
+/// What has this tag, by looking at all.
+fn tagged(delta: &Tested, number: u32) -> BTreeSet<u8> {
+    let has = |value: &Option<u8>| value.as_ref().and_then(tag) == Some(number);
+    let slots = delta.slots.iter();
+    slots
+        .filter(|(_, slot)| has(&slot.desired) || has(&slot.actual))
+        .map(|(key, _)| *key)
+        .collect()
 }
 
 fn recount(delta: &Tested) -> Counts {

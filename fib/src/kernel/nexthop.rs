@@ -73,6 +73,15 @@ impl Object {
         }
     }
 
+    /// The index of the device that it leads through; [`GROUPS`], which is no device's, where it has members instead.
+    pub(crate) fn device(&self) -> Option<u32> {
+        match &self.content {
+            Content::Single(hop) => Some(hop.device),
+            Content::Group(_) => Some(GROUPS),
+            Content::Other => None,
+        }
+    }
+
     /// The members of a group; none of anything else.
     pub(crate) fn members(&self) -> &[Member] {
         match &self.content {
@@ -81,3 +90,6 @@ impl Object {
         }
     }
 }
+
+/// In place of the index of a device.
+pub(crate) const GROUPS: u32 = 0;

@@ -17,6 +17,7 @@ impl<K: Kernel> Worker<K> {
             Event::LinkGone(index) => {
                 if let Some(link) = self.world.remove_link(index) {
                     self.flushed(&link, now);
+                    self.carrier_returned(index);
                     self.dropped.remove(&index);
                     self.touch_link(&link);
                     self.gateways.ask_over_again(index, now);
@@ -80,8 +81,8 @@ impl<K: Kernel> Worker<K> {
             if lost_carrier {
                 self.flush_objects(link.index);
             }
-            if link.carrier && !before.carrier && self.sharing.is_on() {
-                self.dirty.prefixes.extend(self.wishes.routes.keys());
+            if link.carrier && !before.carrier {
+                self.carrier_returned(link.index);
             }
             if before.name != link.name {
                 info!(from = before.name, to = link.name, "device renamed");
@@ -95,6 +96,7 @@ impl<K: Kernel> Worker<K> {
                 self.read_again(now);
             }
             self.routes.retry(now, |_, spec| spec.uses(index));
+            self.retry_objects_on(index, now);
         }
         self.touch_link(&link);
         self.ask_gateways_over(before.as_ref(), &link, now);

@@ -1,26 +1,35 @@
 //! Nexthop objects: which are desired, what others did to them, and which are not needed any more.
 //!
+//! ```text
+//!   device ──► objects ──► groups ──► routes      what an event may concern is found this way
+//! ```
+//!
 //! An object is written before the routes on it, and deleted when the last of them has left the kernel: that is looked
-//! for now and then, and not kept count of, since whoever deletes an object deletes its routes.
+//! for now and then, since whoever deletes an object deletes its routes.
 
+mod borrowers;
+mod carriers;
+mod news;
 mod others;
 mod sweep;
 mod writing;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use smallvec::SmallVec;
 
-use super::Worker;
+use super::{Worker, settings};
 use crate::fights::Fights;
-use crate::kernel::{Content, Hop, Kernel, Key, Nexthops, Object, ObjectId, Spec};
+use crate::kernel::{Hop, Kernel, Key, Nexthops, Object, ObjectId, Spec};
 use crate::model::Route;
 use crate::nexthops::{self, Allocation, Legs, Objects};
 use crate::resolve::{self, Waiting};
 use crate::staging::Choice;
+use borrowers::Borrowers;
+use news::News;
 
 /// The ways of a route, in ascending order.
 pub(super) type Hops = Arc<[Hop]>;
@@ -33,6 +42,14 @@ pub(super) struct Sharing {
     refused: bool,
     allocation: Allocation,
     pub(super) objects: Objects,
+    others: Borrowers,
+    /// Needed by nothing of ours, and used by others.
+    lent: HashSet<ObjectId>,
+    /// Routes that could lead through these devices, if they had a carrier.
+    without_carrier: HashMap<u32, HashSet<IpNet>>,
+    /// Of the last batch: what waits for them is tried again.
+    written: Vec<ObjectId>,
+    news: News,
     /// Ours in this run, and needed no more: they go without asking the gate.
     released: HashSet<ObjectId>,
     /// When what is not needed is looked for.
@@ -50,7 +67,12 @@ impl Sharing {
             on: false,
             refused: false,
             allocation: Allocation::new(protocol),
-            objects: Objects::new(crate::plan::object),
+            objects: Objects::with_tags(crate::plan::object, Object::device),
+            others: Borrowers::default(),
+            lent: HashSet::new(),
+            without_carrier: HashMap::new(),
+            written: Vec::new(),
+            news: News::default(),
             released: HashSet::new(),
             sweep: None,
             fights: Fights::default(),
@@ -89,16 +111,6 @@ impl Sharing {
         self.sweep.get_or_insert(now + LINGER);
     }
 
-    /// One more wish for these routes.
-    pub(super) fn want(&mut self, prefix: &IpNet, route: &Route) {
-        self.allocation.want(&resolve::legs(prefix, route));
-    }
-
-    /// One wish less.
-    pub(super) fn unwant(&mut self, prefix: &IpNet, route: &Route) {
-        self.allocation.unwant(&resolve::legs(prefix, route));
-    }
-
     pub(super) fn legs(&self, prefix: &IpNet, route: &Route) -> Legs {
         if self.on {
             resolve::legs(prefix, route)
@@ -133,9 +145,8 @@ impl Sharing {
 
     /// Some object in the kernel leads through this device.
     pub(super) fn uses(&self, device: u32) -> bool {
-        self.objects
-            .all_actual()
-            .any(|(_, object)| is_on(object, device))
+        let mut objects = self.objects.tagged(device);
+        objects.any(|id| self.objects.actual(id).and_then(Object::device) == Some(device))
     }
 }
 
@@ -177,7 +188,11 @@ impl<K: Kernel> Worker<K> {
         let mut dead = None;
         for hop in spec.hops() {
             match self.world.link(hop.device) {
-                Some(link) if !link.carrier => dead = Some(link.name.clone()),
+                Some(link) if !link.carrier => {
+                    dead = Some(link.name.clone());
+                    let waiting = self.sharing.without_carrier.entry(hop.device);
+                    waiting.or_default().insert(key.prefix);
+                }
                 _ => alive.push(*hop),
             }
         }
@@ -185,16 +200,22 @@ impl<K: Kernel> Worker<K> {
             return Err(Waiting::NoCarrier(name));
         }
         let there = self.routes.desired(&key).and_then(Spec::object).or(actual);
+        let (routes, wishes, settings) = (&self.routes, &self.wishes, &self.settings);
         let sharing = &mut self.sharing;
+        let others = &sharing.others;
+        // Routes that the gate protects, or that are to go, have no wish or another one.
+        let wishes_so = |key: &Key| {
+            let route = wishes.routes.get(&key.prefix);
+            *key == settings::key(settings, wishes, key.prefix)
+                && !wishes.workloads.contains_key(&key.prefix)
+                && route.is_some_and(|route| resolve::legs(&key.prefix, route) == *legs)
+        };
+        let may_move = |id| routes.tagged(id).all(wishes_so) && others.user(id).is_none();
         let lead = sharing
             .allocation
-            .lead(legs, &alive, there, &mut sharing.objects);
+            .lead(legs, &alive, there, may_move, &mut sharing.objects);
         Ok(lead.map_or(spec, |id| Spec::by_object(self.config.protocol, id)))
     }
-}
-
-fn is_on(object: &Object, device: u32) -> bool {
-    matches!(&object.content, Content::Single(hop) if hop.device == device)
 }
 
 /// An object that is not needed stays for this long: most changes come in groups.

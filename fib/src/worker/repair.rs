@@ -118,6 +118,7 @@ impl<K: Kernel> Worker<K> {
             self.read_again(now);
         }
         self.note_shadow(key, &spec);
+        self.note_borrower(key, &spec);
         self.foreign_changed(&key, &spec, now);
         self.leftover_appeared(key, spec, by, now);
     }
@@ -136,6 +137,7 @@ impl<K: Kernel> Worker<K> {
             return;
         }
         self.repairs.shadows.remove(&key);
+        self.forget_borrower(key, spec, now);
         if self.leftovers.actual(&key) == Some(spec) {
             self.leftovers.report(key, None);
             self.repairs.externals.remove(&key);
@@ -327,7 +329,7 @@ impl<K: Kernel> Worker<K> {
 
     /// The writer's name, for logs.
     pub(super) fn culprit(&mut self, by: u32, now: Instant) -> String {
-        self.repairs.culprits.act(by, now).by
+        self.repairs.culprits.name(by, now)
     }
 
     /// A route that carries our signature, and is not ours.

@@ -130,6 +130,7 @@ impl<K: Kernel> Worker<K> {
                 continue;
             }
             self.note_shadow(key, &spec);
+            self.note_borrower(key, &spec);
             match gate::foreign(&spec, &self.world, &self.config.device_prefixes) {
                 class @ (Foreign::Leftover | Foreign::External | Foreign::Replaceable) => {
                     if class == Foreign::External {

@@ -132,7 +132,7 @@ impl<K: Kernel> Worker<K> {
         }
         self.leave_unresolved(&mut batch);
         self.hold_back(&mut batch, &objects, now);
-        let mut writes = Self::object_writes(&objects);
+        let mut writes = self.object_writes(&objects);
         writes.extend(
             batch.iter().map(|(key, action)| {
                 plan::write(*key, action, self.leftovers.actual(key).is_some())
@@ -157,6 +157,7 @@ impl<K: Kernel> Worker<K> {
                     }
                     self.object_written(id, action, outcome, now);
                 }
+                self.retry_users_of_written(now);
                 for (((key, action), write), outcome) in
                     batch.into_iter().zip(writes).zip(of_routes)
                 {

@@ -7,6 +7,7 @@ mod objects;
 mod orders;
 mod repair;
 mod settings;
+mod sharing;
 mod stages;
 mod stories;
 mod vteps;

@@ -158,9 +158,7 @@ impl<K: Kernel> Worker<K> {
                 let prefix = prefix.trunc();
                 if self.wishes.routes.get(&prefix) != Some(&route) {
                     self.enable_forwarding(&prefix.addr());
-                    self.sharing.want(&prefix, &route);
-                    if let Some(before) = self.wishes.set_route(prefix, route) {
-                        self.sharing.unwant(&prefix, &before);
+                    if self.wishes.set_route(prefix, route).is_some() {
                         self.dirty.unread.moves |= self.sharing.is_on();
                     }
                     self.dirty.prefixes.insert(prefix);
@@ -168,8 +166,7 @@ impl<K: Kernel> Worker<K> {
             }
             Change::RemoveRoute(prefix) => {
                 let prefix = prefix.trunc();
-                if let Some(before) = self.wishes.remove_route(&prefix) {
-                    self.sharing.unwant(&prefix, &before);
+                if self.wishes.remove_route(&prefix).is_some() {
                     self.dirty.prefixes.insert(prefix);
                 }
             }

@@ -1,18 +1,17 @@
-//! What others, and the kernel of its own accord, did to nexthop objects.
+//! What others did to nexthop objects.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
-use tracing::{debug, info, warn};
+use tracing::info;
 
-use super::is_on;
+use super::news::What;
 use crate::fights::Round;
-use crate::kernel::{Kernel, Key, Link, Object, ObjectId};
+use crate::kernel::{GROUPS, Kernel, Key, Object, ObjectId, Spec};
 use crate::worker::Worker;
-use crate::world::World;
 
 impl<K: Kernel> Worker<K> {
-    /// What a read found.
+    /// What a read found. The routes of others follow.
     pub(in crate::worker) fn sort_objects(
         &mut self,
         read: Option<Vec<(ObjectId, Object)>>,
@@ -33,23 +32,39 @@ impl<K: Kernel> Worker<K> {
         }
         let mut ours = HashMap::new();
         let mut taken = HashSet::new();
+        self.sharing.others.forget_groups();
+        self.sharing.others.forget_routes();
         for (id, object) in read.unwrap_or_default() {
-            if object.protocol == self.config.protocol
-                || self.sharing.objects.desired(&id).is_some()
-            {
+            if self.is_ours(id, &object) {
                 ours.insert(id, object);
             } else {
+                self.sharing.others.note_object(id, &object);
                 taken.insert(id);
             }
         }
+        let lost: Vec<ObjectId> = taken
+            .iter()
+            .copied()
+            .filter(|id| self.sharing.objects.desired(id).is_some())
+            .collect();
         self.sharing.allocation.set_taken(taken);
+        for id in lost {
+            self.give_up_object(id);
+        }
         for id in self.sharing.objects.report_all(ours) {
             if self.sharing.objects.desired(&id).is_some() && !self.sharing.objects.installed(&id) {
                 self.sharing.repairs += 1;
+                self.sharing.news.note("", What::Unseen, id, 0);
                 self.wronged_object(id, "someone unknown", now);
             }
         }
         self.sharing.sweep_soon(now);
+    }
+
+    /// It has our signature, or took the place of one that had it. An object of someone else that stands under a number that
+    /// we have not written is his.
+    fn is_ours(&self, id: ObjectId, object: &Object) -> bool {
+        object.protocol == self.config.protocol || self.sharing.objects.actual(&id).is_some()
     }
 
     /// Someone added or replaced an object.
@@ -60,101 +75,96 @@ impl<K: Kernel> Worker<K> {
         by: u32,
         now: Instant,
     ) {
-        let objects = &mut self.sharing.objects;
-        let known = objects.desired(&id).is_some() || objects.actual(&id).is_some();
-        if !known && object.protocol != self.config.protocol {
+        if !self.is_ours(id, &object) {
+            self.sharing.others.note_object(id, &object);
+            self.sharing.allocation.take(id);
+            if self.sharing.objects.desired(&id).is_some() {
+                self.give_up_object(id);
+            }
             return;
         }
+        let objects = &mut self.sharing.objects;
         let installed = objects.installed(&id);
         objects.report(id, Some(object));
         if installed && !objects.installed(&id) {
-            self.repair_object(id, "changed", by, now);
+            self.repair_object(id, What::Changed, 0, by, now);
         }
         self.sharing.sweep_soon(now);
     }
 
     /// Someone deleted an object, and so the routes on it.
     pub(in crate::worker) fn object_gone(&mut self, id: ObjectId, by: u32, now: Instant) {
+        if self.sharing.others.forget_object(id) {
+            // Its members may go now.
+            self.sharing.sweep_soon(now);
+        }
         if self.sharing.objects.actual(&id).is_none() {
+            self.sharing.allocation.free(id);
             return;
         }
         let installed = self.sharing.objects.installed(&id);
-        self.drop_objects(&[id]);
+        let routes = self.drop_objects(&[id]);
         if installed {
-            self.repair_object(id, "deleted", by, now);
+            self.repair_object(id, What::Deleted, routes, by, now);
         }
     }
 
-    fn repair_object(&mut self, id: ObjectId, what: &str, by: u32, now: Instant) {
+    /// The number is somebody else's: the routes that were to lead there get another.
+    pub(super) fn give_up_object(&mut self, id: ObjectId) {
+        info!(
+            id,
+            "someone else has this number of a nexthop object; taking another"
+        );
+        self.touch_users_of(&[id]);
+        self.sharing.allocation.give_up(id);
+        self.sharing.objects.unset(id, false);
+    }
+
+    /// A route of someone else.
+    pub(in crate::worker) fn note_borrower(&mut self, key: Key, spec: &Spec) {
+        let objects = &self.sharing.objects;
+        let known = |id: ObjectId| objects.actual(&id).is_some();
+        self.sharing.others.note_route(key, spec, known);
+    }
+
+    /// It is gone: the object may follow.
+    pub(in crate::worker) fn forget_borrower(&mut self, key: Key, spec: &Spec, now: Instant) {
+        if self.sharing.others.forget_route(key, spec.protocol) {
+            self.sharing.sweep_soon(now);
+        }
+    }
+
+    fn repair_object(&mut self, id: ObjectId, what: What, routes: usize, by: u32, now: Instant) {
         if by == 0 {
-            debug!(
-                id,
-                "the kernel dropped a nexthop object of ours; writing it again"
-            );
+            self.sharing.news.note("", What::Dropped, id, routes);
             return;
         }
         self.sharing.repairs += 1;
         let by = self.culprit(by, now);
-        warn!(
-            id,
-            by, "a nexthop object of ours was {what}; repairing, with the routes on it"
-        );
+        self.sharing.news.note(&by, what, id, routes);
         self.wronged_object(id, &by, now);
     }
 
     fn wronged_object(&mut self, id: ObjectId, by: &str, now: Instant) {
         if let Round::After { pause, first } = self.sharing.fights.again(id, by, now) {
             if first {
-                warn!(
-                    id,
-                    by,
-                    "others change this nexthop object again and again; repairing more and more slowly"
-                );
+                self.sharing.news.note(by, What::Contested, id, 0);
             }
             let reason = format!("contested: {by} keeps changing it");
             self.sharing.objects.hold(id, now + pause, reason);
         }
     }
 
-    /// The kernel drops the objects on a device that goes down or loses its carrier, and what hangs on them, without a
-    /// word.
-    pub(in crate::worker) fn flush_objects(&mut self, device: u32) {
-        let objects = &mut self.sharing.objects;
-        let on_device = objects.all_actual().filter(|(_, o)| is_on(o, device));
-        let gone: Vec<ObjectId> = on_device.map(|(id, _)| *id).collect();
-        if !gone.is_empty() {
-            self.dropped.insert(device);
-        }
-        // They cannot be written before there is another way.
-        for id in &gone {
-            objects.unset(*id, false);
-        }
-        self.drop_objects(&gone);
-        if self.sharing.on {
-            self.dirty.prefixes.extend(self.wishes.routes.keys());
-        }
-    }
-
-    /// A device may have got or lost its carrier while events were lost: others of the ways can be used now.
-    pub(in crate::worker) fn compare_carriers(&mut self, before: &World) {
-        let carrier = |link: &Link| before.link(link.index).map(|before| before.carrier);
-        let changed = |link: &Link| carrier(link) != Some(link.carrier);
-        if self.sharing.on && self.world.links().any(changed) {
-            self.dirty.prefixes.extend(self.wishes.routes.keys());
-        }
-    }
-
     /// They are not there any more: nor are they in groups, nor groups without members, nor the routes on any of them.
-    fn drop_objects(&mut self, gone: &[ObjectId]) {
-        if gone.is_empty() {
-            return;
-        }
+    /// Returns how many routes went.
+    pub(super) fn drop_objects(&mut self, gone: &[ObjectId]) -> usize {
         let mut gone: HashSet<ObjectId> = gone.iter().copied().collect();
         let objects = &mut self.sharing.objects;
         let groups: Vec<(ObjectId, Object)> = objects
-            .all_actual()
+            .tagged(GROUPS)
+            .filter_map(|id| Some((*id, objects.actual(id)?)))
             .filter(|(_, object)| object.members().iter().any(|m| gone.contains(&m.id)))
-            .map(|(id, object)| (*id, object.clone()))
+            .map(|(id, object)| (id, object.clone()))
             .collect();
         for (id, group) in groups {
             let left = group.members().iter().filter(|m| !gone.contains(&m.id));
@@ -165,14 +175,17 @@ impl<K: Kernel> Worker<K> {
                 objects.report(id, Some(left));
             }
         }
+        let mut routes = 0;
         for id in &gone {
             objects.report(*id, None);
+            let on_it: Vec<Key> = self.routes.tagged(*id).copied().collect();
+            for key in on_it {
+                if self.routes.actual(&key).and_then(Spec::object) == Some(*id) {
+                    routes += 1;
+                    self.routes.report(key, None);
+                }
+            }
         }
-        let routes = self.routes.all_actual();
-        let on_them = routes.filter(|(_, spec)| spec.object().is_some_and(|id| gone.contains(&id)));
-        let keys: Vec<Key> = on_them.map(|(key, _)| *key).collect();
-        for key in keys {
-            self.routes.report(key, None);
-        }
+        routes
     }
 }

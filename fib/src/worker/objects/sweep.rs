@@ -3,15 +3,17 @@
 use std::collections::HashSet;
 use std::time::Instant;
 
+use tracing::info;
+
 use super::LINGER;
-use crate::kernel::{Kernel, Object, ObjectId};
+use crate::kernel::{GROUPS, Kernel, Object, ObjectId};
 use crate::model::Gate;
-use crate::nexthops::Objects;
 use crate::worker::Worker;
 
 impl<K: Kernel> Worker<K> {
-    /// Looks for objects that nobody needs, and lets those go that the gate lets go.
-    pub(in crate::worker) fn sweep_objects(&mut self, now: Instant) {
+    /// Says what others did to objects, looks for those that nobody needs, and lets those go that the gate lets go.
+    pub(in crate::worker) fn tend_objects(&mut self, now: Instant) {
+        self.sharing.news.tell();
         if self.sharing.sweep.is_none_or(|when| now < when) {
             return;
         }
@@ -22,51 +24,47 @@ impl<K: Kernel> Worker<K> {
         }
         self.sharing.sweep = None;
         self.sharing.fights.end_quiet(now);
-        let mut needed = HashSet::new();
-        for (_, _, spec, _) in self.routes.iter() {
-            needed.extend(spec.object());
+        let sharing = &mut self.sharing;
+        let objects = &mut sharing.objects;
+        let mut used: HashSet<ObjectId> = self.routes.tags().collect();
+        let groups: Vec<ObjectId> = objects.tagged(GROUPS).copied().collect();
+        for id in &groups {
+            let desired = objects.desired(id).filter(|_| used.contains(id));
+            // A group that is in the kernel has its members, though nobody may need it.
+            let both = desired.into_iter().chain(objects.actual(id));
+            let members: Vec<ObjectId> = both
+                .flat_map(Object::members)
+                .map(|member| member.id)
+                .collect();
+            used.extend(members);
         }
-        let mut used = needed.clone();
-        used.extend(
-            self.routes
-                .all_actual()
-                .filter_map(|(_, spec)| spec.object()),
-        );
-        let members_of = |ids: &HashSet<ObjectId>, objects: &Objects| {
-            let groups = ids
-                .iter()
-                .flat_map(|id| [objects.desired(id), objects.actual(id)]);
-            let members = groups.flatten().flat_map(Object::members);
-            members.map(|member| member.id).collect::<Vec<_>>()
-        };
-        needed.extend(members_of(&needed, &self.sharing.objects));
-        for id in self.sharing.allocation.keep(&needed) {
-            self.sharing.objects.unset(id, false);
-            self.sharing.released.insert(id);
+        for id in sharing.allocation.keep(&used) {
+            objects.unset(id, false);
+            sharing.released.insert(id);
         }
-        // A group that is in the kernel still has its members.
-        let there: HashSet<ObjectId> = self
-            .sharing
-            .objects
-            .all_actual()
-            .map(|(id, _)| *id)
-            .collect();
-        used.extend(members_of(&there, &self.sharing.objects));
-        self.sharing.released.retain(|id| there.contains(id));
+        let there: HashSet<ObjectId> = objects.all_actual().map(|(id, _)| *id).collect();
+        sharing.released.retain(|id| there.contains(id));
         let open = self.wishes.gate == Gate::Open;
-        let undesired: Vec<ObjectId> = there
-            .into_iter()
-            .filter(|id| self.sharing.objects.desired(id).is_none())
-            .collect();
-        for id in undesired {
-            let ours = self
-                .sharing
-                .objects
-                .actual(&id)
-                .is_some_and(|object| object.protocol == self.config.protocol);
-            let left = self.sharing.released.contains(&id);
-            let may_go = ours && !used.contains(&id) && (open || left);
-            self.sharing.objects.permit(id, may_go);
+        for id in there {
+            if objects.desired(&id).is_some() {
+                continue;
+            }
+            let ours = |object: &Object| object.protocol == self.config.protocol;
+            let ours = objects.actual(&id).is_some_and(ours);
+            let left = sharing.released.contains(&id);
+            let mut may_go = ours && !used.contains(&id) && (open || left);
+            if may_go && let Some(borrower) = sharing.others.user(id) {
+                may_go = false;
+                if sharing.lent.insert(id) {
+                    info!(
+                        id,
+                        borrower,
+                        "others use a nexthop object that nothing of ours needs; it stays"
+                    );
+                }
+            }
+            objects.permit(id, may_go);
         }
+        sharing.lent.retain(|id| objects.actual(id).is_some());
     }
 }

@@ -1,11 +1,13 @@
 //! Nexthop objects on their way to the kernel, and the routes that wait for them.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::delta::Action;
 use crate::kernel::{Kernel, Key, Object, ObjectId, Refusal, Spec, Write};
+use crate::plan;
 use crate::worker::Worker;
 
 impl<K: Kernel> Worker<K> {
@@ -34,11 +36,10 @@ impl<K: Kernel> Worker<K> {
             // Its routes have moved.
             self.vteps.note_written();
             self.look_at_retired_tunnels();
-            let failed_before = self.sharing.objects.reason(&id).is_some();
-            self.sharing.objects.done(id, action);
-            if failed_before {
-                self.routes.retry(now, |_, spec| spec.object() == Some(id));
+            if matches!(action, Action::Set { .. }) {
+                self.sharing.written.push(id);
             }
+            self.sharing.objects.done(id, action);
             return;
         };
         let setting = matches!(action, Action::Set { .. });
@@ -50,25 +51,28 @@ impl<K: Kernel> Worker<K> {
             self.dirty.prefixes.extend(self.wishes.routes.keys());
             return;
         }
-        let taken =
-            matches!(action, Action::Set { owned: false, .. }) && refusal.errno == libc::EEXIST;
-        if taken || self.is_of_other_kind(id) {
-            info!(
-                id,
-                "someone else has this number of a nexthop object; taking another"
-            );
-            self.sharing.allocation.give_up(id);
-            self.sharing.objects.unset(id, false);
-            self.dirty.prefixes.extend(self.wishes.routes.keys());
+        let exists = setting && refusal.errno == libc::EEXIST;
+        let never_ours = matches!(action, Action::Set { owned: false, .. });
+        if (exists && never_ours) || self.is_of_other_kind(id) {
+            self.give_up_object(id);
             return;
         }
-        if refusal.misses_object() {
+        if exists || (refusal.misses_object() && self.has_members(id)) {
+            // Another one since ours went, or ours has not gone; or a member has: a read tells.
             self.read_again(now);
         }
         let reason = format!("nexthop object {id}: {refusal}");
         if self.sharing.objects.failed(id, now, reason) {
             warn!(id, reason = %refusal, "nexthop object is refused; trying again");
         }
+    }
+
+    /// So it is believed.
+    fn has_members(&self, id: ObjectId) -> bool {
+        let objects = &self.sharing.objects;
+        let members = objects.desired(&id).into_iter().flat_map(Object::members);
+        let mut actual = members.map(|member| objects.actual(&member.id));
+        actual.all(|actual| actual.is_some())
     }
 
     /// The kernel makes no group of an object, nor an object of a group.
@@ -124,10 +128,30 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// The messages for these objects.
-    pub(in crate::worker) fn object_writes(batch: &[(ObjectId, Action<Object>)]) -> Vec<Write> {
+    pub(in crate::worker) fn object_writes(
+        &self,
+        batch: &[(ObjectId, Action<Object>)],
+    ) -> Vec<Write> {
+        let is_there = |id| self.sharing.objects.actual(id).is_some();
         let writes = batch.iter();
         writes
-            .map(|(id, action)| crate::plan::write_object(*id, action))
+            .map(|(id, action)| plan::write_object(*id, action, is_there(id)))
             .collect()
+    }
+
+    /// What was refused before, while an object was not there or was another, need not wait out its pause.
+    pub(in crate::worker) fn retry_users_of_written(&mut self, now: Instant) {
+        let written = std::mem::take(&mut self.sharing.written);
+        if written.is_empty() {
+            return;
+        }
+        let written: HashSet<ObjectId> = written.into_iter().collect();
+        self.sharing.objects.retry(now, |_, object| {
+            let mut members = object.members().iter();
+            members.any(|member| written.contains(&member.id))
+        });
+        self.routes.retry(now, |_, spec| {
+            spec.object().is_some_and(|id| written.contains(&id))
+        });
     }
 }

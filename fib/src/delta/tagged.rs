@@ -1,0 +1,49 @@
+//! Keys by what their values are tagged with, so that those of one tag are found without looking at all. Pure.
+
+use std::collections::HashSet;
+use std::hash::Hash;
+
+use crate::hash::Map;
+
+/// What the values of a key are found by: of the desired one and of the actual one.
+pub(super) type Tags = [Option<u32>; 2];
+
+#[derive(Debug)]
+pub(super) struct Tagged<K>(Map<u32, HashSet<K, foldhash::fast::RandomState>>);
+
+impl<K> Default for Tagged<K> {
+    fn default() -> Tagged<K> {
+        Tagged(Map::default())
+    }
+}
+
+impl<K: Copy + Eq + Hash> Tagged<K> {
+    pub(super) fn change(&mut self, key: K, before: Tags, now: Tags) {
+        if before == now {
+            return;
+        }
+        for tag in before.into_iter().flatten() {
+            if !now.contains(&Some(tag))
+                && let Some(keys) = self.0.get_mut(&tag)
+            {
+                keys.remove(&key);
+                if keys.is_empty() {
+                    self.0.remove(&tag);
+                }
+            }
+        }
+        for tag in now.into_iter().flatten() {
+            if !before.contains(&Some(tag)) {
+                self.0.entry(tag).or_default().insert(key);
+            }
+        }
+    }
+
+    pub(super) fn keys(&self, tag: u32) -> impl Iterator<Item = &K> {
+        self.0.get(&tag).into_iter().flatten()
+    }
+
+    pub(super) fn tags(&self) -> impl Iterator<Item = u32> {
+        self.0.keys().copied()
+    }
+}
