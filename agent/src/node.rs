@@ -25,7 +25,7 @@ use crate::plan::{self, Own, Plan, condition};
 use crate::shared::{Shared, Snapshot};
 use crate::tunnels::Assigned;
 use crate::workloads::dataplane::Kernel;
-use crate::workloads::{Circumstances, Workloads};
+use crate::workloads::{Circumstances, Surroundings, Workloads};
 use crate::{filtering, mtu_file, server, settings, ways};
 
 mod difference;
@@ -111,6 +111,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
             filter: filter.clone(),
         }),
     );
+    let routes = fib.routes().await?;
+    workloads.begin_with(routes.iter().filter_map(moves::workload));
     let watcher = store
         .watch(&WATCHED)
         .await
@@ -304,6 +306,19 @@ impl Node {
 
     /// Makes the plan anew and carries out how it differs from the last.
     async fn apply_plan(&mut self, host_mtu: Option<u32>) -> anyhow::Result<()> {
+        let felix = settings::effective(
+            &self.cluster.felix,
+            &self.shared.config.nodename,
+            &self.shared.config.felix,
+        );
+        let surroundings = Surroundings {
+            may_spoof: filtering::may_spoof(&felix),
+            migrations: self.cluster.migrations.values().cloned().collect(),
+            convergence: moves::convergence(&felix),
+            hears: self.listener.hears(),
+        };
+        let now = Instant::now();
+        self.shared.workloads.set_surroundings(surroundings, now);
         let workloads = self.shared.workloads.addresses();
         let allowed_sources = self.shared.workloads.allowed_sources();
         let elevated = self.shared.workloads.elevated();
@@ -345,9 +360,6 @@ impl Node {
             pools: self.plan.pools.clone(),
             tunnel_addresses: self.plan.tunnel_addresses(),
             mtu,
-            may_spoof: filtering::may_spoof(&self.plan.felix),
-            migrations: self.cluster.migrations.values().cloned().collect(),
-            convergence: moves::convergence(&self.plan.felix),
         };
         self.shared.workloads.set_circumstances(circumstances);
         let unclear = self.shared.workloads.conditions();

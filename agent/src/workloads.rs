@@ -24,6 +24,7 @@ use sha1::{Digest, Sha1};
 use tracing::{info, warn};
 
 use crate::filtering::AllowedSources;
+use crate::migration::question::Question;
 use crate::migration::{Identity, Phase};
 use crate::ways::Pool;
 
@@ -69,11 +70,18 @@ pub(crate) struct Circumstances {
     pub(crate) tunnel_addresses: Vec<IpAddr>,
     /// Octets, both ends of a pod's veth pair.
     pub(crate) mtu: u32,
+}
+
+/// What decides how the routes of workloads stand.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Surroundings {
     /// Workloads get the sources that they ask for (`workloadSourceSpoofing`).
     pub(crate) may_spoof: bool,
     pub(crate) migrations: Vec<Stored<LiveMigration>>,
     /// For how long after a migration nodes may not know the new way.
     pub(crate) convergence: Duration,
+    /// Workloads that speak are heard.
+    pub(crate) hears: bool,
 }
 
 /// The workloads of this node.
@@ -90,6 +98,10 @@ pub(crate) struct Workloads {
 #[derive(Debug, Default)]
 struct State {
     circumstances: Circumstances,
+    /// `None` until the datastore has been read.
+    surroundings: Option<Surroundings>,
+    /// Devices and addresses of routes that the kernel had before the start, of workloads that the FIB was not told of yet.
+    routed_before: BTreeSet<(String, IpAddr)>,
     /// By host-side device.
     known: BTreeMap<String, Workload>,
     /// Between the two halves of ADD, by container and interface.
@@ -98,6 +110,8 @@ struct State {
     gone: Gone,
     /// Of workloads that arrive, by device.
     phases: HashMap<String, Phase>,
+    /// Whom to ask whether it runs here.
+    questions: Vec<Question>,
     /// Addresses that other nodes announce as those of workloads that have just come there.
     outranked: BTreeSet<IpAddr>,
     /// Records that are not in force.
@@ -186,7 +200,17 @@ impl Workloads {
     /// The loop tells what has changed around us.
     pub(crate) fn set_circumstances(&self, circumstances: Circumstances) {
         self.state().circumstances = circumstances;
-        self.move_on(Instant::now());
+    }
+
+    /// The loop tells what decides about routes.
+    pub(crate) fn set_surroundings(&self, surroundings: Surroundings, now: Instant) {
+        self.state().surroundings = Some(surroundings);
+        self.move_on(now);
+    }
+
+    /// Before anything else: which routes the kernel has of workloads, by device.
+    pub(crate) fn begin_with(&self, routes: impl IntoIterator<Item = (String, IpAddr)>) {
+        self.state().routed_before.extend(routes);
     }
 
     /// Every address of a local workload that runs here.

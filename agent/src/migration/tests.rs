@@ -61,6 +61,12 @@ fn a_workload_is_found_by_its_name_or_its_labels_and_a_machine_by_its_node_too()
             openstack.clone(),
             None,
         ),
+        (
+            // As Calico's driver names it.
+            target(named("node1", "openstack", "vms/vm-7", "eth0")),
+            openstack.clone(),
+            Some(Role::Target),
+        ),
         (source(whole("vms/vm-7-b")), pod(), Some(Role::Source)),
         (source(whole("vms/vm-7-a")), pod(), None),
         (
@@ -100,8 +106,8 @@ fn phases_follow_one_another_as_the_migration_goes_on() {
         (Phase::Settled, None, 0, Phase::Settled),
         (Phase::Settled, target, 0, Phase::Awaited),
         (Phase::Awaited, target, 9, Phase::Awaited),
-        // Called off before the workload ran here.
-        (Phase::Awaited, None, 9, Phase::Settled),
+        // Its announcement was missed, as may be: now it is here.
+        (Phase::Awaited, None, 0, settling),
         (Phase::Live, target, 9, Phase::Live),
         (Phase::Live, None, 0, settling),
         (settling, None, 29, settling),
@@ -113,9 +119,116 @@ fn phases_follow_one_another_as_the_migration_goes_on() {
         (Phase::Live, source, 0, Phase::Settled),
         (settling, source, 9, Phase::Settled),
     ] {
-        let next = phase.next(role, at(now), CONVERGENCE);
+        let facts = Facts {
+            role,
+            route: Routed::No,
+            can_answer: true,
+        };
+        let next = phase.next(facts, at(now), CONVERGENCE);
         assert_eq!(next, expected, "{phase:?} with {role:?} at {now} s");
     }
+}
+
+#[test]
+fn a_workload_that_has_its_route_already_is_asked_before_it_loses_it() {
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let asked = |until: Option<u64>, elevated| Phase::Asked {
+        until: until.map(at),
+        elevated,
+    };
+    let settling = Phase::Settling { until: at(30) };
+    let target = Some(Role::Target);
+    for (phase, role, route, can_answer, now, expected) in [
+        (
+            Phase::Settled,
+            target,
+            Routed::Yes,
+            true,
+            0,
+            asked(Some(2), false),
+        ),
+        (
+            Phase::Settled,
+            target,
+            Routed::Before,
+            true,
+            0,
+            asked(Some(2), true),
+        ),
+        // Not heard: it keeps what it has.
+        (
+            Phase::Settled,
+            target,
+            Routed::Before,
+            false,
+            0,
+            asked(None, true),
+        ),
+        (
+            asked(Some(2), true),
+            target,
+            Routed::Yes,
+            false,
+            9,
+            asked(None, true),
+        ),
+        (
+            asked(None, true),
+            target,
+            Routed::Yes,
+            true,
+            0,
+            asked(Some(2), true),
+        ),
+        (
+            asked(Some(2), false),
+            target,
+            Routed::Yes,
+            true,
+            1,
+            asked(Some(2), false),
+        ),
+        (
+            asked(Some(2), false),
+            target,
+            Routed::Yes,
+            true,
+            2,
+            Phase::Awaited,
+        ),
+        (
+            asked(Some(2), false),
+            None,
+            Routed::Yes,
+            true,
+            1,
+            Phase::Settled,
+        ),
+        (asked(Some(2), true), None, Routed::Yes, true, 0, settling),
+        (
+            asked(None, true),
+            Some(Role::Source),
+            Routed::Yes,
+            true,
+            0,
+            Phase::Settled,
+        ),
+    ] {
+        let facts = Facts {
+            role,
+            route,
+            can_answer,
+        };
+        let next = phase.next(facts, at(now), CONVERGENCE);
+        assert_eq!(next, expected, "{phase:?} with {facts:?} at {now} s");
+    }
+    assert_eq!(asked(Some(2), false).heard(), Phase::Live);
+    assert_eq!(asked(Some(2), false).standing(false), Standing::Normal);
+    assert_eq!(asked(Some(2), false).standing(true), Standing::Awaited);
+    assert_eq!(asked(Some(2), true).standing(true), Standing::Elevated);
+    assert_eq!(asked(Some(2), true).until(), Some(at(2)));
+    assert_eq!(asked(None, true).until(), None);
 }
 
 #[test]

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use caracal_datastore::resources::FelixConfiguration;
+use caracal_fib::RouteStatus;
 use ipnet::IpNet;
 
 use super::Node;
 use crate::announcements::{Announcement, Listener};
-use crate::migration::CONVERGENCE;
+use crate::migration::{CONVERGENCE, question};
 use crate::plan::condition;
 
 /// Ears, as long as they are needed.
@@ -26,6 +27,11 @@ pub(super) enum Hearing {
 }
 
 impl Hearing {
+    /// It does, or would.
+    pub(super) fn hears(&self) -> bool {
+        !matches!(self, Hearing::Deaf(_))
+    }
+
     /// The next announcement; never, while nobody listens.
     pub(super) async fn next(&self) -> io::Result<Announcement> {
         match self {
@@ -55,6 +61,12 @@ pub(super) fn host(prefix: &IpNet) -> Option<IpAddr> {
     (prefix.prefix_len() == prefix.max_prefix_len()).then(|| prefix.addr())
 }
 
+/// Device and address, of a route to a workload as the FIB shows it: `dev cali… scope link`.
+pub(super) fn workload(route: &RouteStatus) -> Option<(String, IpAddr)> {
+    let device = route.way.strip_prefix("dev ")?.split(' ').next()?;
+    Some((device.to_owned(), host(&route.prefix)?))
+}
+
 impl Node {
     pub(super) fn hear(&mut self, heard: io::Result<Announcement>) {
         match heard {
@@ -73,8 +85,17 @@ impl Node {
         } else if matches!(self.listener, Hearing::Idle) {
             self.listener = match Listener::open() {
                 Ok(listener) => Hearing::Open(listener),
-                Err(fault) => Hearing::Deaf(fault.to_string()),
+                Err(fault) => {
+                    // What can be known of workloads that move changes with it.
+                    self.plan_dirty = true;
+                    Hearing::Deaf(fault.to_string())
+                }
             };
+        }
+        for question in self.shared.workloads.take_questions() {
+            if self.listener.hears() {
+                tokio::spawn(question::ask(question));
+            }
         }
         if let Hearing::Deaf(why) = &self.listener {
             let message = format!(

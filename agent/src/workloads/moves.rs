@@ -4,19 +4,19 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use caracal_fib::Change;
+use caracal_fib::{Change, Standing};
 use tracing::info;
 
 use super::{State, Workload, Workloads};
 use crate::announcements::Announcement;
-use crate::migration::{self, Phase};
+use crate::migration::question::Question;
+use crate::migration::{self, Facts, Phase, Routed};
 
 impl Workloads {
     /// Looks at every workload again, because time has passed or something around them has changed.
     pub(crate) fn move_on(&self, now: Instant) {
         let mut state = self.state();
-        let State { known, .. } = &*state;
-        let devices: Vec<String> = known.keys().cloned().collect();
+        let devices: Vec<String> = state.known.keys().cloned().collect();
         let mut moved = false;
         let mut changes = Vec::new();
         for device in devices {
@@ -37,17 +37,19 @@ impl Workloads {
     /// When time alone changes something.
     pub(crate) fn next_move(&self) -> Option<Instant> {
         let state = self.state();
-        let ends = state.phases.values().filter_map(|phase| match phase {
-            Phase::Settling { until } => Some(*until),
-            _ => None,
-        });
+        let ends = state.phases.values().filter_map(|phase| phase.until());
         ends.min()
+    }
+
+    /// Those who are to be asked whether they run here, each once.
+    pub(crate) fn take_questions(&self) -> Vec<Question> {
+        std::mem::take(&mut self.state().questions)
     }
 
     /// Somebody is to come here.
     pub(crate) fn awaits_any(&self) -> bool {
         let state = self.state();
-        state.phases.values().any(|phase| *phase == Phase::Awaited)
+        state.phases.values().any(|phase| phase.is_expected())
     }
 
     /// Somebody speaks on a device of this node.
@@ -55,13 +57,13 @@ impl Workloads {
         let mut state = self.state();
         let State { known, phases, .. } = &mut *state;
         let mut arrived = false;
-        for (device, phase) in phases.iter_mut().filter(|(_, p)| **p == Phase::Awaited) {
+        for (device, phase) in phases.iter_mut().filter(|(_, p)| p.is_expected()) {
             let speaks = |workload: &&Workload| {
                 let own = |address| workload.addresses.contains(&IpAddr::V4(address));
                 workload.mac == announcement.mac && announcement.address.is_none_or(own)
             };
             if let Some(workload) = known.get(device).filter(speaks) {
-                info!("workload {}: has come to {device}", workload.name());
+                info!("workload {}: is heard on {device}", workload.name());
                 *phase = phase.heard();
                 arrived = true;
             }
@@ -93,7 +95,7 @@ impl Workloads {
         let just_come = state
             .known
             .values()
-            .filter(|known| matches!(state.phase(known), Phase::Live | Phase::Settling { .. }));
+            .filter(|known| state.phase(known).is_elevated());
         just_come
             .flat_map(|known| known.addresses.iter().copied())
             .collect()
@@ -108,10 +110,11 @@ impl State {
 
     /// Takes a workload's phase further; what the FIB has to be told of it, if it does not know it yet.
     pub(super) fn tell(&mut self, node: &str, device: &str, now: Instant) -> Option<Change> {
+        // Whatever the kernel has stays until enough is known to say better.
+        let surroundings = self.surroundings.as_ref()?;
         let workload = self.known.get(device)?;
-        let circumstances = &self.circumstances;
         let namespace = workload.key.namespace.as_deref().unwrap_or_default();
-        let migrations = circumstances.migrations.iter();
+        let migrations = surroundings.migrations.iter();
         let role = migration::role(
             migrations,
             node,
@@ -119,14 +122,37 @@ impl State {
             &workload.ifname,
             &workload.identity,
         );
-        let phase = self
-            .phase(workload)
-            .next(role, now, circumstances.convergence);
+        let had = |address: &IpAddr| self.routed_before.contains(&(device.to_owned(), *address));
+        let route = match self.told.get(device) {
+            Some(told) if told.standing == Standing::Awaited => Routed::No,
+            Some(_) => Routed::Yes,
+            None if workload.addresses.iter().any(had) => Routed::Before,
+            None => Routed::No,
+        };
+        let v4 = workload.addresses.iter().find_map(|address| match address {
+            IpAddr::V4(address) => Some(*address),
+            IpAddr::V6(_) => None,
+        });
+        let facts = Facts {
+            role,
+            route,
+            can_answer: surroundings.hears && v4.is_some(),
+        };
+        let before = self.phase(workload);
+        let phase = before.next(facts, now, surroundings.convergence);
+        let was_asked = |phase: Phase| matches!(phase, Phase::Asked { until: Some(_), .. });
+        if was_asked(phase) && !was_asked(before) {
+            self.questions.extend(v4.map(|address| Question {
+                device: device.to_owned(),
+                mac: workload.mac,
+                address,
+            }));
+        }
         let outranked = workload
             .addresses
             .iter()
             .any(|a| self.outranked.contains(a));
-        let mut endpoint = workload.endpoint(circumstances.may_spoof);
+        let mut endpoint = workload.endpoint(surroundings.may_spoof);
         endpoint.standing = phase.standing(outranked);
         match phase {
             Phase::Settled => drop(self.phases.remove(device)),
@@ -135,6 +161,7 @@ impl State {
         if self.told.get(device) == Some(&endpoint) {
             return None;
         }
+        self.routed_before.retain(|(known, _)| known != device);
         self.told.insert(device.to_owned(), endpoint.clone());
         Some(Change::SetEndpoint(device.to_owned(), endpoint))
     }
@@ -143,6 +170,8 @@ impl State {
     pub(super) fn untell(&mut self, workload: &Workload) {
         self.phases.remove(&workload.device);
         self.told.remove(&workload.device);
+        self.routed_before
+            .retain(|(device, _)| *device != workload.device);
         self.outranked
             .retain(|address| !workload.addresses.contains(address));
     }

@@ -1,6 +1,7 @@
 use super::*;
 
 mod fake;
+mod moves;
 mod reports;
 mod requests;
 

@@ -5,6 +5,7 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use caracal_kernel_tests::add_pods;
+use caracal_lab::ping::Stream;
 use caracal_lab::{Binaries, Encapsulation, Lab, Node, Options, Pod, lab_tests, manifests, wait};
 
 const DEVICE: &str = "cali00000000007";
@@ -94,6 +95,20 @@ lab_tests! {
         moving.netns.ip(&["link", "set", "eth0", "down"])?;
         ensure!(lab.pinger(asker, &arrived, false)?.ask(wait::patience()).is_some(), "not reached where it came");
         ensure!(lab.pinger(&pods[1], &arrived, false)?.ask(wait::patience()).is_some(), "not reached on the node to which it came");
+
+        // The agent of its new node starts anew. The machine says nothing of its own: it knows where its gateway is.
+        let (gateway, mac) = ("169.254.1.1", "ee:ee:ee:ee:ee:ee");
+        arrived.netns.ip(&["neigh", "replace", gateway, "lladdr", mac, "dev", "eth0", "nud", "permanent"])?;
+        let stream = Stream::start(lab.pinger(asker, &arrived, false)?, 50);
+        lab.nodes[1].agent.kill()?;
+        lab.nodes[1].agent.start()?;
+        lab.wait_converged()?;
+        // For longer than it is asked whether it is there: two seconds.
+        let restarted = stream.sent();
+        wait::until("some pings more", || if stream.sent() > restarted + 150 { Ok(()) } else { Err(format!("{} sent", stream.sent())) })?;
+        let tally = stream.finish()?;
+        ensure!(tally.lost.is_empty(), "while its agent started anew: {tally:?}");
+        until_route(&lab.nodes[1], &address, &format!("dev {DEVICE} proto 67 scope link metric 512"))?;
 
         // Over: an ordinary workload.
         fs::remove_file(lab.store.join("migration.yaml")).context("migration.yaml")?;

@@ -102,6 +102,12 @@ pub(super) fn over(store: MemoryDatastore) -> Scene {
         }],
         ..Circumstances::default()
     });
+    let surroundings = Surroundings {
+        hears: true,
+        convergence: Duration::from_secs(30),
+        ..Surroundings::default()
+    };
+    workloads.set_surroundings(surroundings, Instant::now());
     Scene {
         workloads,
         store,
@@ -123,6 +129,16 @@ pub(super) fn endpoint(pod: &str, device: &str, address: &str) -> Stored<Workloa
 }
 
 impl Scene {
+    /// The workloads of another run, to which nothing was told yet.
+    pub(super) fn fresh(&self) -> Workloads {
+        Workloads::new(
+            "node1".into(),
+            self.theirs.clone(),
+            self.ipam.clone(),
+            Arc::new(self.notes.clone()),
+        )
+    }
+
     /// Stores it as it is, right or wrong, and returns its key.
     pub(super) fn put(&self, endpoint: &Stored<WorkloadEndpoint>) -> Key {
         self.store.put_unchecked(endpoint.clone().into_object());
