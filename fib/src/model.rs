@@ -60,7 +60,8 @@ impl Default for Config {
 pub enum Change {
     /// Routes of remote blocks and our own blackholes.
     SetRoute(IpNet, Route),
-    /// No such route is desired. If the kernel has one of ours, it is deleted when the gate allows.
+    /// No such route is desired any more. One that was desired in this run is deleted at once; one that the kernel has of an
+    /// earlier run, when the gate allows.
     RemoveRoute(IpNet),
     /// A local workload, by the name of its host-side device: `/32` and `/128` routes, static neighbours, sysctls.
     SetEndpoint(String, Endpoint),

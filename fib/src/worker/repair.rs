@@ -233,7 +233,7 @@ impl<K: Kernel> Worker<K> {
     /// others keep changing it.
     fn repair(&mut self, key: Key, found: Option<Spec>, by: u32, cause: Cause, now: Instant) {
         let ours = self.routes.installed(&key);
-        self.believe(key, found, by);
+        self.believe(key, found, by, now);
         if !ours || self.routes.installed(&key) {
             return;
         }
@@ -272,7 +272,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// Takes news for what they are: what we have written since may have overtaken them.
-    fn believe(&mut self, key: Key, found: Option<Spec>, by: u32) {
+    fn believe(&mut self, key: Key, found: Option<Spec>, by: u32, now: Instant) {
         let kept = self.routes.desired(&key).is_some() || self.routes.is_withdrawn(&key);
         match found {
             // What the kernel drops of its own accord it does not have.
@@ -281,6 +281,13 @@ impl<K: Kernel> Worker<K> {
             Some(found) => {
                 self.routes.report(key, Some(found));
                 self.routes.doubt(key);
+                // It may have been there before ours was deleted, and have gone with it.
+                let deleted = self.repairs.deleted;
+                if self.routes.desired(&key).is_none()
+                    && deleted.is_some_and(|at| now < at + OVERTAKEN)
+                {
+                    self.read_again(now);
+                }
             }
         }
     }
@@ -338,8 +345,7 @@ impl<K: Kernel> Worker<K> {
             .sharing
             .expanded(&spec)
             .describe(|index| self.world.name(index));
-        self.routes.report(key, Some(spec));
-        self.routes.doubt(key);
+        self.believe(key, Some(spec), by, now);
         self.repairs.intruders.insert(key);
         let Act { by, tell, .. } = self.repairs.culprits.act(by, now);
         if tell {
@@ -351,10 +357,6 @@ impl<K: Kernel> Worker<K> {
         }
         self.ask_gate_about(key);
         self.wronged(key, &by, now);
-        // It may have been there before ours was deleted, and have gone with it: this news was on its way meanwhile.
-        if self.repairs.deleted.is_some_and(|at| now < at + OVERTAKEN) {
-            self.read_again(now);
-        }
     }
 
     /// A read has told which routes there are.

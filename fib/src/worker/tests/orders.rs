@@ -48,6 +48,14 @@ fn news_that_come_late_leave_nothing_and_lose_nothing() {
     }
 }
 
+/// Found by trying all of six.
+#[test]
+fn nor_do_these() {
+    use Act::{Hear, Intrude, Remove, Turn, Wish};
+    let acts = [Remove, Intrude(2), Turn, Wish(2), Hear, Remove];
+    play(&acts, Gate::Closed, false);
+}
+
 /// Where routes are on nexthop objects, a route of others is never the same as ours.
 fn play(acts: &[Act], gate: Gate, objects: bool) {
     let kernel = FakeKernel::default();
