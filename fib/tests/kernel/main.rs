@@ -4,9 +4,13 @@
 #[cfg(test)]
 mod changes;
 #[cfg(test)]
+mod cleanup;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod interfaces;
+#[cfg(test)]
+mod kinds;
 #[cfg(test)]
 mod meddling;
 #[cfg(test)]
