@@ -12,8 +12,8 @@ use crate::before::FormerIpip;
 use crate::gate;
 use crate::handle::FibError;
 use crate::kernel::{
-    DeviceChange, Kernel, Key, Link, LinkKind, NeighbourKey, Object, ObjectId, Refusal, Snapshot,
-    Spec, Write,
+    DeviceChange, Kernel, Key, Link, LinkKind, NeighbourKey, Object, ObjectId, Refusal, Spec,
+    Tables, Write,
 };
 use crate::model::Config;
 use crate::netlink::Netlink;
@@ -59,26 +59,27 @@ async fn clean<K: Kernel>(
     config: &Config,
     dry_run: bool,
 ) -> Result<Cleaned, Refusal> {
-    let snapshot = kernel.read().await?;
+    let found = kernel.read_devices().await?;
+    let tables = kernel.read_tables().await?;
     let sysctls = Sysctls::new(
         config.sysctl_root.clone(),
         config.before_file.clone(),
         config.device_prefixes.clone(),
     );
     let mut cleaned = Cleaned::default();
-    let world = World::new(snapshot.links.clone(), snapshot.addresses.clone());
-    let ours = routes_of_ours(&snapshot, config.protocol);
+    let world = World::new(found.links, found.addresses);
+    let ours = routes_of_ours(&tables, config.protocol);
     cleaned.routes_v4 = ours
         .iter()
         .filter(|(key, _)| key.prefix.addr().is_ipv4())
         .count();
     cleaned.routes_v6 = ours.len() - cleaned.routes_v4;
-    let (objects, lent) = objects_of_ours(&snapshot, config.protocol);
+    let (objects, lent) = objects_of_ours(&tables, config.protocol);
     cleaned.nexthops = objects.len();
     cleaned.failures.extend(lent.iter().map(|(id, user)| {
         format!("nexthop object {id} stays: {user} uses it; `ip nexthop del id {id}` removes both")
     }));
-    let neighbours: Vec<DeviceChange> = snapshot
+    let neighbours: Vec<DeviceChange> = tables
         .neighbours
         .iter()
         .filter(|(key, _)| {
@@ -94,7 +95,7 @@ async fn clean<K: Kernel>(
         .filter(|link| matches!(link.kind, LinkKind::Vxlan(_)));
     let mut devices = Vec::new();
     for link in vxlans {
-        let entries = snapshot.neighbours.iter();
+        let entries = tables.neighbours.iter();
         let entries = entries.filter(|(key, _)| device_of(key) == link.index);
         cleaned.devices.push((link.name.clone(), entries.count()));
         devices.push(DeviceChange::DeleteLink(link.index));
@@ -143,8 +144,8 @@ async fn clean<K: Kernel>(
     Ok(cleaned)
 }
 
-fn routes_of_ours(snapshot: &Snapshot, protocol: u8) -> Vec<(Key, Spec)> {
-    let routes = snapshot.routes.iter();
+fn routes_of_ours(tables: &Tables, protocol: u8) -> Vec<(Key, Spec)> {
+    let routes = tables.routes.iter();
     routes
         .filter(|(_, spec)| spec.protocol == protocol)
         .cloned()
@@ -171,7 +172,7 @@ async fn delete_routes<K: Kernel>(
                 tracing::debug!(%error, "a batch of deletions has no answer; reading the kernel");
             }
         }
-        ours = routes_of_ours(&kernel.read().await?, protocol);
+        ours = routes_of_ours(&kernel.read_tables().await?, protocol);
         if ours.is_empty() {
             return Ok(());
         }
@@ -186,13 +187,10 @@ async fn delete_routes<K: Kernel>(
 }
 
 /// Groups before their members. And those that others use, each with one who does: with the object he would lose his route.
-fn objects_of_ours(
-    snapshot: &Snapshot,
-    protocol: u8,
-) -> (Vec<ObjectId>, BTreeMap<ObjectId, String>) {
-    let objects = || snapshot.objects.iter().flatten();
+fn objects_of_ours(tables: &Tables, protocol: u8) -> (Vec<ObjectId>, BTreeMap<ObjectId, String>) {
+    let objects = || tables.objects.iter().flatten();
     let mut lent = BTreeMap::new();
-    for (key, spec) in &snapshot.routes {
+    for (key, spec) in &tables.routes {
         if let Some(id) = spec.object().filter(|_| spec.protocol != protocol) {
             let protocol = gate::protocol_name(spec.protocol);
             let user = format!("the route to {} of protocol {protocol}", key.prefix);
@@ -237,7 +235,7 @@ async fn delete_objects<K: Kernel>(
             tracing::debug!(%error, "a batch of deletions has no answer; reading the kernel");
         }
     }
-    let (left, _) = objects_of_ours(&kernel.read().await?, protocol);
+    let (left, _) = objects_of_ours(&kernel.read_tables().await?, protocol);
     if let Some(id) = left.first() {
         failures.push(format!(
             "{} nexthop objects cannot be deleted, or somebody makes them again: {id} and others",

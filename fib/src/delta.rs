@@ -74,8 +74,10 @@ pub(crate) struct Delta<K, V> {
     queues: [VecDeque<K>; RANKS],
     retries: BTreeSet<(Instant, K)>,
     counts: Counts,
-    /// Of these the next [`Delta::report_all`] knows nothing.
+    /// Of these the next [`Delta::report_all`] knows nothing, or nothing new.
     kept: HashSet<K, foldhash::fast::RandomState>,
+    /// A read is under way: what is heard or done meanwhile is newer than what it will say.
+    reading: bool,
 }
 
 #[cfg(test)]
@@ -144,6 +146,7 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
             retries: BTreeSet::new(),
             counts: Counts::default(),
             kept: HashSet::default(),
+            reading: false,
         }
     }
 
@@ -184,6 +187,7 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
 
     /// Says what is there, from an event or a read.
     pub(crate) fn report(&mut self, key: K, value: Option<V>) {
+        self.touch(key);
         if value.is_none() && !self.slots.contains_key(&key) {
             return;
         }
@@ -196,6 +200,7 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
 
     /// Says that others have changed or deleted what is there, which may have been before our last write or after it.
     pub(crate) fn doubt(&mut self, key: K) {
+        self.touch(key);
         if self.actual(&key).is_some() {
             self.change(key, |slot| slot.doubted = true);
         }
@@ -211,14 +216,42 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
         self.slots.get(key).is_some_and(|slot| slot.doubted)
     }
 
+    /// All that is there is read from now on, and will be told by [`Delta::report_all`]. News that come before it win.
+    pub(crate) fn begin_read(&mut self) {
+        self.kept.clear();
+        self.reading = true;
+    }
+
+    /// Nothing will be told.
+    pub(crate) fn give_up_read(&mut self) {
+        self.kept = HashSet::default();
+        self.reading = false;
+    }
+
+    /// There are news of this key.
+    pub(crate) fn touch(&mut self, key: K) {
+        if self.reading {
+            self.kept.insert(key);
+        }
+    }
+
     /// What the next [`Delta::report_all`] says of this key is not to be believed.
     pub(crate) fn keep(&mut self, key: K) {
         self.kept.insert(key);
     }
 
+    pub(crate) fn is_kept(&self, key: &K) -> bool {
+        self.kept.contains(key)
+    }
+
+    pub(crate) fn kept(&self) -> impl Iterator<Item = &K> {
+        self.kept.iter()
+    }
+
     /// Says all that is there. Returns the keys for which something else was believed, and not doubted.
     pub(crate) fn report_all(&mut self, mut all: HashMap<K, V>) -> Vec<K> {
         let kept = std::mem::take(&mut self.kept);
+        self.reading = false;
         all.retain(|key, _| !kept.contains(key));
         let differs = |key: &K, slot: &Slot<V>| {
             slot.doubted || (slot.actual.is_some() && slot.actual.as_ref() != all.get(key))
@@ -314,6 +347,7 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
 
     /// The action was carried out.
     pub(crate) fn done(&mut self, key: K, action: Action<V>) {
+        self.touch(key);
         self.change(key, |slot| {
             slot.failure = None;
             slot.doubted = false;

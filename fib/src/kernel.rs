@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use smallvec::SmallVec;
+use tokio::sync::oneshot;
 
 pub(crate) use nexthop::{Content, GROUPS, Member, Nexthops, Object, ObjectId};
 
@@ -120,18 +121,27 @@ pub(crate) enum NeighbourValue {
     Remote(IpAddr),
 }
 
-/// Everything, read at about one moment.
+/// Devices and their addresses. There are few of them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Snapshot {
+pub(crate) struct Devices {
     pub links: Vec<Link>,
     /// By device index.
     pub addresses: Vec<(u32, IpNet)>,
+}
+
+/// What there may be very many of, read one after the other and while others write.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tables {
+    /// Nexthop objects, ours and others'; `None`: this kernel has no such thing. Read before the routes, since an object
+    /// that goes takes its routes along: of one that is missed here, the routes might be believed for ever.
+    pub objects: Option<Vec<(ObjectId, Object)>>,
     /// Of the main table.
     pub routes: Vec<(Key, Spec)>,
     pub neighbours: Vec<(NeighbourKey, NeighbourValue)>,
-    /// Nexthop objects, ours and others'; `None`: this kernel has no such thing.
-    pub objects: Option<Vec<(ObjectId, Object)>>,
 }
+
+/// What became of a read that goes on beside the worker.
+pub(crate) type Answer = oneshot::Receiver<Result<Tables, Refusal>>;
 
 /// Something happened that was not our own route write.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -258,8 +268,17 @@ pub(crate) struct Resolution {
 
 /// What is asked of a kernel.
 pub(crate) trait Kernel {
-    /// Reads everything.
-    async fn read(&mut self) -> Result<Snapshot, Refusal>;
+    /// Reads the devices.
+    async fn read_devices(&mut self) -> Result<Devices, Refusal>;
+
+    /// Begins to read the tables, and does not wait for the answer: that may take a second.
+    fn begin_read(&mut self) -> Answer;
+
+    /// Reads the tables, and waits.
+    async fn read_tables(&mut self) -> Result<Tables, Refusal> {
+        let answer = self.begin_read();
+        answer.await.unwrap_or_else(|_| Err(Refusal::lost()))
+    }
 
     /// Writes a batch. The outcomes are in the order of the batch.
     fn write(&mut self, batch: &[Write]) -> Result<Vec<Result<(), Refusal>>, WriteError>;
@@ -398,6 +417,14 @@ impl Key {
 }
 
 impl Refusal {
+    /// Whoever was to read ended without a word.
+    pub(crate) fn lost() -> Refusal {
+        Refusal {
+            errno: 0,
+            reason: "the read ended without an answer".into(),
+        }
+    }
+
     /// It names a nexthop object that is not there: of a route, or of a member of a group.
     pub(crate) fn misses_object(&self) -> bool {
         let missing = ["Nexthop id does not exist", "Invalid nexthop id"];

@@ -7,7 +7,7 @@
 //!   ┌────────────┐   commands   ┌──────────────────────────────────────────────┐
 //!   │ apply      ├─────────────►│ Worker: desired · actual · pending           │
 //!   │ settled    │              │   egress, resolve, gate, plan, delta: pure   │
-//!   │ routes     │◄─────────────┤   Kernel: netlink (3 sockets) or, in tests,  │
+//!   │ routes     │◄─────────────┤   Kernel: netlink, and reads beside it; in   │
 //!   └────────────┘    status    │           a table in memory                  │
 //!                               └──────────────────────────────────────────────┘
 //! ```

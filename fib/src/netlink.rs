@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   writer      1 blocking socket   routes and objects out, in batches netlink-sys
-//!   requests    2 connections       reads, devices, neighbours         rtnetlink, netlink-proto
+//!   requests    2 connections       devices, neighbours, lookups       rtnetlink, netlink-proto
+//!   reads       2 connections       all tables, on a thread a read     the same
 //!   events      1 socket            what others did                    netlink-sys, multicast
 //! ```
 //!
@@ -28,12 +29,13 @@ use std::time::Duration;
 use futures::{Stream, StreamExt, TryStreamExt};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{RouteAttribute, RouteFlags, RouteHeader, RouteMessage};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use tracing::warn;
 
 use crate::handle::{FibError, Interface};
 use crate::kernel::{
-    DeviceChange, Event, Kernel, Key, NeighbourKey, NeighbourValue, Refusal, Resolution, Snapshot,
-    Spec, Write, WriteError,
+    Answer, DeviceChange, Devices, Event, Kernel, Key, NeighbourKey, NeighbourValue, Refusal,
+    Resolution, Spec, Tables, Write, WriteError,
 };
 use requests::{Open, Requests};
 use writer::Writer;
@@ -58,25 +60,26 @@ impl Netlink {
 }
 
 impl Open {
-    async fn read(&self) -> Result<Snapshot, Refusal> {
+    async fn devices(&self) -> Result<Devices, Refusal> {
         let links = self.dump(self.handle.link().get().execute()).await?;
-        let links = links.iter().filter_map(convert::link).collect();
         let addresses = self.dump(self.handle.address().get().execute()).await?;
-        let addresses = addresses.iter().filter_map(convert::address).collect();
-        // Before the routes, since an object that goes takes its routes along: with one that is missed here, its routes
-        // might be believed for ever.
+        Ok(Devices {
+            links: links.iter().filter_map(convert::link).collect(),
+            addresses: addresses.iter().filter_map(convert::address).collect(),
+        })
+    }
+
+    async fn tables(&self) -> Result<Tables, Refusal> {
         let objects = self.ask(self.objects.all(), DUMP_TIMEOUT).await?;
         let mut routes = self.routes(AddressFamily::Inet).await?;
         routes.extend(self.routes(AddressFamily::Inet6).await?);
         let mut neighbours = self.neighbours(AddressFamily::Inet).await?;
         neighbours.extend(self.neighbours(AddressFamily::Inet6).await?);
         neighbours.extend(self.neighbours(AddressFamily::Bridge).await?);
-        Ok(Snapshot {
-            links,
-            addresses,
+        Ok(Tables {
+            objects,
             routes,
             neighbours,
-            objects,
         })
     }
 
@@ -143,10 +146,25 @@ impl Open {
 }
 
 impl Kernel for Netlink {
-    async fn read(&mut self) -> Result<Snapshot, Refusal> {
-        let snapshot = self.requests.sockets()?.read().await?;
+    async fn read_devices(&mut self) -> Result<Devices, Refusal> {
+        let devices = self.requests.sockets()?.devices().await?;
         self.requests.works();
-        Ok(snapshot)
+        Ok(devices)
+    }
+
+    fn begin_read(&mut self) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        // It has the network namespace of the thread that makes it.
+        let thread = std::thread::Builder::new().name("caracal-fib-read".into());
+        let read = move || {
+            // Nobody waits for it any more when the worker has ended.
+            reply.send(read_tables()).ok();
+        };
+        if let Err(error) = thread.spawn(read) {
+            // The answer is that there is none.
+            warn!(%error, "netlink: no thread to read the kernel");
+        }
+        answer
     }
 
     fn write(&mut self, batch: &[Write]) -> Result<Vec<Result<(), Refusal>>, WriteError> {
@@ -164,21 +182,31 @@ impl Kernel for Netlink {
     }
 }
 
+/// On sockets of its own, which end with it.
+fn read_tables() -> Result<Tables, Refusal> {
+    let failed = |error: io::Error| Refusal {
+        errno: 0,
+        reason: format!("open a socket: {error}"),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    runtime.block_on(async { Open::new().map_err(failed)?.tables().await })
+}
+
 /// The devices of the current network namespace, with their addresses.
 pub(crate) async fn interfaces() -> Result<Vec<Interface>, FibError> {
     let failed = |refusal: Refusal| FibError::Netlink(refusal.reason);
     let sockets = Open::new().map_err(|error| FibError::Netlink(error.to_string()))?;
-    let links = sockets.dump(sockets.handle.link().get().execute());
-    let links: Vec<_> = links.await.map_err(failed)?;
-    let addresses = sockets.dump(sockets.handle.address().get().execute());
-    let addresses: Vec<_> = addresses.await.map_err(failed)?;
+    let devices = sockets.devices().await.map_err(failed)?;
     let mut by_device: HashMap<u32, Vec<ipnet::IpNet>> = HashMap::new();
-    for (device, address) in addresses.iter().filter_map(convert::address) {
+    for (device, address) in devices.addresses {
         by_device.entry(device).or_default().push(address);
     }
-    Ok(links
-        .iter()
-        .filter_map(convert::link)
+    Ok(devices
+        .links
+        .into_iter()
         .map(|link| Interface {
             addresses: by_device.remove(&link.index).unwrap_or_default(),
             name: link.name,

@@ -53,7 +53,7 @@ use gateways::Gateways;
 use objects::Sharing;
 use refusals::Refusals;
 use repair::Repairs;
-use resync::ReadProblem;
+use resync::{ReadProblem, Reading};
 use settings::Superseded;
 use staging::Staging;
 use tunnels::TunnelState;
@@ -100,6 +100,10 @@ pub(crate) struct Worker<K> {
     /// It is not known what became of a batch: nothing is deleted until the kernel is read.
     unsettled: bool,
     read_problem: Option<ReadProblem>,
+    /// The read that is under way.
+    reading: Option<Reading>,
+    /// Reads in a row that had to leave something in doubt.
+    doubtful_reads: u32,
     /// Sockets that have failed and are not open again yet, and why.
     lost_sockets: BTreeMap<Lane, String>,
     /// Who has a key that we want and must not take, by protocol number.
@@ -220,6 +224,8 @@ impl<K: Kernel> Worker<K> {
             writer_problem: None,
             unsettled: false,
             read_problem: None,
+            reading: None,
+            doubtful_reads: 0,
             lost_sockets: BTreeMap::new(),
             holders: Map::default(),
             repairs: Repairs::new(&config),
@@ -278,6 +284,7 @@ impl<K: Kernel> Worker<K> {
                         None => return,
                     },
                     Some(event) = events.recv() => self.handle_event(event, Instant::now()),
+                    () = resync::arrival(&mut self.reading) => {}
                     () = tokio::time::sleep_until(when.into()) => {}
                 },
             }
@@ -328,17 +335,10 @@ impl<K: Kernel> Worker<K> {
     /// One bounded piece of work.
     pub(crate) async fn turn(&mut self, now: Instant) -> Next {
         self.read_changes(now);
-        if now >= self.timing.verify || self.timing.again.is_some_and(|again| again <= now) {
-            self.dirty.resync = true;
-        }
         if self.timing.hold.is_some_and(|hold| hold <= now) {
             self.timing.hold = None;
         }
-        if std::mem::take(&mut self.dirty.resync)
-            && let Err(refusal) = self.resync(now).await
-        {
-            self.read_failed(refusal, now);
-        }
+        self.tend_read(now).await;
         let hurried = !self.dirty.workloads.is_empty();
         self.tend_repairs(now);
         self.look_around();
@@ -364,7 +364,8 @@ impl<K: Kernel> Worker<K> {
     fn finish(&mut self, now: Instant, more: bool) -> Next {
         self.answer_waiters(now);
         let held = self.timing.hold.is_some();
-        let more = ((more || self.dirty.resync) && !held)
+        let to_read = self.dirty.resync && self.reading.is_none();
+        let more = ((more || to_read) && !held)
             || self.dirty.any()
             || self.wishes.vteps.has_changes()
             || self.gateways.has_due(now);

@@ -10,10 +10,11 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use ipnet::IpNet;
+use tokio::sync::oneshot;
 
 use super::{
-    DeviceChange, Event, Hop, Kernel, Key, Kind, Link, LinkKind, NeighbourKey, NeighbourValue,
-    Object, ObjectId, Refusal, Resolution, Snapshot, Spec, Write, WriteError,
+    Answer, DeviceChange, Devices, Event, Hop, Kernel, Key, Kind, Link, LinkKind, NeighbourKey,
+    NeighbourValue, Object, ObjectId, Refusal, Resolution, Spec, Tables, Write, WriteError,
 };
 
 /// Shared by the test and the worker.
@@ -48,6 +49,8 @@ pub(crate) struct State {
     pub lookups: usize,
     /// What others do in the middle of the next read: when devices and objects were read, and routes were not.
     pub amid_read: Option<Deed>,
+    /// Reads that are kept back until a test lets them arrive; `None`: they arrive at once.
+    pub late_reads: Option<Vec<LateRead>>,
     pub has_ipip: bool,
     /// Next hops of multipath routes whose device went down or lost its last IPv4 address since, by index of the device.
     dead: BTreeSet<(Key, u32)>,
@@ -55,11 +58,21 @@ pub(crate) struct State {
 }
 
 type Deed = Box<dyn FnOnce(&FakeKernel) + Send>;
+type LateRead = (oneshot::Sender<Result<Tables, Refusal>>, Tables);
 type Refuse = Box<dyn FnMut(&Write) -> Option<Refusal> + Send>;
 
 impl FakeKernel {
     pub(crate) fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
         work(&mut self.0.lock().unwrap())
+    }
+
+    /// Reads that were kept back arrive.
+    pub(crate) fn let_reads_arrive(&self) {
+        let late = self.with(|state| state.late_reads.take());
+        for (reply, tables) in late.into_iter().flatten() {
+            // The worker may have ended.
+            reply.send(Ok(tables)).ok();
+        }
     }
 
     /// With the hops that nexthop objects stand for, whose numbers nobody cares about.
@@ -73,31 +86,42 @@ impl FakeKernel {
 }
 
 impl Kernel for FakeKernel {
-    async fn read(&mut self) -> Result<Snapshot, Refusal> {
-        let mut snapshot = self.with(|state| {
+    async fn read_devices(&mut self) -> Result<Devices, Refusal> {
+        self.with(|state| {
             state.reads += 1;
             if state.fail_reads > 0 {
                 state.fail_reads -= 1;
                 return Err(refusal(libc::EINTR, "dump interrupted"));
             }
-            Ok(Snapshot {
+            Ok(Devices {
                 links: state.links.values().cloned().collect(),
                 addresses: state.addresses.clone(),
-                objects: (!state.no_objects)
-                    .then(|| state.objects.iter().map(|(k, o)| (*k, o.clone())).collect()),
-                ..Snapshot::default()
             })
-        })?;
+        })
+    }
+
+    fn begin_read(&mut self) -> Answer {
+        let mut tables = self.with(|state| Tables {
+            objects: (!state.no_objects)
+                .then(|| state.objects.iter().map(|(k, o)| (*k, o.clone())).collect()),
+            ..Tables::default()
+        });
         if let Some(deed) = self.with(|state| state.amid_read.take()) {
             deed(self);
         }
+        let (reply, answer) = oneshot::channel();
         self.with(|state| {
             let routes = state.routes.iter();
-            snapshot.routes = routes.map(|(k, s)| (*k, s.clone())).collect();
+            tables.routes = routes.map(|(k, s)| (*k, s.clone())).collect();
             let neighbours = state.neighbours.iter();
-            snapshot.neighbours = neighbours.map(|(k, v)| (*k, *v)).collect();
+            tables.neighbours = neighbours.map(|(k, v)| (*k, *v)).collect();
+            match &mut state.late_reads {
+                Some(late) => late.push((reply, tables)),
+                // The worker may have ended.
+                None => drop(reply.send(Ok(tables))),
+            }
         });
-        Ok(snapshot)
+        answer
     }
 
     fn write(&mut self, batch: &[Write]) -> Result<Vec<Result<(), Refusal>>, WriteError> {

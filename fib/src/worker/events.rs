@@ -12,6 +12,7 @@ use crate::world::is_host_device;
 
 impl<K: Kernel> Worker<K> {
     pub(crate) fn handle_event(&mut self, event: Event, now: Instant) {
+        self.note_event(&event);
         match event {
             Event::Link(link) => self.link_changed(link, now),
             Event::LinkGone(index) => {

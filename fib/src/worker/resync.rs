@@ -1,15 +1,25 @@
 //! The whole read: at the start, after lost events, and now and then as a safety net. It is correct on its own;
 //! events only make it rare.
+//!
+//! ```text
+//!   begin: devices ─────────────────────────────────────────► world
+//!     │ beside: objects, routes, neighbours ─► answer ─┐
+//!     └─ news and own writes meanwhile ─► kept ────────┴────► actual
+//! ```
+//!
+//! Devices are few and are read in the loop. The tables take long, so they are read beside it: writing goes on, and
+//! where anything was heard or written since the read began, it says nothing new.
 
-use std::collections::{HashMap, HashSet};
+mod tables;
+
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot::error::TryRecvError;
 use tracing::{info, warn};
 
 use super::Worker;
-use super::events::Owner;
-use crate::gate::{self, Foreign};
-use crate::kernel::{Kernel, Key, ObjectId, Refusal, Snapshot, Spec};
+use crate::kernel::{Answer, Devices, Event, Kernel, Refusal, Tables};
 use crate::world::World;
 
 /// The kernel cannot be read.
@@ -19,12 +29,49 @@ pub(super) struct ReadProblem {
     attempts: u32,
 }
 
+/// A read that is under way.
+#[derive(Debug)]
+pub(super) struct Reading {
+    answer: Answer,
+    arrived: Option<Result<Tables, Refusal>>,
+    /// Devices of which the kernel may have dropped something since, without a word.
+    disturbed: HashSet<u32>,
+    /// No batch was lost since it began.
+    pub(super) settles: bool,
+    /// An address or a link was lost before it began.
+    lost: bool,
+}
+
+/// Until the read that is under way has its answer.
+pub(super) async fn arrival(reading: &mut Option<Reading>) {
+    match reading {
+        Some(reading) if reading.arrived.is_none() => {
+            let answer = (&mut reading.answer).await;
+            reading.arrived = Some(answer.unwrap_or_else(|_| Err(Refusal::lost())));
+        }
+        Some(_) => {}
+        None => std::future::pending().await,
+    }
+}
+
+impl Reading {
+    fn answer(&mut self) -> Option<Result<Tables, Refusal>> {
+        self.arrived
+            .take()
+            .or_else(|| match self.answer.try_recv() {
+                Ok(answer) => Some(answer),
+                Err(TryRecvError::Empty) => None,
+                Err(TryRecvError::Closed) => Some(Err(Refusal::lost())),
+            })
+    }
+}
+
 impl<K: Kernel> Worker<K> {
     /// Something is not as believed: the kernel is read, at once if that is rare. What comes in a burst is answered by one
     /// read after it.
     pub(super) fn read_again(&mut self, now: Instant) {
         let due = self.timing.read + READ_PAUSE;
-        if self.read_problem.is_some() {
+        if self.read_problem.is_some() && self.reading.is_none() {
             // It is tried again anyway.
         } else if due <= now {
             self.dirty.resync = true;
@@ -33,13 +80,77 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
-    /// Reads the kernel, and believes it.
+    /// Reads the kernel, and waits until that is done.
     pub(super) async fn resync(&mut self, now: Instant) -> Result<(), Refusal> {
-        let snapshot = self.kernel.read().await?;
+        self.begin_read(now).await?;
+        arrival(&mut self.reading).await;
+        self.end_read(now)
+    }
+
+    /// Begins a read that is due, and believes one that has arrived.
+    pub(super) async fn tend_read(&mut self, now: Instant) {
+        if now >= self.timing.verify {
+            self.timing.verify = self.next_verification(now);
+            self.dirty.resync = true;
+        }
+        if self.timing.again.is_some_and(|again| again <= now) {
+            self.timing.again = None;
+            self.dirty.resync = true;
+        }
+        if self.dirty.resync
+            && self.reading.is_none()
+            && let Err(refusal) = self.begin_read(now).await
+        {
+            self.read_failed(refusal, now);
+        }
+        if let Err(refusal) = self.end_read(now) {
+            self.read_failed(refusal, now);
+        }
+    }
+
+    async fn begin_read(&mut self, now: Instant) -> Result<(), Refusal> {
+        self.dirty.resync = false;
+        let devices = self.kernel.read_devices().await?;
         self.timing.verify = self.next_verification(now);
         self.timing.again = None;
         self.timing.read = now;
-        self.take_over(snapshot, now);
+        self.believe_devices(devices);
+        self.routes.begin_read();
+        self.leftovers.begin_read();
+        self.neighbours.begin_read();
+        self.vtep_neighbours.begin_read();
+        self.sharing.objects.begin_read();
+        self.reading = Some(Reading {
+            answer: self.kernel.begin_read(),
+            arrived: None,
+            disturbed: HashSet::new(),
+            settles: true,
+            lost: std::mem::take(&mut self.dirty.lost),
+        });
+        Ok(())
+    }
+
+    fn end_read(&mut self, now: Instant) -> Result<(), Refusal> {
+        let Some(answer) = self.reading.as_mut().and_then(Reading::answer) else {
+            return Ok(());
+        };
+        let Some(reading) = self.reading.take() else {
+            return Ok(());
+        };
+        let tables = match answer {
+            Ok(tables) => tables,
+            Err(refusal) => {
+                self.routes.give_up_read();
+                self.leftovers.give_up_read();
+                self.neighbours.give_up_read();
+                self.vtep_neighbours.give_up_read();
+                self.sharing.objects.give_up_read();
+                self.dirty.lost |= reading.lost;
+                return Err(refusal);
+            }
+        };
+        self.timing.read = now;
+        self.believe_tables(tables, &reading, now);
         self.gateways.ask_all_again(now);
         if !self.counters.in_sync {
             let counts = self.routes.counts();
@@ -51,7 +162,7 @@ impl<K: Kernel> Worker<K> {
         }
         self.counters.in_sync = true;
         self.counters.resyncs += 1;
-        self.unsettled = false;
+        self.unsettled &= !reading.settles;
         if self.read_problem.take().is_some() {
             info!("the kernel's routes can be read again");
         }
@@ -76,100 +187,45 @@ impl<K: Kernel> Worker<K> {
         });
     }
 
-    fn take_over(&mut self, snapshot: Snapshot, now: Instant) {
-        let before = std::mem::replace(
-            &mut self.world,
-            World::new(snapshot.links, snapshot.addresses),
-        );
+    /// What an event says is newer than the read that is under way.
+    pub(super) fn note_event(&mut self, event: &Event) {
+        let Some(reading) = &mut self.reading else {
+            return;
+        };
+        match event {
+            Event::Route { key, .. } | Event::RouteGone { key, .. } => {
+                self.routes.touch(*key);
+                self.leftovers.touch(*key);
+            }
+            Event::Object { id, .. } | Event::ObjectGone { id, .. } => {
+                self.sharing.objects.touch(*id);
+            }
+            Event::Neighbour(key, _) | Event::NeighbourGone(key) => {
+                self.neighbours.touch(*key);
+                self.vtep_neighbours.touch(*key);
+            }
+            Event::Link(link) if link.up && link.carrier => {}
+            Event::Link(link) => {
+                reading.disturbed.insert(link.index);
+            }
+            Event::LinkGone(device) | Event::AddressGone(device, _) => {
+                reading.disturbed.insert(*device);
+            }
+            Event::Address(..) | Event::Overrun | Event::SocketLost(..) | Event::SocketBack(_) => {}
+        }
+    }
+
+    fn believe_devices(&mut self, devices: Devices) {
+        let world = World::new(devices.links, devices.addresses);
+        let before = std::mem::replace(&mut self.world, world);
         self.compare_carriers(&before);
-        let objects = snapshot.objects.as_deref();
-        let objects: Option<HashSet<ObjectId>> =
-            objects.map(|objects| objects.iter().map(|(id, _)| *id).collect());
-        self.sort_objects(snapshot.objects, now);
-        self.sort_routes(snapshot.routes, objects.as_ref(), now);
-        self.sort_neighbours(snapshot.neighbours);
         self.dirty
             .endpoints
             .extend(self.wishes.endpoints.keys().cloned());
         self.dirty.surroundings = true;
         self.dirty.tunnels = true;
         self.dirty.vteps = true;
-        self.dirty.gate = true;
-        self.dirty.leftovers = true;
         self.dirty.status = true;
-    }
-
-    /// `objects`: the nexthop objects that were read before the routes, if there are such things.
-    fn sort_routes(
-        &mut self,
-        routes: Vec<(Key, Spec)>,
-        objects: Option<&HashSet<ObjectId>>,
-        now: Instant,
-    ) {
-        let mut ours = HashMap::new();
-        let mut leftovers = HashMap::new();
-        let mut externals = HashMap::new();
-        let mut before_ours = HashMap::new();
-        self.holders.clear();
-        self.repairs.shadows.clear();
-        for (key, spec) in routes {
-            // Its object came while the kernel was read: what is told of both is still on its way.
-            if let (Some(id), Some(objects)) = (spec.object(), objects)
-                && !objects.contains(&id)
-            {
-                self.routes.keep(key);
-                self.leftovers.keep(key);
-                continue;
-            }
-            if spec.protocol == self.config.protocol {
-                if let Some(protocol) = before_ours.get(&key) {
-                    self.note_prepended(key, *protocol);
-                }
-                // Of two with one key, the first is the one that the kernel uses and would replace.
-                ours.entry(key).or_insert(spec);
-                continue;
-            }
-            self.note_shadow(key, &spec);
-            self.note_borrower(key, &spec);
-            match gate::foreign(&spec, &self.world, &self.config.device_prefixes) {
-                class @ (Foreign::Leftover | Foreign::External | Foreign::Replaceable) => {
-                    if class == Foreign::External {
-                        let since = self.repairs.externals.get(&key).copied();
-                        externals.insert(key, since.unwrap_or(now));
-                    }
-                    leftovers.entry(key).or_insert(spec);
-                }
-                Foreign::Untouchable => {
-                    before_ours.insert(key, spec.protocol);
-                    if self.routes.desired(&key).is_some() {
-                        self.holders.insert(key, spec.protocol);
-                    }
-                }
-            }
-        }
-        let wrong = self.routes.report_all(ours);
-        self.repair_unseen(wrong, now);
-        self.forget_intruders();
-        self.leftovers.report_all(leftovers);
-        self.find_superseded();
-        self.repairs.externals = externals;
-    }
-
-    fn sort_neighbours(
-        &mut self,
-        neighbours: Vec<(crate::kernel::NeighbourKey, crate::kernel::NeighbourValue)>,
-    ) {
-        let mut workloads = HashMap::new();
-        let mut vteps = HashMap::new();
-        for (key, value) in neighbours {
-            match self.neighbour_owner(&key) {
-                Some(Owner::Workload) => workloads.insert(key, value),
-                Some(Owner::Vtep) => vteps.insert(key, value),
-                None => None,
-            };
-        }
-        self.neighbours.report_all(workloads);
-        self.vtep_neighbours.report_all(vteps);
     }
 }
 

@@ -222,6 +222,10 @@ impl<K: Kernel> Worker<K> {
             }
         }
         self.unsettled = true;
+        if let Some(reading) = &mut self.reading {
+            // It may be older than the batch.
+            reading.settles = false;
+        }
         self.dirty.resync = true;
         self.timing.hold = Some(now + HOLD);
     }

@@ -13,8 +13,8 @@ use crate::model::Standing;
 pub(super) struct Shadows(BTreeMap<Key, u8>);
 
 impl Shadows {
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
+    pub(super) fn retain(&mut self, kept: impl Fn(&Key) -> bool) {
+        self.0.retain(|key, _| kept(key));
     }
 
     pub(super) fn remove(&mut self, key: &Key) {

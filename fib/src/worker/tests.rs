@@ -5,6 +5,7 @@ mod gateways;
 mod model;
 mod objects;
 mod orders;
+mod reading;
 mod repair;
 mod settings;
 mod sharing;

@@ -12,11 +12,11 @@ fn requests_are_answered_again_after_their_socket_was_lost() {
             .unwrap();
         runtime.block_on(async {
             let (mut kernel, mut events) = Netlink::open().unwrap();
-            let before = kernel.read().await.unwrap();
+            let before = kernel.read_devices().await.unwrap();
             assert_eq!(before.links.len(), 1);
             kernel.requests.lose();
             tokio::task::yield_now().await;
-            let after = kernel.read().await.unwrap();
+            let after = kernel.read_devices().await.unwrap();
             assert_eq!(after.links, before.links);
             let told = [events.try_recv().unwrap(), events.try_recv().unwrap()];
             assert!(

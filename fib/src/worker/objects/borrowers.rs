@@ -37,8 +37,8 @@ impl Borrowers {
         self.routes.remove(&(key, protocol)).is_some()
     }
 
-    pub(super) fn forget_routes(&mut self) {
-        self.routes.clear();
+    pub(super) fn retain_routes(&mut self, kept: impl Fn(&Key) -> bool) {
+        self.routes.retain(|(key, _), _| kept(key));
     }
 
     /// Someone has this object.
@@ -58,8 +58,8 @@ impl Borrowers {
         self.groups.remove(&id).is_some()
     }
 
-    pub(super) fn forget_groups(&mut self) {
-        self.groups.clear();
+    pub(super) fn retain_groups(&mut self, kept: impl Fn(&ObjectId) -> bool) {
+        self.groups.retain(|id, _| kept(id));
     }
 
     /// Somebody who uses this object, in words.

@@ -32,11 +32,17 @@ impl<K: Kernel> Worker<K> {
         }
         let mut ours = HashMap::new();
         let mut taken = HashSet::new();
-        self.sharing.others.forget_groups();
-        self.sharing.others.forget_routes();
+        // Of what was heard meanwhile, more is known than was read.
+        let (objects, routes) = (&self.sharing.objects, &self.routes);
+        self.sharing.others.retain_groups(|id| objects.is_kept(id));
+        self.sharing.others.retain_routes(|key| routes.is_kept(key));
         for (id, object) in read.unwrap_or_default() {
             if self.is_ours(id, &object) {
                 ours.insert(id, object);
+            } else if self.sharing.objects.is_kept(&id) {
+                if self.sharing.objects.desired(&id).is_none() {
+                    taken.insert(id);
+                }
             } else {
                 self.sharing.others.note_object(id, &object);
                 taken.insert(id);

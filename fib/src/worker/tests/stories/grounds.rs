@@ -1,6 +1,35 @@
 //! Where a story may play: a kernel, and someone else who does things to it.
 
-use crate::kernel::{DeviceChange, Event, Kernel, LinkKind, Refusal, Snapshot, Write};
+use ipnet::IpNet;
+
+use crate::kernel::{
+    DeviceChange, Event, Kernel, Key, Link, LinkKind, NeighbourKey, NeighbourValue, Object,
+    ObjectId, Refusal, Spec, Write,
+};
+
+/// Everything that a kernel has.
+#[derive(Debug, Clone)]
+pub(super) struct Snapshot {
+    pub(super) links: Vec<Link>,
+    pub(super) addresses: Vec<(u32, IpNet)>,
+    pub(super) routes: Vec<(Key, Spec)>,
+    pub(super) neighbours: Vec<(NeighbourKey, NeighbourValue)>,
+    pub(super) objects: Option<Vec<(ObjectId, Object)>>,
+}
+
+impl Snapshot {
+    pub(super) async fn of(kernel: &mut impl Kernel) -> Snapshot {
+        let devices = kernel.read_devices().await.unwrap();
+        let tables = kernel.read_tables().await.unwrap();
+        Snapshot {
+            links: devices.links,
+            addresses: devices.addresses,
+            routes: tables.routes,
+            neighbours: tables.neighbours,
+            objects: tables.objects,
+        }
+    }
+}
 
 /// What this kernel can do.
 #[derive(Debug, Clone, Copy)]

@@ -14,7 +14,9 @@ use super::story::{
 };
 use super::watched::{OURS, Watch, Watched};
 use super::words;
-use crate::kernel::{DeviceChange, Event, Hop, Key, NeighbourKey, NeighbourValue, Spec, Write};
+use crate::kernel::{
+    DeviceChange, Event, Hop, Kernel, Key, Lane, NeighbourKey, NeighbourValue, Spec, Write,
+};
 use crate::model::{Change, Config, FibStatus, Gate, IpipDevice, Standing, Tunnels, VxlanDevice};
 use crate::worker::{Command, Next, Worker};
 
@@ -58,8 +60,15 @@ async fn start<G: Ground>(
     now: Instant,
 ) -> (Worker<Watched<G::Kernel>>, watch::Receiver<FibStatus>) {
     loop {
+        {
+            let mut watch = watch.lock().unwrap();
+            watch.starting = true;
+            watch.late = None;
+        }
+        let mut inner = ground.open().await;
+        let tables = inner.read_tables().await.unwrap();
         let kernel = Watched {
-            inner: ground.open().await,
+            inner,
             watch: watch.clone(),
         };
         let config = Config {
@@ -70,6 +79,9 @@ async fn start<G: Ground>(
         };
         // A failed read ends an agent, which is started again.
         if let Ok(started) = Worker::start(kernel, config, now).await {
+            let mut watch = watch.lock().unwrap();
+            watch.starting = false;
+            watch.objects = tables.objects.unwrap_or_default();
             return started;
         }
     }
@@ -81,7 +93,7 @@ impl<G: Ground> Life<G> {
             Step::Wish(changes) => self.wish(changes.clone()),
             Step::Turn => {
                 self.deliver().await;
-                self.worker.turn(self.now).await;
+                self.turn().await;
             }
             Step::Settle => {
                 self.settle().await?;
@@ -94,7 +106,13 @@ impl<G: Ground> Life<G> {
                 self.ground.events().await;
                 self.worker.handle_event(Event::Overrun, self.now);
             }
-            Step::Fault(fault) => self.watch().make_faulty(fault),
+            Step::Fault(fault) => {
+                self.watch().make_faulty(fault);
+                if let Fault::SlowRead(_) = fault {
+                    let back = Event::SocketBack(Lane::Events);
+                    self.worker.handle_event(back, self.now);
+                }
+            }
             Step::Restart => self.restart(2).await,
             Step::Quiet => self.quiet().await?,
         }
@@ -154,7 +172,7 @@ impl<G: Ground> Life<G> {
         for part in changes.chunks(size) {
             self.wish(part.to_vec());
             self.deliver().await;
-            self.worker.turn(self.now).await;
+            self.turn().await;
         }
         self.wish(vec![Change::SetGate(gate)]);
     }
@@ -360,12 +378,28 @@ impl<G: Ground> Life<G> {
         any
     }
 
+    async fn turn(&mut self) -> Next {
+        let next = self.worker.turn(self.now).await;
+        let late = self.watch().late.take();
+        if let Some(late) = late {
+            let kernel = &mut self.worker.kernel.inner;
+            let left = late.turn(kernel).await;
+            let tables = kernel.read_tables().await.unwrap();
+            let mut watch = self.watch();
+            watch.late = left;
+            watch.objects = tables.objects.unwrap_or_default();
+        }
+        next
+    }
+
     /// Turns until nothing is left to do at this moment. Returns when there will be.
     async fn settle(&mut self) -> Result<Instant, String> {
         for _ in 0..TURNS_MAX {
             let events = self.deliver().await;
-            match self.worker.turn(self.now).await {
-                Next::At(when) if !events && when > self.now => return Ok(when),
+            let next = self.turn().await;
+            let reads = self.worker.reading.is_some();
+            match next {
+                Next::At(when) if !events && !reads && when > self.now => return Ok(when),
                 _ => {}
             }
         }

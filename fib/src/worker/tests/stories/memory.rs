@@ -1,8 +1,8 @@
 //! The kernel in memory.
 
-use super::grounds::{Ground, Has};
+use super::grounds::{Ground, Has, Snapshot};
 use crate::kernel::fake::FakeKernel;
-use crate::kernel::{DeviceChange, Event, Kernel, LinkKind, Refusal, Snapshot, Write};
+use crate::kernel::{DeviceChange, Event, Kernel, LinkKind, Refusal, Write};
 
 pub(super) struct Memory(FakeKernel);
 
@@ -31,7 +31,7 @@ impl Ground for Memory {
     }
 
     async fn snapshot(&mut self) -> Snapshot {
-        self.0.read().await.unwrap()
+        Snapshot::of(&mut self.0).await
     }
 
     async fn write(&mut self, write: Write) -> Result<(), Refusal> {

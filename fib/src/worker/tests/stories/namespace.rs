@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use netlink_packet_route::link::InfoKind;
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
-use super::grounds::{Ground, Has, kind_of};
+use super::grounds::{Ground, Has, Snapshot, kind_of};
 use crate::kernel::{
-    DeviceChange, Event, Kernel, Key, Link, Refusal, Resolution, Snapshot, Spec, Write, WriteError,
+    Answer, DeviceChange, Devices, Event, Kernel, Key, Link, Refusal, Resolution, Spec, Write,
+    WriteError,
 };
 use crate::netlink::Netlink;
 
@@ -88,7 +89,9 @@ impl Ground for Namespace {
     }
 
     async fn snapshot(&mut self) -> Snapshot {
-        disguise_all(self.other.read().await.unwrap())
+        let mut snapshot = Snapshot::of(&mut self.other).await;
+        snapshot.links = snapshot.links.into_iter().map(disguise).collect();
+        snapshot
     }
 
     async fn write(&mut self, write: Write) -> Result<(), Refusal> {
@@ -118,10 +121,26 @@ pub(super) struct Disguised {
 }
 
 impl Kernel for Disguised {
-    async fn read(&mut self) -> Result<Snapshot, Refusal> {
-        let mut snapshot = disguise_all(self.netlink.read().await?);
-        snapshot.objects = snapshot.objects.filter(|_| self.has.objects);
-        Ok(snapshot)
+    async fn read_devices(&mut self) -> Result<Devices, Refusal> {
+        let mut devices = self.netlink.read_devices().await?;
+        devices.links = devices.links.into_iter().map(disguise).collect();
+        Ok(devices)
+    }
+
+    fn begin_read(&mut self) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        let (read, has) = (self.netlink.begin_read(), self.has);
+        tokio::spawn(async move {
+            let mut tables = read.await.unwrap_or_else(|_| Err(Refusal::lost()));
+            if let Ok(tables) = &mut tables
+                && !has.objects
+            {
+                tables.objects = None;
+            }
+            // The worker may have ended.
+            reply.send(tables).ok();
+        });
+        answer
     }
 
     fn write(&mut self, batch: &[Write]) -> Result<Vec<Result<(), Refusal>>, WriteError> {
@@ -169,11 +188,6 @@ async fn add_link(handle: &Handle, name: &str, up: bool) -> Result<(), rtnetlink
     let builder = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(InfoKind::Ifb).name(name);
     let builder = if up { builder.up() } else { builder };
     handle.link().add(builder.build()).execute().await
-}
-
-fn disguise_all(mut snapshot: Snapshot) -> Snapshot {
-    snapshot.links = snapshot.links.into_iter().map(disguise).collect();
-    snapshot
 }
 
 fn disguise(mut link: Link) -> Link {

@@ -6,12 +6,13 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::grounds::Snapshot;
 use super::story::vxlan_link;
 use super::watched::OURS;
 use super::words::{
     Leg, address_is_link_local, addresses, hops, mac, name, neighbours, vxlan_of, way, words,
 };
-use crate::kernel::{Content, Key, Kind, Link, LinkKind, Object, ObjectId, Snapshot};
+use crate::kernel::{Content, Key, Kind, Link, LinkKind, Object, ObjectId};
 use crate::model::{Change, Encapsulation, Endpoint, Gate, Mode, Route, Standing, Tunnels, Vtep};
 use crate::settings::Settings;
 

@@ -94,6 +94,8 @@ pub(super) enum Fault {
     LoseSocket,
     /// Events that are on their way are lost, and the kernel says so.
     LoseEvents,
+    /// The kernel is to be read, and that takes so many turns.
+    SlowRead(u32),
     /// The next whole reads fail.
     FailReads(u32),
     /// The next lookups have no answer.
@@ -472,7 +474,7 @@ impl Dice {
 
     fn fault(&mut self) -> Fault {
         let every = self.below(4) as u32;
-        match self.below(10) {
+        match self.below(13) {
             0..2 => Fault::RefuseWrites {
                 every,
                 errno: self.one(&[libc::ENOMEM, libc::ENOBUFS, libc::EINVAL, libc::ENETUNREACH]),
@@ -485,6 +487,7 @@ impl Dice {
             5 => Fault::LoseSocket,
             6..8 => Fault::LoseEvents,
             8 => Fault::FailReads(1 + self.below(3) as u32),
+            9..12 => Fault::SlowRead(self.below(12) as u32),
             _ => Fault::FailLookups(1 + self.below(3) as u32),
         }
     }

@@ -5,13 +5,14 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use ipnet::IpNet;
+use tokio::sync::oneshot;
 
 use super::oracle::Desired;
 use super::story::{Fault, METRICS};
 use super::words;
 use crate::kernel::{
-    DeviceChange, Kernel, Kind, Object, ObjectId, Refusal, Resolution, Snapshot, Spec, Write,
-    WriteError,
+    Answer, DeviceChange, Devices, Kernel, Key, Kind, Object, ObjectId, Refusal, Resolution, Spec,
+    Tables, Write, WriteError,
 };
 use crate::model::{Encapsulation, Gate, Route};
 
@@ -23,6 +24,11 @@ pub(super) struct Watched<K> {
 
 #[derive(Debug, Default)]
 pub(super) struct Watch {
+    /// A worker starts, and waits for what it reads.
+    pub(super) starting: bool,
+    /// The read that is under way.
+    pub(super) late: Option<Late>,
+    cuts: u32,
     faults: Faults,
     pub(super) desired: Desired,
     /// Prefixes that were wished for in this life of the worker.
@@ -32,8 +38,48 @@ pub(super) struct Watch {
     /// Route writes that the kernel took.
     pub(super) taken: Vec<Write>,
     /// Nexthop objects, as last read or written.
-    objects: Vec<(ObjectId, Object)>,
+    pub(super) objects: Vec<(ObjectId, Object)>,
     pub(super) violations: Vec<String>,
+}
+
+/// A read on its way to the worker.
+#[derive(Debug)]
+pub(super) struct Late {
+    read: Answer,
+    reply: oneshot::Sender<Result<Tables, Refusal>>,
+    /// What was there when it began.
+    first: Option<Result<Tables, Refusal>>,
+    /// It arrives after so many turns.
+    turns: u32,
+    cut: u32,
+}
+
+impl Late {
+    /// One turn is over. `again` reads at this moment. Returns itself, unless it has arrived.
+    pub(super) async fn turn(mut self, again: &mut impl Kernel) -> Option<Late> {
+        if self.first.is_none() {
+            let read = (&mut self.read).await;
+            self.first = Some(read.unwrap_or_else(|_| Err(Refusal::lost())));
+        }
+        if self.turns > 0 {
+            self.turns -= 1;
+            return Some(self);
+        }
+        let mut read = self.first?;
+        // Parts of it were read later than the others.
+        if let (Ok(first), 1..) = (&mut read, self.cut % 3)
+            && let Ok(last) = again.read_tables().await
+        {
+            let is_late = |key: &Key| self.cut % 3 == 2 || key.prefix.addr().is_ipv6();
+            first.routes.retain(|(key, _)| !is_late(key));
+            let late = last.routes.into_iter().filter(|(key, _)| is_late(key));
+            first.routes.extend(late);
+            first.neighbours = last.neighbours;
+        }
+        // The worker may have ended.
+        self.reply.send(read).ok();
+        None
+    }
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +89,7 @@ struct Faults {
     lose_answers: u32,
     lose_socket: u32,
     fail_reads: u32,
+    slow_read: u32,
     fail_lookups: u32,
 }
 
@@ -78,6 +125,7 @@ impl Watch {
             Fault::RefuseChanges { every: n, errno } => self.faults.changes = every(n, errno),
             Fault::LoseAnswers => self.faults.lose_answers += 1,
             Fault::LoseSocket => self.faults.lose_socket += 1,
+            Fault::SlowRead(turns) => self.faults.slow_read = turns,
             Fault::FailReads(n) => self.faults.fail_reads += n,
             Fault::FailLookups(n) => self.faults.fail_lookups += n,
             // That is the business of who delivers them.
@@ -177,16 +225,33 @@ fn on_eth0(next_hop: &IpAddr) -> bool {
 }
 
 impl<K: Kernel> Kernel for Watched<K> {
-    async fn read(&mut self) -> Result<Snapshot, Refusal> {
+    async fn read_devices(&mut self) -> Result<Devices, Refusal> {
         if take_one(&mut self.watch.lock().unwrap().faults.fail_reads) {
             return Err(Refusal {
                 errno: libc::EINTR,
                 reason: "dump interrupted".into(),
             });
         }
-        let snapshot = self.inner.read().await?;
-        self.watch.lock().unwrap().objects = snapshot.objects.clone().unwrap_or_default();
-        Ok(snapshot)
+        self.inner.read_devices().await
+    }
+
+    fn begin_read(&mut self) -> Answer {
+        let read = self.inner.begin_read();
+        let mut watch = self.watch.lock().unwrap();
+        if watch.starting {
+            return read;
+        }
+        let turns = std::mem::take(&mut watch.faults.slow_read);
+        let (reply, answer) = oneshot::channel();
+        watch.cuts += 1;
+        watch.late = Some(Late {
+            read,
+            reply,
+            first: None,
+            turns,
+            cut: watch.cuts,
+        });
+        answer
     }
 
     fn write(&mut self, batch: &[Write]) -> Result<Vec<Result<(), Refusal>>, WriteError> {

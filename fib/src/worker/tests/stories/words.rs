@@ -6,10 +6,11 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::grounds::Snapshot;
 use super::story::net;
 use crate::kernel::{
     Content, Hop, Kind, Link, LinkKind, NeighbourKey, NeighbourValue, Object, ObjectId, SCOPE_LINK,
-    Snapshot, Spec,
+    Spec,
 };
 
 /// Routes of the main table but the kernel's own, neighbours of our devices, and all devices, one a line.
