@@ -7,6 +7,7 @@ use caracal_datastore::resources::{
 };
 use caracal_datastore::{Key, Kind, Object, StoreError, Stored, WatchEvent};
 use caracal_peering::{PeerOptions, View};
+use ipnet::IpNet;
 
 /// What the agent watches. WorkloadEndpoints are kept by [`crate::workloads`], handles by IPAM.
 pub(crate) const WATCHED: [Kind; 11] = [
@@ -23,15 +24,22 @@ pub(crate) const WATCHED: [Kind; 11] = [
     Kind::Secret,
 ];
 
+pub(crate) mod blocks;
+
+use blocks::{Blocks, News};
+
 /// Everything that concerns this node and that the plan is made from.
 #[derive(Debug, Default)]
 pub(crate) struct Cluster {
+    node: String,
     /// All that there was when the first watch began has been told.
     pub(crate) in_sync: bool,
     /// What decides about BGP.
     pub(crate) view: View,
+    /// Of this node.
     pub(crate) affinities: BTreeMap<String, Stored<BlockAffinity>>,
-    pub(crate) blocks: BTreeMap<String, Stored<IPAMBlock>>,
+    /// Of all nodes.
+    pub(crate) blocks: Blocks,
     /// `default` and `node.<node>` of all nodes.
     pub(crate) felix: BTreeMap<String, Stored<FelixConfiguration>>,
     /// By namespace and name.
@@ -58,6 +66,8 @@ struct Invalid {
 pub(crate) enum Touched {
     /// The plan must be made again.
     Plan,
+    /// A block of addresses that is not this node's: the plan must be made again if an address of ours lies in it.
+    Block(IpNet),
     /// A WorkloadEndpoint, of the node named if there still is one: look at the store.
     Workload(Key, Option<String>),
     /// The plan must be made again, and every WorkloadEndpoint that is known be looked up: deletions were missed.
@@ -67,6 +77,14 @@ pub(crate) enum Touched {
 }
 
 impl Cluster {
+    /// As a node sees it that has been told nothing yet.
+    pub(crate) fn new(node: &str) -> Cluster {
+        Cluster {
+            node: node.to_owned(),
+            ..Cluster::default()
+        }
+    }
+
     /// Takes one event in.
     pub(crate) fn handle(&mut self, event: WatchEvent) -> Touched {
         match event {
@@ -119,20 +137,45 @@ impl Cluster {
 
     fn set(&mut self, object: &Object) -> Touched {
         let name = &object.key.name;
+        let mut touched = Touched::Plan;
         let outcome = match object.key.kind {
             Kind::Node => take(&mut self.view.nodes, name, object),
             Kind::IPPool => take(&mut self.view.pools, name, object),
             Kind::BGPConfiguration => take(&mut self.view.configurations, name, object),
-            Kind::BGPPeer => match check_options(object) {
-                Ok(()) => take(&mut self.view.peers, name, object),
+            Kind::BGPPeer => match options(object) {
+                Ok(options) => {
+                    self.view.options.insert(name.clone(), options);
+                    take(&mut self.view.peers, name, object)
+                }
                 Err(why) => Err(Invalid {
                     why,
                     has_good_state: self.view.peers.contains_key(name),
                 }),
             },
             Kind::BGPFilter => take(&mut self.view.filters, name, object),
-            Kind::BlockAffinity => take(&mut self.affinities, name, object),
-            Kind::IPAMBlock => take(&mut self.blocks, name, object),
+            Kind::BlockAffinity => {
+                let affinity = read::<BlockAffinity>(object, self.affinities.contains_key(name));
+                affinity.map(|affinity| {
+                    let ours = affinity.spec.is_of(&self.node);
+                    let before = match ours {
+                        true => self.affinities.insert(name.clone(), affinity),
+                        false => self.affinities.remove(name),
+                    };
+                    if !ours && before.is_none() {
+                        touched = Touched::Nothing;
+                    }
+                })
+            }
+            Kind::IPAMBlock => {
+                let block = read::<IPAMBlock>(object, self.blocks.has(name));
+                block.map(|block| {
+                    let was_own = self.blocks.own().contains(&block.spec.cidr);
+                    let news = self.blocks.set(name, &block.spec, &self.node);
+                    if !was_own || news == News::None {
+                        touched = self.touched_by(news);
+                    }
+                })
+            }
             Kind::FelixConfiguration => take(&mut self.felix, name, object),
             Kind::LiveMigration => take(&mut self.migrations, &place(&object.key), object),
             Kind::Secret => take(&mut self.view.secrets, &place(&object.key), object),
@@ -143,22 +186,56 @@ impl Cluster {
             Kind::IPAMHandle | Kind::IPAMConfig => return Touched::Nothing,
         };
         match outcome {
-            Ok(()) => self.invalid.remove(&object.key),
-            Err(invalid) => self.invalid.insert(object.key.clone(), invalid),
-        };
-        Touched::Plan
+            Ok(()) if self.invalid.remove(&object.key).is_none() => touched,
+            Ok(()) => Touched::Plan,
+            Err(invalid) => {
+                self.invalid.insert(object.key.clone(), invalid);
+                Touched::Plan
+            }
+        }
+    }
+
+    /// What the news of a block touch: pods of other nodes come and go all the time.
+    fn touched_by(&self, news: News) -> Touched {
+        match news {
+            News::None => Touched::Nothing,
+            News::Addresses(cidr) if self.blocks.own().contains(&cidr) => Touched::Plan,
+            News::Addresses(cidr) => Touched::Block(cidr),
+            News::Owner(cidr) => {
+                let mut claims = self.affinities.values();
+                let ours = self.blocks.own().contains(&cidr)
+                    || claims.any(|affinity| affinity.spec.cidr == cidr);
+                match ours {
+                    true => Touched::Plan,
+                    false => Touched::Block(cidr),
+                }
+            }
+        }
     }
 
     fn delete(&mut self, key: &Key) -> Touched {
-        self.invalid.remove(key);
+        let was_invalid = self.invalid.remove(key).is_some();
         match key.kind {
             Kind::Node => drop(self.view.nodes.remove(&key.name)),
             Kind::IPPool => drop(self.view.pools.remove(&key.name)),
             Kind::BGPConfiguration => drop(self.view.configurations.remove(&key.name)),
-            Kind::BGPPeer => drop(self.view.peers.remove(&key.name)),
+            Kind::BGPPeer => {
+                self.view.options.remove(&key.name);
+                self.view.peers.remove(&key.name);
+            }
             Kind::BGPFilter => drop(self.view.filters.remove(&key.name)),
-            Kind::BlockAffinity => drop(self.affinities.remove(&key.name)),
-            Kind::IPAMBlock => drop(self.blocks.remove(&key.name)),
+            Kind::BlockAffinity => {
+                if self.affinities.remove(&key.name).is_none() && !was_invalid {
+                    return Touched::Nothing;
+                }
+            }
+            Kind::IPAMBlock => {
+                let was_own = self.blocks.own().len();
+                let news = self.blocks.remove(&key.name);
+                if self.blocks.own().len() == was_own && !was_invalid {
+                    return self.touched_by(news);
+                }
+            }
             Kind::FelixConfiguration => drop(self.felix.remove(&key.name)),
             Kind::LiveMigration => drop(self.migrations.remove(&place(key))),
             Kind::Secret => drop(self.view.secrets.remove(&place(key))),
@@ -174,10 +251,17 @@ impl Cluster {
         keep(&mut self.view.pools, told);
         keep(&mut self.view.configurations, told);
         keep(&mut self.view.peers, told);
+        let peers = &self.view.peers;
+        self.view.options.retain(|name, _| peers.contains_key(name));
         keep(&mut self.view.filters, told);
         keep(&mut self.view.secrets, told);
         keep(&mut self.affinities, told);
-        keep(&mut self.blocks, told);
+        let blocks = self.blocks.names().cloned();
+        let blocks = blocks.map(|name| Key::new(Kind::IPAMBlock, name));
+        let gone: Vec<Key> = blocks.filter(|key| !told.contains(key)).collect();
+        for key in gone {
+            self.blocks.remove(&key.name);
+        }
         keep(&mut self.felix, told);
         keep(&mut self.migrations, told);
         self.invalid.retain(|key, _| told.contains(key));
@@ -185,8 +269,8 @@ impl Cluster {
 }
 
 /// A BGPPeer whose options cannot be followed stays what it was.
-fn check_options(object: &Object) -> Result<(), String> {
-    PeerOptions::check_annotation(&object.metadata)
+fn options(object: &Object) -> Result<PeerOptions, String> {
+    PeerOptions::of_annotation(&object.metadata)
         .map_err(|why| format!("BGPPeer {}: {why}", object.key.name))
 }
 
@@ -200,12 +284,16 @@ fn take<At: Ord + Clone, R: Resource>(
     at: &At,
     object: &Object,
 ) -> Result<(), Invalid> {
-    let stored = Stored::from_object(object).map_err(|fault| Invalid {
-        why: fault.to_string(),
-        has_good_state: map.contains_key(at),
-    })?;
+    let stored = read(object, map.contains_key(at))?;
     map.insert(at.clone(), stored);
     Ok(())
+}
+
+fn read<R: Resource>(object: &Object, has_good_state: bool) -> Result<Stored<R>, Invalid> {
+    Stored::from_object(object).map_err(|fault| Invalid {
+        why: fault.to_string(),
+        has_good_state,
+    })
 }
 
 fn keep<At: Ord, R: Resource>(map: &mut BTreeMap<At, Stored<R>>, told: &HashSet<Key>) {

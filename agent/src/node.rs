@@ -198,11 +198,12 @@ impl Node {
             wishes.subscribe(),
             assigned,
         ));
+        let cluster = Cluster::new(&shared.config.nodename);
         Node {
             shared,
             watching: Watching::new(store, watcher),
             away: false,
-            cluster: Cluster::default(),
+            cluster,
             plan: Plan::default(),
             awaited: Vec::new(),
             wishes,
@@ -276,6 +277,7 @@ impl Node {
         while let Some(event) = next {
             match self.cluster.handle(event) {
                 Touched::Plan => self.plan_dirty = true,
+                Touched::Block(cidr) => self.plan_dirty |= self.has_address_in(&cidr),
                 Touched::Workload(key, node) => {
                     self.shared
                         .workloads
@@ -291,6 +293,13 @@ impl Node {
             }
             next = self.watching.waiting();
         }
+    }
+
+    /// Of a workload or a tunnel.
+    fn has_address_in(&self, cidr: &IpNet) -> bool {
+        let tunnels = self.plan.tunnel_addresses();
+        tunnels.iter().any(|address| cidr.contains(address))
+            || self.shared.workloads.has_address_in(cidr)
     }
 
     /// Whoever is waited for is asked of the speaker, not summed up from events, of which a slow reader loses some.

@@ -7,7 +7,7 @@ use caracal_agent_api::Condition;
 use caracal_bgp::LocalPath;
 use caracal_bgp_net::SessionOptions;
 use caracal_datastore::Stored;
-use caracal_datastore::resources::{Encapsulation, FelixConfiguration, IPAMBlock, IPPool};
+use caracal_datastore::resources::{Encapsulation, FelixConfiguration, IPPool};
 use caracal_fib::{Mode, Tunnels, Vtep};
 use caracal_filter::Rules;
 use caracal_peering::{Defaults, PeerOptions, PlannedPeer, identity_of, peers_of, session_options};
@@ -91,8 +91,7 @@ pub(crate) fn make(cluster: &Cluster, own: Own<'_>) -> Plan {
             .iter()
             .filter_map(|pool| Some(condition("PoolUnusable", pool.unusable.as_deref()?))),
     );
-    let all_pools: Vec<Stored<IPPool>> = cluster.view.pools.values().cloned().collect();
-    let overlaps = caracal_datastore::resources::overlaps(&all_pools);
+    let overlaps = caracal_datastore::resources::overlaps(cluster.view.pools.values());
     conditions.extend(
         overlaps
             .iter()
@@ -219,11 +218,6 @@ fn elevated_priority(felix: &FelixConfiguration, normal: u32, prefix: &IpNet) ->
     settings::elevated(configured, normal)
 }
 
-/// The node that a block says it belongs to.
-fn affine_node(block: &IPAMBlock) -> Option<&str> {
-    block.affinity.as_deref()?.strip_prefix("host:")
-}
-
 pub(crate) fn condition(name: &str, message: &str) -> Condition {
     Condition {
         name: name.to_owned(),
@@ -308,19 +302,15 @@ fn blocks(
     pools: &[Pool],
     conditions: &mut Vec<Condition>,
 ) -> BTreeSet<IpNet> {
-    let owner_of: BTreeMap<IpNet, Option<&str>> = cluster
-        .blocks
-        .values()
-        .map(|block| (block.spec.cidr, affine_node(&block.spec)))
-        .collect();
     let mut blocks = BTreeSet::new();
     for affinity in cluster.affinities.values().map(|stored| &stored.spec) {
         if !affinity.is_confirmed_for(own.node) {
             continue;
         }
         let cidr = affinity.cidr;
-        match owner_of.get(&cidr) {
-            Some(Some(node)) if *node == own.node => {
+        let owner = cluster.blocks.get(&cidr).map(|block| block.node.as_deref());
+        match owner {
+            Some(Some(node)) if node == own.node => {
                 let pool = ways::pool_of(pools, &cidr);
                 if pool.is_none_or(|pool| pool.unusable.is_none()) {
                     blocks.insert(cidr);
@@ -353,25 +343,11 @@ fn orphans(cluster: &Cluster, own: Own<'_>) -> BTreeSet<IpNet> {
         .filter(|affinity| affinity.spec.is_of(own.node))
         .map(|affinity| affinity.spec.cidr)
         .collect();
-    let ours = cluster
-        .blocks
-        .values()
-        .filter(|block| affine_node(&block.spec) == Some(own.node));
-    ours.map(|block| block.spec.cidr)
-        .filter(|cidr| !claimed.contains(cidr))
-        .collect()
+    cluster.blocks.own().difference(&claimed).copied().collect()
 }
 
 /// Whether an address that is in use here counts as free, or its block is gone: somebody has taken IPAM's records away.
 fn records_lost(cluster: &Cluster, own: Own<'_>, tunnels: &Tunnels) -> bool {
-    let entry_of = |address: IpAddr| {
-        let block = cluster
-            .blocks
-            .values()
-            .find(|block| block.spec.cidr.contains(&address))?;
-        let ordinal = caracal_datastore::ipam::block::ordinal(&block.spec.cidr, address)?;
-        *block.spec.allocations.get(ordinal)?
-    };
     // Of tunnels those that the cluster knows: one that was given a moment ago may be in no block of the watch yet.
     let node = cluster.view.nodes.get(own.node);
     let named = Tunnel::ALL.map(|tunnel| crate::tunnels::recorded(node?, tunnel));
@@ -380,7 +356,7 @@ fn records_lost(cluster: &Cluster, own: Own<'_>, tunnels: &Tunnels) -> bool {
         .iter()
         .copied()
         .chain(tunnels::staying(tunnels).filter(|address| named.contains(&Some(*address))));
-    addresses.any(|address| entry_of(address).is_none())
+    addresses.any(|address| !cluster.blocks.is_taken(address))
 }
 
 /// Addresses of this node that lie in a block of another node or of nobody: announced as host routes.
@@ -390,16 +366,11 @@ fn borrowed(cluster: &Cluster, own: Own<'_>, tunnels: &Tunnels) -> BTreeSet<IpNe
         .iter()
         .copied()
         .chain(tunnels::addresses(tunnels));
-    let foreign: Vec<IpNet> = cluster
-        .blocks
-        .values()
-        .filter(|block| affine_node(&block.spec) != Some(own.node))
-        .map(|block| block.spec.cidr)
-        .collect();
-    addresses
-        .filter(|address| foreign.iter().any(|block| block.contains(address)))
-        .map(IpNet::from)
-        .collect()
+    let is_foreign = |address: &IpAddr| {
+        let around = cluster.blocks.around(*address);
+        around.is_some_and(|(_, block)| block.node.as_deref() != Some(own.node))
+    };
+    addresses.filter(is_foreign).map(IpNet::from).collect()
 }
 
 #[cfg(test)]

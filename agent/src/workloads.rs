@@ -224,6 +224,13 @@ impl Workloads {
             .collect()
     }
 
+    /// Whether a local workload has an address of these.
+    pub(crate) fn has_address_in(&self, cidr: &IpNet) -> bool {
+        let state = self.state();
+        let mut addresses = state.known.values().flat_map(|w| &w.addresses);
+        addresses.any(|address| cidr.contains(address))
+    }
+
     /// What local workloads ask for, by device.
     pub(crate) fn allowed_sources(&self) -> AllowedSources {
         let state = self.state();

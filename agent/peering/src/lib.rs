@@ -40,6 +40,8 @@ pub struct View {
     pub nodes: BTreeMap<String, Stored<Node>>,
     /// All BGPPeers.
     pub peers: BTreeMap<String, Stored<BGPPeer>>,
+    /// What the annotations of BGPPeers say, of those that were looked at when they came: they need not be looked at again.
+    pub options: BTreeMap<String, PeerOptions>,
     /// All BGPFilters.
     pub filters: BTreeMap<String, Stored<BGPFilter>>,
     /// `default` and `node.<name>`.

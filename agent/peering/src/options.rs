@@ -86,7 +86,7 @@ impl PeerOptions {
     }
 
     /// What the annotation says; the error names its value. Nothing: no options.
-    pub(crate) fn of_annotation(metadata: &Metadata) -> Result<PeerOptions, String> {
+    pub fn of_annotation(metadata: &Metadata) -> Result<PeerOptions, String> {
         let Some(text) = metadata.annotations.get(ANNOTATION) else {
             return Ok(PeerOptions::default());
         };

@@ -162,7 +162,10 @@ impl<'a> Planner<'a> {
     fn wishes(&mut self) -> Vec<Wish<'a>> {
         let mut wishes = Vec::new();
         for (name, stored) in &self.view.peers {
-            let options = PeerOptions::of_annotation(&stored.metadata);
+            let options = match self.view.options.get(name) {
+                Some(options) => Ok(options.clone()),
+                None => PeerOptions::of_annotation(&stored.metadata),
+            };
             match options.and_then(|options| Ok((options, wish(name, &stored.spec)?))) {
                 Ok((options, wish)) => wishes.push(Wish { options, ..wish }),
                 Err(why) => self.faults.push(format!("BGPPeer {name}: {why}")),

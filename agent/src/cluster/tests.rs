@@ -192,3 +192,58 @@ fn what_the_datastore_could_not_read_at_the_start_leaves_the_cluster_incomplete(
     cluster.handle(WatchEvent::Faults(vec![fault()]));
     assert!(cluster.complete());
 }
+
+fn block(number: usize, node: &str, taken: &[usize]) -> WatchEvent {
+    let cidr = format!("10.{}.{}.0/26", number / 256, number % 256);
+    let allocations: Vec<Option<usize>> = (0..64)
+        .map(|ordinal| taken.contains(&ordinal).then_some(0))
+        .collect();
+    let unallocated: Vec<usize> = (0..64).filter(|ordinal| !taken.contains(ordinal)).collect();
+    let spec = json!({"cidr": cidr, "affinity": format!("host:{node}"), "allocations": allocations,
+        "unallocated": unallocated, "attributes": [{"handle_id": "h"}], "strictAffinity": false});
+    let name = format!("10-{}-{}-0-26", number / 256, number % 256);
+    WatchEvent::Set(object(Kind::IPAMBlock, &name, spec))
+}
+
+#[test]
+fn pods_of_other_nodes_cost_a_look_at_the_block_of_each_and_no_plan() {
+    let mut cluster = Cluster::new("node1");
+    for number in 0..5000 {
+        let node = if number == 0 { "node1" } else { "node2" };
+        cluster.handle(block(number, node, &[]));
+    }
+    cluster.handle(WatchEvent::InSync);
+    let before = cluster.blocks.looked_at.get();
+    let mut plans = 0;
+    for pod in 1..=100 {
+        match cluster.handle(block(pod * 7, "node2", &[pod % 64])) {
+            Touched::Block(cidr) => assert!(!cluster.blocks.own().contains(&cidr)),
+            Touched::Nothing => {}
+            _ => plans += 1,
+        }
+    }
+    assert_eq!(plans, 0);
+    assert_eq!(cluster.blocks.looked_at.get(), before);
+    // What is not new costs nothing, and what is ours a plan.
+    assert_eq!(cluster.handle(block(7, "node2", &[1])), Touched::Nothing);
+    assert_eq!(cluster.handle(block(0, "node1", &[1])), Touched::Plan);
+    assert_eq!(cluster.handle(block(0, "node2", &[1])), Touched::Plan);
+}
+
+#[test]
+fn affinities_of_other_nodes_are_none_of_our_business() {
+    let affinity = |name: &str, node: &str| {
+        let spec =
+            json!({"node": node, "cidr": "10.0.0.0/26", "state": "confirmed", "deleted": "false"});
+        WatchEvent::Set(object(Kind::BlockAffinity, name, spec))
+    };
+    let mut cluster = Cluster::new("node1");
+    assert_eq!(cluster.handle(affinity("a", "node2")), Touched::Nothing);
+    assert_eq!(cluster.handle(affinity("b", "node1")), Touched::Plan);
+    let gone = |name: &str| WatchEvent::Deleted(Key::new(Kind::BlockAffinity, name));
+    assert_eq!(cluster.handle(gone("a")), Touched::Nothing);
+    assert_eq!(cluster.handle(gone("b")), Touched::Plan);
+    // A block that is lost to another node while its affinity says that it is ours.
+    cluster.handle(affinity("b", "node1"));
+    assert_eq!(cluster.handle(block(0, "node2", &[])), Touched::Plan);
+}

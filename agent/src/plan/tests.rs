@@ -7,7 +7,7 @@ use caracal_fib::{TunnelSet, Tunnels};
 use serde_json::{Value, json};
 
 fn cluster(objects: &[(Kind, &str, Value)]) -> Cluster {
-    let mut cluster = Cluster::default();
+    let mut cluster = Cluster::new("node1");
     for (kind, name, spec) in objects {
         cluster.handle(WatchEvent::Set(Object {
             key: Key {
@@ -586,4 +586,27 @@ fn mesh() -> Vec<(Kind, &'static str, Value)> {
         affinity("a", "node1", "10.233.1.0/26", "confirmed"),
         block("10-233-1-0-26", "node1", "10.233.1.0/26", 64),
     ]
+}
+
+#[test]
+fn a_plan_looks_at_the_nodes_own_blocks_and_addresses_and_at_no_others() {
+    let mut objects = mesh();
+    let names: Vec<String> = (0..5000)
+        .map(|number| format!("10-{}-{}-0-26", number / 256, number % 256))
+        .collect();
+    let names: Vec<&'static str> = names.iter().map(|name| &*name.clone().leak()).collect();
+    for name in names {
+        let cidr = name.strip_suffix("-26").unwrap().replace('-', ".") + "/26";
+        objects.push(block(name, "node2", &cidr, 64));
+    }
+    let cluster = cluster(&objects);
+    let workloads: Vec<IpAddr> = ["10.233.1.5", "10.7.7.7"]
+        .map(|address| address.parse().unwrap())
+        .into();
+    let plan = make(&cluster, own(&workloads));
+    // One is the node's own, the other lies in another node's block.
+    let announced: Vec<IpNet> = plan.originated.into_keys().collect();
+    assert_eq!(announced, nets(&["10.7.7.7/32", "10.233.1.0/26"]));
+    let looked_at = cluster.blocks.looked_at.get();
+    assert!(looked_at <= 10, "{looked_at} blocks");
 }

@@ -206,7 +206,8 @@ impl Resource for IPPool {
 }
 
 /// Pools that overlap one another, one sentence a pair. Calico refuses to create such a pool.
-pub fn overlaps(pools: &[Stored<IPPool>]) -> Vec<String> {
+pub fn overlaps<'a>(pools: impl IntoIterator<Item = &'a Stored<IPPool>>) -> Vec<String> {
+    let pools: Vec<&Stored<IPPool>> = pools.into_iter().collect();
     let mut faults = Vec::new();
     for (index, one) in pools.iter().enumerate() {
         for other in &pools[index + 1..] {
