@@ -24,6 +24,8 @@ mod restart_many;
 #[cfg(test)]
 mod settings;
 #[cfg(test)]
+mod sharing;
+#[cfg(test)]
 mod takeover;
 #[cfg(test)]
 mod tunnels;

@@ -384,7 +384,7 @@ fn ipip_tunnels(address: &str) -> Tunnels {
     }
 }
 
-fn vxlan_tunnels() -> Tunnels {
+pub(crate) fn vxlan_tunnels() -> Tunnels {
     let device = |own: &str, local: &str, last: u8| VxlanDevice {
         vni: 4096,
         port: 4789,
@@ -401,7 +401,7 @@ fn vxlan_tunnels() -> Tunnels {
     }
 }
 
-fn vtep(node: &str, tunnel: &str, last: u8) -> Change {
+pub(crate) fn vtep(node: &str, tunnel: &str, last: u8) -> Change {
     Change::SetVtep(
         address(node),
         Vtep {
@@ -412,7 +412,7 @@ fn vtep(node: &str, tunnel: &str, last: u8) -> Change {
 }
 
 /// Waits until a tunnel device is up and has one of our addresses.
-async fn settle_tunnels(device: &str) {
+pub(crate) async fn settle_tunnels(device: &str) {
     until_kernel(device, || {
         try_ip(&format!("addr show dev {device}")).is_ok_and(|text| {
             text.contains(",UP")
