@@ -3,6 +3,7 @@
 mod gate;
 mod gateways;
 mod model;
+mod object_orders;
 mod objects;
 mod orders;
 mod reading;

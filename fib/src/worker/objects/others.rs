@@ -86,13 +86,18 @@ impl<K: Kernel> Worker<K> {
             self.sharing.allocation.take(id);
             if self.sharing.objects.desired(&id).is_some() {
                 self.give_up_object(id);
+                // We may have overwritten it since.
+                self.read_again(now);
             }
             return;
         }
         let objects = &mut self.sharing.objects;
         let installed = objects.installed(&id);
         objects.report(id, Some(object));
-        if installed && !objects.installed(&id) {
+        let changed = installed && !objects.installed(&id);
+        // We may have written it since: it is written again, whatever it is said to be.
+        objects.doubt(id);
+        if changed {
             self.repair_object(id, What::Changed, 0, by, now);
         }
         self.sharing.sweep_soon(now);
@@ -107,6 +112,10 @@ impl<K: Kernel> Worker<K> {
         if self.sharing.objects.actual(&id).is_none() {
             self.sharing.allocation.free(id);
             return;
+        }
+        if self.sharing.objects.desired(&id).is_none() {
+            // We may have written it since, and nobody would look for it again.
+            self.read_again(now);
         }
         let installed = self.sharing.objects.installed(&id);
         let routes = self.drop_objects(&[id]);

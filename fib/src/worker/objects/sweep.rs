@@ -49,10 +49,19 @@ impl<K: Kernel> Worker<K> {
             if objects.desired(&id).is_some() {
                 continue;
             }
-            let ours = |object: &Object| object.protocol == self.config.protocol;
-            let ours = objects.actual(&id).is_some_and(ours);
+            let theirs = objects.actual(&id).cloned();
+            if let Some(theirs) = theirs.filter(|object| object.protocol != self.config.protocol) {
+                // Someone took the place of ours, and nothing leads there any more.
+                if !used.contains(&id) {
+                    sharing.others.note_object(id, &theirs);
+                    sharing.allocation.take(id);
+                    objects.report(id, None);
+                    self.dirty.status = true;
+                }
+                continue;
+            }
             let left = sharing.released.contains(&id);
-            let mut may_go = ours && !used.contains(&id) && (open || left);
+            let mut may_go = !used.contains(&id) && (open || left);
             if may_go && let Some(borrower) = sharing.others.user(id) {
                 may_go = false;
                 if sharing.lent.insert(id) {
