@@ -57,22 +57,28 @@ impl<K: Kernel> Worker<K> {
             self.give_up_object(id);
             return;
         }
-        if exists || (refusal.misses_object() && self.has_members(id)) {
+        let missing = self.missing_member(id);
+        if exists || (refusal.misses_object() && missing.is_none()) {
             // Another one since ours went, or ours has not gone; or a member has: a read tells.
             self.read_again(now);
         }
-        let reason = format!("nexthop object {id}: {refusal}");
+        // What a member lacks is the true reason.
+        let of_member = missing.and_then(|member| self.sharing.objects.reason(&member));
+        let reason = match of_member.filter(|_| refusal.misses_object()) {
+            Some(reason) => reason.to_owned(),
+            None => format!("nexthop object {id}: {refusal}"),
+        };
         if self.sharing.objects.failed(id, now, reason) {
             warn!(id, reason = %refusal, "nexthop object is refused; trying again");
         }
     }
 
-    /// So it is believed.
-    fn has_members(&self, id: ObjectId) -> bool {
+    /// One that is not there, as far as is believed.
+    fn missing_member(&self, id: ObjectId) -> Option<ObjectId> {
         let objects = &self.sharing.objects;
         let members = objects.desired(&id).into_iter().flat_map(Object::members);
-        let mut actual = members.map(|member| objects.actual(&member.id));
-        actual.all(|actual| actual.is_some())
+        let mut ids = members.map(|member| member.id);
+        ids.find(|id| objects.actual(id).is_none())
     }
 
     /// The kernel makes no group of an object, nor an object of a group.

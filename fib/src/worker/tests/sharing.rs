@@ -173,6 +173,10 @@ fn a_refused_object_is_tried_again_when_its_device_changes_and_a_group_with_its_
         ]);
         bench.wait_out(Duration::from_secs(60)).await;
         assert_eq!(bench.kernel.routes().len(), 0);
+        let reasons = bench.worker.route_statuses().into_iter();
+        for reason in reasons.map(|status| status.reason.unwrap()) {
+            assert!(reason.contains("Nexthop device is not up"), "{reason}");
+        }
         bench.kernel.with(|kernel| kernel.refuse = None);
         let mtu = DeviceChange::SetMtu(1, 1400);
         bench.kernel.clone().change(&mtu).await.unwrap();
