@@ -152,7 +152,7 @@ impl Metrics {
             )?,
             fib_tunnels: gauges(
                 "caracal_fib_tunnels",
-                "1 for each tunnel device and the state that it is in: making, ready, leaving, retiring, failed",
+                "1 for each tunnel device and the state that it is in: making, ready, leaving, retiring, failed, broken",
                 &["device", "state"],
             )?,
             fib_objects: gauge(

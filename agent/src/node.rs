@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::plan::{self, Own, Plan, condition};
 use crate::shared::{Shared, Snapshot};
-use crate::tunnels::Assigned;
+use crate::tunnels::Tended;
 use crate::workloads::dataplane::Kernel;
 use crate::workloads::{Circumstances, Surroundings, Workloads};
 use crate::{filtering, mtu_file, server, settings, ways};
@@ -179,7 +179,7 @@ struct Node {
     /// What the tender works with.
     wishes: watch::Sender<tender::Wishes>,
     /// Tunnel addresses that it has got.
-    assigned: watch::Receiver<Assigned>,
+    assigned: watch::Receiver<Tended>,
     restart_finished: bool,
     plan_dirty: bool,
     gate: Gate,
@@ -191,7 +191,7 @@ struct Node {
 impl Node {
     fn new(shared: Arc<Shared>, store: Arc<dyn Datastore>, watcher: Watcher) -> Node {
         let wishes = watch::Sender::new(tender::Wishes::default());
-        let (assigned, assigned_receiver) = watch::channel(Assigned::default());
+        let (assigned, assigned_receiver) = watch::channel(Tended::default());
         tokio::spawn(tender::run(
             shared.clone(),
             TypedStore(store.clone()),
@@ -331,11 +331,12 @@ impl Node {
         let workloads = self.shared.workloads.addresses();
         let allowed_sources = self.shared.workloads.allowed_sources();
         let elevated = self.shared.workloads.elevated();
+        let tended = self.assigned.borrow_and_update().clone();
         let own = Own {
             node: &self.shared.config.nodename,
             addresses: self.shared.addresses,
             workloads: &workloads,
-            assigned: *self.assigned.borrow(),
+            assigned: tended.assigned,
             mesh_options: &self.shared.config.bgp.mesh_options,
             felix: &self.shared.config.felix,
             allowed_sources: &allowed_sources,
@@ -343,6 +344,7 @@ impl Node {
         };
         let mut plan = plan::make(&self.cluster, own);
         self.leaving.join(&mut plan.rules, Instant::now());
+        plan.conditions.extend(tended.conditions);
         let last = std::mem::replace(&mut self.plan, plan);
         let shell = &self.shared.shell;
         sessions::secure(shell, &last, &mut self.plan).await?;
@@ -364,6 +366,11 @@ impl Node {
             (0, None) => self.plan.pod_mtu(1460),
             (configured, _) => configured,
         };
+        let too_large = host_mtu.map(|host_mtu| self.plan.too_large_mtus(host_mtu));
+        for message in too_large.into_iter().flatten() {
+            let condition = condition("TunnelMtuTooLarge", &message);
+            self.plan.conditions.push(condition);
+        }
         let circumstances = Circumstances {
             datastore_in_sync: true,
             pools: self.plan.pools.clone(),

@@ -177,15 +177,36 @@ impl Plan {
         self.peers.get(index.ok()?)
     }
 
-    /// MTU of the pods' devices: the host's, less what the hungriest tunnel takes.
+    /// MTU of the pods' devices: the smallest of the tunnels that pools need, and the host's where none is needed.
     pub(crate) fn pod_mtu(&self, host_mtu: u32) -> u32 {
-        let overhead = self
-            .pools
-            .iter()
-            .map(Pool::overhead_octets)
-            .max()
-            .unwrap_or(0);
-        host_mtu.saturating_sub(overhead)
+        let mtus = self.needed_tunnels().map(|tunnel| {
+            let room = host_mtu.saturating_sub(tunnel.overhead_octets());
+            tunnels::configured_mtu(tunnel, &self.felix).unwrap_or(room)
+        });
+        mtus.min().unwrap_or(host_mtu)
+    }
+
+    /// Sentences about tunnels whose configured MTU is more than the host's devices leave for it.
+    pub(crate) fn too_large_mtus(&self, host_mtu: u32) -> Vec<String> {
+        let sentence = |tunnel: Tunnel| {
+            let room = host_mtu.saturating_sub(tunnel.overhead_octets());
+            let mtu = tunnels::configured_mtu(tunnel, &self.felix).filter(|mtu| *mtu > room)?;
+            Some(format!(
+                "{} is {mtu}, but packets of more than {room} octets do not fit through the host's devices (MTU {host_mtu}) in \
+                 {}: they are dropped, or sent in fragments. Make it {room}, or 0, which is as the host's devices are",
+                tunnels::mtu_field(tunnel),
+                tunnel.device(),
+            ))
+        };
+        self.needed_tunnels().filter_map(sentence).collect()
+    }
+
+    fn needed_tunnels(&self) -> impl Iterator<Item = Tunnel> {
+        let needed = |tunnel: &Tunnel| {
+            let mut pools = self.pools.iter();
+            pools.any(|pool| Tunnel::of_pool(pool) == Some(*tunnel))
+        };
+        Tunnel::ALL.into_iter().filter(needed)
     }
 }
 

@@ -5,13 +5,14 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use caracal_agent_api::Condition;
 use caracal_datastore::ipam::{AssignRequest, Ipam, IpamError, Purpose};
 use caracal_datastore::resources::Node;
 use caracal_datastore::{StoreError, Stored, TypedStore};
 use caracal_fib::{Encapsulation, TunnelStatus};
 use ipnet::IpNet;
 use sha1::{Digest, Sha1};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::ways::Pool;
 
@@ -45,6 +46,15 @@ impl Tunnel {
         }
     }
 
+    /// What it takes of every packet.
+    pub(crate) fn overhead_octets(self) -> u32 {
+        match self {
+            Tunnel::Ipip => 20,
+            Tunnel::Vxlan => 50,
+            Tunnel::VxlanV6 => 70,
+        }
+    }
+
     fn handle(self, node: &str) -> String {
         match self {
             Tunnel::Ipip => format!("ipip-tunnel-addr-{node}"),
@@ -65,9 +75,9 @@ impl Tunnel {
 /// Why a tunnel address could not be had or given back.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TunnelFault {
-    #[error("tunnel address: {0}")]
+    #[error("{0}")]
     Ipam(#[from] IpamError),
-    #[error("tunnel address: {0}")]
+    #[error("tunnel addresses: {0}")]
     Store(#[from] StoreError),
 }
 
@@ -90,6 +100,22 @@ impl FromIterator<(Tunnel, IpAddr)> for Assigned {
         }
         assigned
     }
+}
+
+/// What has become of the tunnels' addresses.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Tended {
+    pub(crate) assigned: Assigned,
+    /// Of tunnels that have none.
+    pub(crate) conditions: Vec<Condition>,
+}
+
+/// Takes steps, again and again.
+#[derive(Debug, Default)]
+pub(crate) struct Tending {
+    tended: Tended,
+    /// Tunnels of which IPAM has everything back, as far as this run knows.
+    released: [bool; 3],
 }
 
 /// What is to be done about one tunnel's address.
@@ -119,55 +145,113 @@ fn step(
         {
             Step::Name(address)
         }
+        // Nor when it cannot any more. What is given is named again when it can.
+        (true, Some(_), Some(_), Some(device)) if device.state == "broken" => Step::Withdraw,
         (false, _, Some(_), Some(device)) if !device.used => Step::Withdraw,
         (false, _, None, None) => Step::Release,
         _ => Step::Rest,
     }
 }
 
-/// Takes the next step of each tunnel, and returns what IPAM has given. When IPAM's records have been lost, the node keeps
-/// the addresses that its resource records. `devices`: as the FIB has them now.
-pub(crate) async fn tend(
-    node: &str,
-    pools: &[Pool],
-    ipam: &Ipam,
-    store: &TypedStore,
-    records_lost: bool,
-    devices: &[TunnelStatus],
-) -> Result<Assigned, TunnelFault> {
-    let stored = store.get::<Node>(node).await?;
-    let mut given = Vec::new();
-    let mut changes = Vec::new();
-    for tunnel in Tunnel::ALL {
-        let needing = || {
-            pools
-                .iter()
-                .filter(|pool| pool.unusable.is_none() && Tunnel::of_pool(pool) == Some(tunnel))
-        };
-        let needed = needing().next().is_some();
-        let assigning: Vec<&Pool> = needing().filter(|pool| pool.may_assign()).collect();
-        let named = stored.as_ref().and_then(|node| recorded(node, tunnel));
-        let address = match assigning.is_empty() {
-            // What lives on in disabled pools keeps the address that the node has.
-            true => None,
-            false => {
-                let before = named.filter(|_| records_lost);
-                assign(node, tunnel, &assigning, before, ipam).await?
-            }
-        };
-        given.extend(address.map(|address| (tunnel, address)));
-        let device = devices.iter().find(|at| at.device == tunnel.device());
-        match step(needed, address, named, device) {
-            Step::Rest => {}
-            Step::Name(address) => changes.push((tunnel, Some(address))),
-            Step::Withdraw => changes.push((tunnel, None)),
-            Step::Release => {
-                ipam.release_handle(&tunnel.handle(node)).await?;
+/// What the steps are taken with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) node: &'a str,
+    pub(crate) pools: &'a [Pool],
+    pub(crate) ipam: &'a Ipam,
+    pub(crate) store: &'a TypedStore,
+    /// IPAM's records have been lost: the node keeps the addresses that its resource records.
+    pub(crate) records_lost: bool,
+    /// As the FIB has them now.
+    pub(crate) devices: &'a [TunnelStatus],
+}
+
+impl Tending {
+    /// Takes the next step of each tunnel, and says what IPAM has given. A tunnel that gets no address holds no other back,
+    /// and keeps what it had.
+    pub(crate) async fn tend(&mut self, place: Place<'_>) -> Result<&Tended, TunnelFault> {
+        let stored = place.store.get::<Node>(place.node).await?;
+        let mut given = Vec::new();
+        let mut conditions = Vec::new();
+        let mut changes = Vec::new();
+        for tunnel in Tunnel::ALL {
+            let named = stored.as_ref().and_then(|node| recorded(node, tunnel));
+            let needing = needing(place.pools, tunnel);
+            let before = named.filter(|_| place.records_lost);
+            let address = match address(place, tunnel, &needing, before).await {
+                Ok(address) => address,
+                Err(fault) => {
+                    conditions.push(no_address(tunnel, &needing, &fault));
+                    self.tended.assigned.of(tunnel)
+                }
+            };
+            given.extend(address.map(|address| (tunnel, address)));
+            let mut devices = place.devices.iter();
+            let device = devices.find(|at| at.device == tunnel.device());
+            let step = step(!needing.is_empty(), address, named, device);
+            let released = &mut self.released[tunnel as usize];
+            *released &= step == Step::Release;
+            match step {
+                Step::Rest => {}
+                Step::Name(address) => changes.push((tunnel, Some(address))),
+                Step::Withdraw => changes.push((tunnel, None)),
+                Step::Release if *released => {}
+                Step::Release => {
+                    match place.ipam.release_handle(&tunnel.handle(place.node)).await {
+                        Ok(_) => *released = true,
+                        Err(fault) => warn!(
+                            "{}: its address is not given back yet: {fault}",
+                            tunnel.device()
+                        ),
+                    }
+                }
             }
         }
+        self.tended = Tended {
+            assigned: given.into_iter().collect(),
+            conditions,
+        };
+        if let Err(fault) = record(stored, &changes, place.store).await {
+            warn!("node {}: {fault}; trying again", place.node);
+        }
+        Ok(&self.tended)
     }
-    record(stored, &changes, store).await?;
-    Ok(given.into_iter().collect())
+}
+
+/// Pools whose packets may need the tunnel.
+fn needing(pools: &[Pool], tunnel: Tunnel) -> Vec<&Pool> {
+    let usable = pools.iter().filter(|pool| pool.unusable.is_none());
+    usable
+        .filter(|pool| Tunnel::of_pool(pool) == Some(tunnel))
+        .collect()
+}
+
+async fn address(
+    place: Place<'_>,
+    tunnel: Tunnel,
+    needing: &[&Pool],
+    before: Option<IpAddr>,
+) -> Result<Option<IpAddr>, TunnelFault> {
+    let assigning = needing.iter().copied().filter(|pool| pool.may_assign());
+    let assigning: Vec<&Pool> = assigning.collect();
+    if assigning.is_empty() {
+        // What lives on in disabled pools keeps the address that the node has.
+        return Ok(None);
+    }
+    assign(place.node, tunnel, &assigning, before, place.ipam).await
+}
+
+fn no_address(tunnel: Tunnel, needing: &[&Pool], fault: &TunnelFault) -> Condition {
+    let pools: Vec<&str> = needing.iter().map(|pool| pool.name.as_str()).collect();
+    Condition {
+        name: "NoTunnelAddress".to_owned(),
+        message: format!(
+            "{} gets no address: {fault}. IPPool {} asked for it; see `caracalctl ipam show --show-blocks`. A pool of the same \
+             encapsulation whose `allowedUses` has Tunnel can give it",
+            tunnel.device(),
+            pools.join(", ")
+        ),
+    }
 }
 
 /// The same address again, if there is one already. `before`: what the node had, should IPAM have forgotten it.

@@ -23,16 +23,6 @@ impl Pool {
     pub(crate) fn may_assign(&self) -> bool {
         !self.disabled && self.unusable.is_none()
     }
-
-    /// Octets that its tunnels take of every packet.
-    pub(crate) fn overhead_octets(&self) -> u32 {
-        match (self.encapsulation, self.cidr) {
-            (Encapsulation::None, _) => 0,
-            (Encapsulation::Ipip(_), _) => 20,
-            (Encapsulation::Vxlan(_), IpNet::V4(_)) => 50,
-            (Encapsulation::Vxlan(_), IpNet::V6(_)) => 70,
-        }
-    }
 }
 
 /// The pool that holds a prefix: the longest, should pools be nested.

@@ -285,8 +285,9 @@ pub struct FibStatus {
 pub struct TunnelStatus {
     /// `tunl0`, `vxlan.calico`, `vxlan-v6.calico`.
     pub device: String,
-    /// `ready`: up, with its address: this node can receive. `making`: not yet. `failed`. `leaving`: ready, though no pool
-    /// asks for it any more. `retiring`: stays while others may send, or routes use it.
+    /// `ready`: up, with its address: this node can receive. `making`: not yet. `failed`: it will be tried again. `broken`:
+    /// failed for 30 s and more. `leaving`: ready, though no pool asks for it any more. `retiring`: stays while others may
+    /// send, or routes use it.
     pub state: String,
     /// The address that it has, of those that it shall have.
     pub address: Option<IpAddr>,

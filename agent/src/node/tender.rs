@@ -14,9 +14,9 @@ use tracing::warn;
 use super::registration;
 use crate::plan::Plan;
 use crate::shared::Shared;
-use crate::tunnels::Assigned;
+use crate::spool;
+use crate::tunnels::{Place, Tended, Tending};
 use crate::ways::Pool;
-use crate::{spool, tunnels};
 
 /// How often it looks without being told.
 const ROUND: Duration = Duration::from_secs(10);
@@ -55,8 +55,9 @@ pub(crate) async fn run(
     shared: Arc<Shared>,
     store: TypedStore,
     mut wishes: watch::Receiver<Wishes>,
-    assigned: watch::Sender<Assigned>,
+    assigned: watch::Sender<Tended>,
 ) {
+    let mut tending = Tending::default();
     let mut workloads = shared.workloads.changes();
     let mut fib = shared.fib.status();
     let mut devices = Vec::new();
@@ -73,7 +74,7 @@ pub(crate) async fn run(
         let now = wishes.borrow_and_update().clone();
         devices = fib.borrow_and_update().tunnels.clone();
         if now.in_sync {
-            tend(&shared, &store, &now, &devices, &assigned).await;
+            tend(&shared, &store, &now, &devices, &mut tending, &assigned).await;
         }
     }
 }
@@ -83,7 +84,8 @@ async fn tend(
     store: &TypedStore,
     wishes: &Wishes,
     devices: &[TunnelStatus],
-    assigned: &watch::Sender<Assigned>,
+    tending: &mut Tending,
+    assigned: &watch::Sender<Tended>,
 ) {
     let node = &shared.config.nodename;
     let again = ROUND.as_secs();
@@ -101,17 +103,21 @@ async fn tend(
     if wishes.records_lost {
         shared.workloads.reassert().await;
     }
-    let tended = tunnels::tend(
+    let tended = tending.tend(Place {
         node,
-        &wishes.pools,
-        &shared.ipam,
+        pools: &wishes.pools,
+        ipam: &shared.ipam,
         store,
-        wishes.records_lost,
+        records_lost: wishes.records_lost,
         devices,
-    );
+    });
     match tended.await {
         Ok(now) => {
-            assigned.send_if_modified(|known| std::mem::replace(known, now) != now);
+            assigned.send_if_modified(|known| {
+                let changed = known != now;
+                known.clone_from(now);
+                changed
+            });
         }
         Err(fault) => warn!("node {node}: {fault}; trying again in {again} s"),
     }

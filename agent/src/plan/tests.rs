@@ -300,6 +300,48 @@ fn tunnels_are_there_when_a_pool_needs_them() {
 }
 
 #[test]
+fn pods_have_the_smallest_mtu_of_the_tunnels_that_pools_need_as_configured() {
+    let pools = |modes: &[Value], felix: Value| {
+        let felix = (Kind::FelixConfiguration, "default", felix);
+        let mut objects = vec![node("node1", "172.31.1.1/24"), felix];
+        let names = ["one", "two", "three"];
+        for (at, mode) in modes.iter().enumerate() {
+            let mut spec = json!({"cidr": format!("10.{}.0.0/16", 200 + at)});
+            let fields = spec.as_object_mut().unwrap();
+            fields.extend(mode.as_object().unwrap().clone());
+            objects.push((Kind::IPPool, names[at], spec));
+        }
+        cluster(&objects)
+    };
+    let with = |modes: &[Value], felix: Value| {
+        let plan = make(&pools(modes, felix), own(&[]));
+        (plan.pod_mtu(1500), plan.too_large_mtus(1500))
+    };
+    let (none, ipip) = (json!({}), json!({"ipipMode": "Always"}));
+    let vxlan = json!({"vxlanMode": "CrossSubnet"});
+    let pod_mtu = |modes: &[&Value], felix: Value| {
+        let modes: Vec<Value> = modes.iter().copied().cloned().collect();
+        with(&modes, felix).0
+    };
+    assert_eq!(pod_mtu(&[&none], json!({"ipipMTU": 1300})), 1500);
+    assert_eq!(pod_mtu(&[&none, &ipip], json!({})), 1480);
+    assert_eq!(pod_mtu(&[&none, &ipip], json!({"ipipMTU": 1300})), 1300);
+    assert_eq!(
+        pod_mtu(&[&ipip], json!({"ipipMTU": 0, "vxlanMTU": 1200})),
+        1480
+    );
+    assert_eq!(pod_mtu(&[&ipip, &vxlan], json!({"ipipMTU": 1470})), 1450);
+    assert_eq!(pod_mtu(&[&ipip, &vxlan], json!({"vxlanMTU": 1400})), 1400);
+    // As Felix does; what comes of it is said.
+    let (mtu, sentences) = with(&[ipip], json!({"ipipMTU": 1500}));
+    assert_eq!((mtu, sentences.len()), (1500, 1));
+    assert!(
+        sentences[0].starts_with("ipipMTU is 1500, but packets of more than 1480 octets"),
+        "{sentences:?}"
+    );
+}
+
+#[test]
 fn a_tunnel_that_no_pool_asks_for_leaves_and_its_device_waits_for_the_other_nodes() {
     let bare = |name: &'static str, address: &str| {
         (Kind::Node, name, json!({"bgp": {"ipv4Address": address}}))

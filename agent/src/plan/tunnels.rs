@@ -114,9 +114,8 @@ fn set_device(
     node: Option<&Stored<Node>>,
     felix: &FelixConfiguration,
 ) {
-    // 0: as the host's devices are.
-    let mtu = |configured: Option<u32>| configured.filter(|mtu| *mtu > 0);
-    let vxlan = |mtu: Option<u32>| {
+    let mtu = configured_mtu(tunnel, felix);
+    let vxlan = || {
         Some(VxlanDevice {
             vni: felix.vxlan_vni.unwrap_or(VXLAN_VNI),
             port: settings::vxlan_port(felix),
@@ -128,13 +127,12 @@ fn set_device(
     };
     match (tunnel, address) {
         (Tunnel::Ipip, IpAddr::V4(address)) => {
-            let mtu = mtu(felix.ipip_mtu);
             tunnels.ipip = Some(IpipDevice { address, mtu });
         }
         // Such an address can be neither given nor named.
         (Tunnel::Ipip, IpAddr::V6(_)) => {}
-        (Tunnel::Vxlan, _) => tunnels.vxlan = vxlan(mtu(felix.vxlan_mtu)),
-        (Tunnel::VxlanV6, _) => tunnels.vxlan_v6 = vxlan(mtu(felix.vxlan_mtu_v6)),
+        (Tunnel::Vxlan, _) => tunnels.vxlan = vxlan(),
+        (Tunnel::VxlanV6, _) => tunnels.vxlan_v6 = vxlan(),
     }
 }
 
@@ -143,6 +141,25 @@ fn member(set: &mut TunnelSet, tunnel: Tunnel) -> &mut bool {
         Tunnel::Ipip => &mut set.ipip,
         Tunnel::Vxlan => &mut set.vxlan,
         Tunnel::VxlanV6 => &mut set.vxlan_v6,
+    }
+}
+
+/// What FelixConfiguration says of the MTU in a tunnel, in octets. 0 is as if it said nothing: as the host's devices are.
+pub(super) fn configured_mtu(tunnel: Tunnel, felix: &FelixConfiguration) -> Option<u32> {
+    let configured = match tunnel {
+        Tunnel::Ipip => felix.ipip_mtu,
+        Tunnel::Vxlan => felix.vxlan_mtu,
+        Tunnel::VxlanV6 => felix.vxlan_mtu_v6,
+    };
+    configured.filter(|mtu| *mtu > 0)
+}
+
+/// The name of that field.
+pub(super) fn mtu_field(tunnel: Tunnel) -> &'static str {
+    match tunnel {
+        Tunnel::Ipip => "ipipMTU",
+        Tunnel::Vxlan => "vxlanMTU",
+        Tunnel::VxlanV6 => "vxlanMTUV6",
     }
 }
 

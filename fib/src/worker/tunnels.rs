@@ -49,6 +49,7 @@ struct Retiring {
 struct Problem {
     reason: String,
     attempts: u32,
+    since: Instant,
     retry: Instant,
 }
 
@@ -197,9 +198,12 @@ impl<K: Kernel> Worker<K> {
                 Some(_) if leaving || wanted.is_none() => self.is_in_use(at, false, now),
                 _ => wanted.is_some() && !leaving,
             };
-            let reason = self.tunnels.problems.get(name).map(|p| p.reason.clone());
+            let problem = self.tunnels.problems.get(name);
+            let broken = problem.is_some_and(|problem| problem.since + PATIENCE <= now);
+            let reason = problem.map(|problem| problem.reason.clone());
             let up = link.is_some_and(|link| link.up);
             let state = match (wanted, address) {
+                _ if broken => "broken",
                 _ if reason.is_some() => "failed",
                 (None, _) => "retiring",
                 (Some(_), Some(_)) if up && !self.drops_returning(name) => match leaving {
@@ -266,6 +270,7 @@ impl<K: Kernel> Worker<K> {
             Err(reason) => {
                 let before = self.tunnels.problems.get(name);
                 let attempts = before.map_or(0, |p| p.attempts) + 1;
+                let since = before.map_or(now, |p| p.since);
                 if before.is_none_or(|p| p.reason != reason) {
                     warn!(device = name, reason, "tunnel device does not work");
                 }
@@ -275,6 +280,7 @@ impl<K: Kernel> Worker<K> {
                     Problem {
                         reason,
                         attempts,
+                        since,
                         retry: now + pause.min(RETRY_MAX),
                     },
                 );
@@ -389,6 +395,21 @@ impl<K: Kernel> Worker<K> {
             info!(
                 device = name,
                 "tunnel device is another than desired; making it anew"
+            );
+            let delete = DeviceChange::DeleteLink(link.index);
+            self.change_device(delete, name, now).await?;
+        }
+        // It is ours, by its MAC, and the kernel makes no second one.
+        let is_ours = |link: &&Link| {
+            let same = link.kind == LinkKind::Vxlan(wanted.clone()) && link.mac == Some(device.mac);
+            same && !DEVICES.contains(&link.name.as_str())
+        };
+        let ours = self.world.links().find(is_ours).cloned();
+        if let Some(link) = ours {
+            info!(
+                device = name,
+                under = link.name,
+                "tunnel device was renamed; making it anew"
             );
             let delete = DeviceChange::DeleteLink(link.index);
             self.change_device(delete, name, now).await?;
@@ -547,5 +568,7 @@ const VXLAN_OVERHEAD: u32 = 50;
 const VXLAN_V6_OVERHEAD: u32 = 70;
 /// Where the host has no device that we could ask.
 const HOST_MTU_DEFAULT: u32 = 1500;
+/// What does not work for so long is not about to: nobody shall send to it.
+const PATIENCE: Duration = Duration::from_secs(30);
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);

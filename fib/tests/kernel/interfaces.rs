@@ -196,7 +196,7 @@ fn the_mtu_of_tunnels_follows_that_of_the_host() {
 }
 
 #[test]
-fn a_tunnel_device_that_is_renamed_is_named_by_a_condition_until_it_is_renamed_back() {
+fn a_tunnel_device_that_is_renamed_is_made_anew_and_the_old_one_is_removed() {
     for device in ["vxlan.calico", "vxlan-v6.calico"] {
         in_namespace(move || async move {
             let fib = start().await;
@@ -205,19 +205,37 @@ fn a_tunnel_device_that_is_renamed_is_named_by_a_condition_until_it_is_renamed_b
             settle(&fib).await;
             until_kernel("made", || try_ip(&format!("link show {device}")).is_ok()).await;
             rename(device, "old0").await;
-            let status = until(&fib, "a condition", |s| {
-                s.conditions.iter().any(|(name, _)| name == "NoVxlan")
+            until_kernel("removed", || try_ip("link show old0").is_err()).await;
+            until_kernel("made again", || {
+                try_ip(&format!("link show {device}")).is_ok_and(|shown| shown.contains(",UP"))
             })
             .await;
-            let (_, sentence) = &status.conditions[0];
-            assert!(sentence.contains("device old0 has its VNI"), "{sentence}");
-            assert_eq!(ways().len(), 2, "direct routes go on");
-
-            rename("old0", device).await;
             until(&fib, "no condition", |s| s.conditions.is_empty()).await;
-            until_kernel("up", || ip(&format!("link show {device}")).contains(",UP")).await;
+            assert_eq!(ways().len(), 2, "direct routes go on");
         });
     }
+}
+
+#[test]
+fn a_foreign_device_with_our_vni_is_named_by_a_condition_until_it_is_gone() {
+    in_namespace(|| async {
+        let foreign = "id 4096 dstport 4789 local 172.18.0.1 nolearning";
+        let made = try_ip(&format!(
+            "link add old0 address 02:00:00:00:00:09 type vxlan {foreign}"
+        ));
+        made.unwrap();
+        let fib = start().await;
+        fib.apply(vec![Change::SetTunnels(tunnels())]);
+        let status = until(&fib, "a condition", |s| {
+            s.conditions.iter().any(|(name, _)| name == "NoVxlan")
+        })
+        .await;
+        let mut conditions = status.conditions.iter();
+        let (_, sentence) = conditions.find(|(name, _)| name == "NoVxlan").unwrap();
+        assert!(sentence.contains("device old0 has its VNI"), "{sentence}");
+        try_ip("link del old0").unwrap();
+        until(&fib, "no condition", |s| s.conditions.is_empty()).await;
+    });
 }
 
 /// Older kernels rename only what is down, and what is ours is up again at once: between two programs it always would be.

@@ -252,6 +252,44 @@ fn a_device_is_ready_when_it_is_up_with_its_address_and_put_right_again() {
     });
 }
 
+#[test]
+fn a_device_that_cannot_be_put_right_is_broken_after_half_a_minute_and_ready_when_it_can() {
+    Bench::run(async |bench| {
+        bench.kernel.with(|kernel| kernel.has_ipip = true);
+        bench.apply(vec![Change::SetTunnels(ipip())]);
+        bench.settle().await;
+        assert_eq!(bench.tunnel().0, "ready");
+        let index = bench.index("tunl0");
+        bench.kernel.with(|kernel| kernel.has_ipip = false);
+        bench.kernel.delete_link(index);
+        bench.settle().await;
+        assert_eq!(bench.tunnel().0, "failed");
+        bench.wait_out(Duration::from_secs(29)).await;
+        assert_eq!(bench.tunnel().0, "failed");
+        bench.wait_out(Duration::from_secs(35)).await;
+        assert_eq!(bench.tunnel().0, "broken");
+        assert_eq!(bench.status().conditions[0].0, "NoIpip");
+        bench.kernel.with(|kernel| kernel.has_ipip = true);
+        bench.wait_out(Duration::from_secs(61)).await;
+        assert_eq!(bench.tunnel().0, "ready");
+    });
+}
+
+#[test]
+fn a_vxlan_device_of_ours_under_another_name_is_removed() {
+    Bench::run(async |bench| {
+        bench.apply(vec![Change::SetTunnels(vxlan())]);
+        bench.settle().await;
+        bench
+            .kernel
+            .rename_link(bench.index("vxlan.calico"), "old0");
+        bench.settle().await;
+        assert_eq!(bench.tunnel().0, "ready");
+        let links = bench.kernel.with(|kernel| kernel.links.len());
+        assert_eq!(links, 2, "eth0 and one tunnel");
+    });
+}
+
 const VXLAN_ONLY: TunnelSet = TunnelSet {
     ipip: false,
     vxlan: true,
