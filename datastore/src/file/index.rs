@@ -200,6 +200,13 @@ impl Index {
                     known.stamp = Some(stamp);
                 }
             }
+            // That its writer has closed it may be old news, and another one have emptied it since.
+            Ok(content::Reading::New(content))
+                if writer == Writer::Done
+                    && known.is_some_and(|known| content.says_less_than(known)) =>
+            {
+                self.refresh_file(path, Writer::Perhaps, touched);
+            }
             Ok(content::Reading::New(content)) => self.put(path, Some(*content), touched),
             Err(error) if is_absence(&error) => self.put(path, None, touched),
             Err(error) => {

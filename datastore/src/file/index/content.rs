@@ -128,6 +128,12 @@ impl Content {
         known.is_some_and(|known| !known.young && stamp.is_same(known))
     }
 
+    /// Something of it is missing or cannot be read any more, as in half a file.
+    pub(crate) fn says_less_than(&self, known: &Content) -> bool {
+        let mut before = known.entries.keys();
+        !self.faults.is_empty() || before.any(|key| !self.entries.contains_key(key))
+    }
+
     /// What is left of a file that cannot be read: its last good objects.
     pub(crate) fn unreadable(
         stamp: Option<Stamp>,
