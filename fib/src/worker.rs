@@ -392,7 +392,8 @@ impl<K: Kernel> Worker<K> {
         let deadlines = [
             self.routes.next_retry(),
             self.sharing.next_due(),
-            self.leftovers.next_retry(),
+            // Nothing is deleted before the kernel is read.
+            self.leftovers.next_retry().filter(|_| !self.unsettled),
             self.neighbours.next_retry(),
             self.vtep_neighbours.next_retry(),
             self.tunnels.next_due(now),

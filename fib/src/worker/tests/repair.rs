@@ -227,6 +227,32 @@ fn room_in_a_full_table_is_for_workloads_first_and_for_all_who_wait() {
 }
 
 #[test]
+fn a_leftover_that_cannot_be_deleted_yet_does_not_keep_us_awake_while_the_kernel_cannot_be_read() {
+    Bench::run(async |bench| {
+        let leftover = key("10.233.4.0/26");
+        let set = Spec::blackhole(80);
+        bench.kernel.foreign_set(leftover, set);
+        bench.kernel.with(|kernel| {
+            kernel.refuse = Some(Box::new(|_| {
+                Some(refusal(libc::EINVAL, "Invalid argument"))
+            }));
+        });
+        bench.apply(vec![Change::SetGate(Gate::Open)]);
+        bench.settle().await;
+        bench.kernel.with(|kernel| {
+            kernel.fail_reads = 3;
+            kernel.lose_answers = 1;
+        });
+        bench.apply(vec![remote(1, 2)]);
+        bench.wait_out(Duration::from_secs(60)).await;
+        bench.kernel.with(|kernel| kernel.refuse = None);
+        bench.wait_out(Duration::from_secs(60)).await;
+        let left: Vec<Key> = bench.kernel.routes().into_keys().collect();
+        assert_eq!(left, [key("10.64.1.0/26")]);
+    });
+}
+
+#[test]
 fn what_the_kernel_drops_with_a_link_is_nobodys_fault() {
     Bench::run(async |bench| {
         bench.apply(vec![remote(1, 2)]);
