@@ -119,6 +119,8 @@ struct Slot<V> {
     /// The gate lets it go.
     permitted: bool,
     queued: Option<u8>,
+    /// Its action was taken and is not answered yet: it is not taken again before.
+    underway: bool,
     /// Boxed, since it is rare and there are many slots.
     failure: Option<Box<Failure>>,
 }
@@ -174,9 +176,6 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
     }
 
     fn desire_nothing(&mut self, key: K, at_once: impl FnOnce(&Slot<V>) -> bool) {
-        if !self.slots.contains_key(&key) {
-            return;
-        }
         self.change(key, |slot| {
             if slot.desired.take().is_some() {
                 slot.failure = None;
@@ -331,8 +330,9 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
                     continue;
                 }
                 slot.queued = None;
-                if let Some(action) = slot.action() {
-                    taken.push((key, action.cloned()));
+                if let Some(action) = slot.action().map(Action::cloned) {
+                    slot.underway = true;
+                    taken.push((key, action));
                 }
             }
         }
@@ -345,23 +345,26 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
         taken
     }
 
-    /// The action was carried out.
-    pub(crate) fn done(&mut self, key: K, action: Action<V>) {
+    /// The action was carried out. Returns what was there before.
+    pub(crate) fn done(&mut self, key: K, action: Action<V>) -> Option<V> {
+        let mut before = None;
         self.touch(key);
         self.change(key, |slot| {
             slot.failure = None;
             slot.doubted = false;
-            match action {
+            slot.underway = false;
+            before = match action {
                 Action::Set { value, .. } => {
-                    slot.actual = Some(value);
                     slot.owned = true;
+                    slot.actual.replace(value)
                 }
                 Action::Delete(_) => {
-                    slot.actual = None;
                     slot.owned = false;
+                    slot.actual.take()
                 }
-            }
+            };
         });
+        before
     }
 
     /// The action failed; it is tried again later. Returns whether this is the first failure in a row.
@@ -380,6 +383,7 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
         self.change(key, |slot| {
             // It may stand in a queue already, if it failed without having been taken.
             slot.queued = None;
+            slot.underway = false;
             let attempts = slot.failure.as_ref().map_or(0, |f| f.attempts) + 1;
             first = attempts == 1;
             let when = until(attempts);
@@ -418,6 +422,7 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
 
     /// It is not known what became of the action: it is taken again.
     pub(crate) fn requeue(&mut self, key: K) {
+        self.change(key, |slot| slot.underway = false);
         self.enqueue(key);
     }
 
@@ -515,7 +520,7 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
         }
         self.counts.add(slot);
         let failed_now = slot.failure.as_ref().map(|f| f.retry);
-        let empty = slot.desired.is_none() && slot.actual.is_none();
+        let empty = slot.desired.is_none() && slot.actual.is_none() && !slot.underway;
         if let Some(retry) = failed_before.filter(|_| failed_before != failed_now) {
             self.retries.remove(&(retry, key));
         }
@@ -545,6 +550,7 @@ impl<V: Clone + Eq> Slot<V> {
             withdrawn: false,
             permitted: false,
             queued: None,
+            underway: false,
             failure: None,
         }
     }
@@ -555,7 +561,8 @@ impl<V: Clone + Eq> Slot<V> {
 
     /// Stands in the queue of its action, or in none.
     fn enqueue<K: Copy>(&mut self, key: K, rank: Rank<K, V>, queues: &mut [VecDeque<K>; RANKS]) {
-        let rank = self.action().map(|action| rank(&key, action));
+        let action = self.action().filter(|_| !self.underway);
+        let rank = action.map(|action| rank(&key, action));
         let queued = rank.map(|rank| rank as u8);
         if self.queued != queued {
             self.queued = queued;
@@ -582,8 +589,9 @@ impl<V: Clone + Eq> Slot<V> {
 
     fn state(&self) -> Option<State> {
         match (&self.desired, &self.actual) {
-            (None, None) => None,
             _ if self.failure.is_some() => Some(State::Failed),
+            _ if self.underway => Some(State::Pending),
+            (None, None) => None,
             _ if self.action().is_some() => Some(State::Pending),
             (Some(_), _) => Some(State::Installed),
             (None, _) => Some(State::Stale),

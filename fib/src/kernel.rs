@@ -256,6 +256,14 @@ pub(crate) enum WriteError {
     Failed(String),
 }
 
+/// What became of a batch.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub writes: Vec<Write>,
+    /// In the order of the batch.
+    pub outcomes: Result<Vec<Result<(), Refusal>>, WriteError>,
+}
+
 /// How the kernel would reach an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Resolution {
@@ -282,6 +290,15 @@ pub(crate) trait Kernel {
 
     /// Writes a batch. The outcomes are in the order of the batch.
     fn write(&mut self, batch: &[Write]) -> Result<Vec<Result<(), Refusal>>, WriteError>;
+
+    /// Begins to write a batch, behind those begun before. [`Kernel::write`] is not called until all are answered.
+    fn begin_write(&mut self, batch: Vec<Write>);
+
+    /// Waits for what became of the oldest batch that was begun and is not answered yet.
+    async fn written(&mut self) -> Written;
+
+    /// The same, if it is known already.
+    fn try_written(&mut self) -> Option<Written>;
 
     /// Asks for the route to an address.
     async fn resolve(&mut self, to: IpAddr) -> Result<Resolution, Refusal>;

@@ -1,7 +1,7 @@
 //! The real kernel. No policy here.
 //!
 //! ```text
-//!   writer      1 blocking socket   routes and objects out, in batches netlink-sys
+//!   writer      1 blocking socket   routes and objects out, in batches netlink-sys; large ones on a thread of its own
 //!   requests    2 connections       devices, neighbours, lookups       rtnetlink, netlink-proto
 //!   reads       2 connections       all tables, on a thread a read     the same
 //!   events      1 socket            what others did                    netlink-sys, multicast
@@ -20,6 +20,7 @@ mod own;
 mod requests;
 mod socket;
 mod writer;
+mod writer_thread;
 
 use std::collections::HashMap;
 use std::io;
@@ -35,15 +36,16 @@ use tracing::warn;
 use crate::handle::{FibError, Interface};
 use crate::kernel::{
     Answer, DeviceChange, Devices, Event, Kernel, Key, NeighbourKey, NeighbourValue, Refusal,
-    Resolution, Spec, Tables, Write, WriteError,
+    Resolution, Spec, Tables, Write, WriteError, Written,
 };
 use requests::{Open, Requests};
 use writer::Writer;
+use writer_thread::WriterThread;
 
 /// Netlink in one network namespace.
 #[derive(Debug)]
 pub(crate) struct Netlink {
-    writer: Writer,
+    writer: WriterThread,
     requests: Requests,
 }
 
@@ -55,6 +57,7 @@ impl Netlink {
         let (sender, events) = mpsc::unbounded_channel();
         events::subscribe(writer.port(), sender.clone())?;
         let requests = Requests::open(sender)?;
+        let writer = WriterThread::start(writer)?;
         Ok((Netlink { writer, requests }, events))
     }
 }
@@ -169,6 +172,18 @@ impl Kernel for Netlink {
 
     fn write(&mut self, batch: &[Write]) -> Result<Vec<Result<(), Refusal>>, WriteError> {
         self.writer.write(batch)
+    }
+
+    fn begin_write(&mut self, batch: Vec<Write>) {
+        self.writer.begin_write(batch);
+    }
+
+    async fn written(&mut self) -> Written {
+        self.writer.written().await
+    }
+
+    fn try_written(&mut self) -> Option<Written> {
+        self.writer.try_written()
     }
 
     async fn resolve(&mut self, to: IpAddr) -> Result<Resolution, Refusal> {

@@ -11,6 +11,7 @@
 //! turns; what concerns a workload is taken at once, its route stands first in the next batch, and that batch is
 //! small: it never waits for more than one batch of other routes.
 
+mod ahead;
 mod endpoints;
 mod events;
 mod gateways;
@@ -48,6 +49,7 @@ use crate::resolve::{Surroundings, Waiting};
 use crate::settings::Settings;
 use crate::sysctl::Sysctls;
 use crate::world::World;
+use ahead::Ahead;
 use endpoints::Endpoints;
 use gateways::Gateways;
 use objects::Sharing;
@@ -85,6 +87,7 @@ pub(crate) struct Worker<K> {
     wishes: Wishes,
     world: World,
     routes: Delta<Key, Spec>,
+    ahead: Ahead,
     /// Nexthop objects that routes share.
     sharing: Sharing,
     /// Routes that Calico left, only ever deleted.
@@ -216,6 +219,7 @@ impl<K: Kernel> Worker<K> {
             wishes: Wishes::default(),
             world: World::default(),
             routes: Delta::with_tags(plan::route, Spec::object),
+            ahead: Ahead::default(),
             sharing: Sharing::new(config.protocol),
             leftovers: Delta::new(plan::route),
             neighbours: Delta::new(plan::neighbour),
@@ -295,6 +299,10 @@ impl<K: Kernel> Worker<K> {
                     Err(mpsc::error::TryRecvError::Disconnected) => return,
                 }
             }
+            if !events.is_empty() {
+                // What others did is news against all that we did.
+                self.catch_up(Instant::now()).await;
+            }
             for _ in 0..EVENTS_A_TURN {
                 let Ok(event) = events.try_recv() else { break };
                 self.handle_event(event, Instant::now());
@@ -356,7 +364,7 @@ impl<K: Kernel> Worker<K> {
         self.look_at_unwritten_vteps();
         if self.timing.hold.is_none() {
             let limit = if hurried { BATCH_HURRIED } else { BATCH };
-            more |= self.write_routes(limit, now);
+            more |= self.write_routes(limit, now).await;
         }
         self.finish(now, more)
     }

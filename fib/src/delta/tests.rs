@@ -19,9 +19,16 @@ enum Step {
     Permit(u8, bool),
     /// Carries out this many; of these every `n`th fails.
     Work(usize, usize),
+    /// Takes this many and carries them out; the answer comes with [`Step::Answer`].
+    Begin(usize),
+    /// Of all that was begun, every `n`th failed.
+    Answer(usize),
     Retry,
     Wait,
 }
+
+/// What was carried out and is not answered yet.
+type Begun = Vec<(u8, Action<u8>)>;
 
 proptest! {
     #[test]
@@ -30,20 +37,23 @@ proptest! {
         let mut desired = BTreeMap::new();
         let mut kernel = BTreeMap::new();
         let mut now = Instant::now();
+        let mut begun = Begun::new();
         for step in steps {
-            apply(&mut delta, &mut desired, &mut kernel, &mut now, step);
+            apply(&mut delta, &mut desired, &mut kernel, &mut begun, &mut now, step);
             prop_assert_eq!(delta.counts(), recount(&delta));
             for number in 0..3 {
                 let listed: BTreeSet<u8> = delta.tagged(number).copied().collect();
                 prop_assert_eq!(listed, tagged(&delta, number));
             }
             for (key, value) in delta.all_actual() {
-                prop_assert_eq!(kernel.get(key), Some(value));
+                let underway = begun.iter().any(|(underway, _)| underway == key);
+                prop_assert!(underway || kernel.get(key) == Some(value));
             }
         }
+        apply(&mut delta, &mut desired, &mut kernel, &mut begun, &mut now, Step::Answer(0));
         delta.permit_all(|_, _| true);
         now += Duration::from_secs(60);
-        apply(&mut delta, &mut desired, &mut kernel, &mut now, Step::Work(1000, 0));
+        apply(&mut delta, &mut desired, &mut kernel, &mut begun, &mut now, Step::Work(1000, 0));
         prop_assert_eq!(&kernel, &desired);
         let counts = delta.counts();
         prop_assert_eq!((counts.pending, counts.failed, counts.stale), (0, 0, 0));
@@ -286,6 +296,8 @@ fn step() -> impl Strategy<Value = Step> {
         key.clone().prop_map(Step::Doubt),
         (key, any::<bool>()).prop_map(|(k, verdict)| Step::Permit(k, verdict)),
         (0..6usize, 0..4usize).prop_map(|(count, n)| Step::Work(count, n)),
+        (0..6usize).prop_map(Step::Begin),
+        (0..4usize).prop_map(Step::Answer),
         Just(Step::Retry),
         Just(Step::Wait),
     ]
@@ -295,6 +307,7 @@ fn apply(
     delta: &mut Tested,
     desired: &mut BTreeMap<u8, u8>,
     kernel: &mut BTreeMap<u8, u8>,
+    begun: &mut Begun,
     now: &mut Instant,
     step: Step,
 ) {
@@ -307,6 +320,8 @@ fn apply(
             delta.unset(key, at_once);
             desired.remove(&key);
         }
+        // What others did is told when everything is answered.
+        Step::Report(..) | Step::ReportAll(_) if !begun.is_empty() => {}
         Step::Report(key, value) => {
             delta.report(key, value);
             match value {
@@ -331,6 +346,29 @@ fn apply(
                     Action::Delete(_) => kernel.remove(&key),
                 };
                 delta.done(key, action);
+            }
+        }
+        Step::Begin(count) => {
+            for (key, action) in delta.take(count, *now) {
+                assert!(begun.iter().all(|(underway, _)| *underway != key));
+                match &action {
+                    Action::Set { value, .. } => kernel.insert(key, *value),
+                    Action::Delete(_) => kernel.remove(&key),
+                };
+                begun.push((key, action));
+            }
+        }
+        Step::Answer(n) => {
+            for (i, (key, action)) in begun.drain(..).enumerate() {
+                if n != 0 && i % n == 0 {
+                    match delta.actual(&key) {
+                        Some(value) => kernel.insert(key, *value),
+                        None => kernel.remove(&key),
+                    };
+                    delta.failed(key, *now, "no".into());
+                } else {
+                    delta.done(key, action);
+                }
             }
         }
         Step::Retry => delta.retry(*now, |_, _| true),

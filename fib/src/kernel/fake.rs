@@ -5,7 +5,7 @@ mod devices;
 mod objects;
 mod routes;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use super::{
     Answer, DeviceChange, Devices, Event, Hop, Kernel, Key, Kind, Link, LinkKind, NeighbourKey,
     NeighbourValue, Object, ObjectId, Refusal, Resolution, Spec, Tables, Write, WriteError,
+    Written,
 };
 
 /// Shared by the test and the worker.
@@ -42,6 +43,9 @@ pub(crate) struct State {
     pub lose_answers: usize,
     /// The next batches fail before they reach the kernel, as on a socket that is lost.
     pub fail_writes: usize,
+    /// Answers to batches that were begun come only when they are waited for.
+    pub late_answers: bool,
+    answers: VecDeque<Written>,
     /// The next reads fail.
     pub fail_reads: usize,
     pub reads: usize,
@@ -137,6 +141,24 @@ impl Kernel for FakeKernel {
                 return Err(WriteError::Overrun);
             }
             Ok(outcomes)
+        })
+    }
+
+    fn begin_write(&mut self, batch: Vec<Write>) {
+        let outcomes = self.write(&batch);
+        let writes = batch;
+        self.with(|state| state.answers.push_back(Written { writes, outcomes }));
+    }
+
+    async fn written(&mut self) -> Written {
+        let answer = self.with(|state| state.answers.pop_front());
+        answer.expect("somebody waits for an answer that nobody will give")
+    }
+
+    fn try_written(&mut self) -> Option<Written> {
+        self.with(|state| {
+            let late = state.late_answers;
+            state.answers.pop_front_if(|_| !late)
         })
     }
 

@@ -293,8 +293,12 @@ async fn write_some<K: Kernel>(
             Action::Delete(value) => DeviceChange::DeleteNeighbour(key, *value),
         };
         match kernel.change(&change).await {
-            Ok(()) => neighbours.done(key, action),
-            Err(refusal) if is_gone(&action, refusal.errno) => neighbours.done(key, action),
+            Ok(()) => {
+                neighbours.done(key, action);
+            }
+            Err(refusal) if is_gone(&action, refusal.errno) => {
+                neighbours.done(key, action);
+            }
             Err(refusal) => {
                 let first = neighbours.failed(key, now, refusal.reason.clone());
                 if first {

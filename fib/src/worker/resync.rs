@@ -55,14 +55,15 @@ pub(super) async fn arrival(reading: &mut Option<Reading>) {
 }
 
 impl Reading {
-    fn answer(&mut self) -> Option<Result<Tables, Refusal>> {
-        self.arrived
-            .take()
-            .or_else(|| match self.answer.try_recv() {
+    fn has_arrived(&mut self) -> bool {
+        if self.arrived.is_none() {
+            self.arrived = match self.answer.try_recv() {
                 Ok(answer) => Some(answer),
                 Err(TryRecvError::Empty) => None,
                 Err(TryRecvError::Closed) => Some(Err(Refusal::lost())),
-            })
+            };
+        }
+        self.arrived.is_some()
     }
 }
 
@@ -97,14 +98,18 @@ impl<K: Kernel> Worker<K> {
             self.timing.again = None;
             self.dirty.resync = true;
         }
-        if self.dirty.resync
-            && self.reading.is_none()
-            && let Err(refusal) = self.begin_read(now).await
-        {
-            self.read_failed(refusal, now);
+        if self.dirty.resync && self.reading.is_none() {
+            // What is being written belongs to neither side.
+            self.catch_up(now).await;
+            if let Err(refusal) = self.begin_read(now).await {
+                self.read_failed(refusal, now);
+            }
         }
-        if let Err(refusal) = self.end_read(now) {
-            self.read_failed(refusal, now);
+        if self.reading.as_mut().is_some_and(Reading::has_arrived) {
+            self.catch_up(now).await;
+            if let Err(refusal) = self.end_read(now) {
+                self.read_failed(refusal, now);
+            }
         }
     }
 
@@ -131,10 +136,10 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn end_read(&mut self, now: Instant) -> Result<(), Refusal> {
-        let Some(answer) = self.reading.as_mut().and_then(Reading::answer) else {
+        let Some(mut reading) = self.reading.take_if(|reading| reading.has_arrived()) else {
             return Ok(());
         };
-        let Some(reading) = self.reading.take() else {
+        let Some(answer) = reading.arrived.take() else {
             return Ok(());
         };
         let tables = match answer {

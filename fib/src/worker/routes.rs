@@ -6,12 +6,13 @@ use std::time::Instant;
 use ipnet::IpNet;
 use tracing::{info, warn};
 
+use super::ahead::Batch;
 use super::refusals::BEHIND;
 use super::staging::Staged;
 use super::{BATCH, HOLD, Worker};
 use crate::delta::{Action, RANKS};
 use crate::gate;
-use crate::kernel::{Kernel, Key, Refusal, Spec, Write, WriteError};
+use crate::kernel::{Kernel, Key, Object, ObjectId, Refusal, Spec, Write, WriteError};
 use crate::plan;
 use crate::resolve::VXLAN_V6_DEVICE;
 use crate::staging::{self, Choice};
@@ -119,7 +120,8 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// Writes one batch of at most so many. Returns whether there is more to write.
-    pub(super) fn write_routes(&mut self, limit: usize, now: Instant) -> bool {
+    pub(super) async fn write_routes(&mut self, limit: usize, now: Instant) -> bool {
+        self.collect(usize::MAX, now).await;
         // Objects before the routes on them, and not so many that a workload's route has to wait for the next batch.
         let end = match self.unsettled {
             true => plan::DELETIONS,
@@ -128,6 +130,10 @@ impl<K: Kernel> Worker<K> {
         let objects = self.sharing.objects.take_below(end, limit / 2, now);
         let mut batch = self.routes.take_below(end, limit - objects.len(), now);
         if objects.is_empty() && batch.is_empty() {
+            if !self.ahead.is_empty() {
+                self.catch_up(now).await;
+                return true;
+            }
             return !self.unsettled && self.delete_leftovers(now);
         }
         self.leave_unresolved(&mut batch);
@@ -138,12 +144,24 @@ impl<K: Kernel> Worker<K> {
                 plan::write(*key, action, self.leftovers.actual(key).is_some())
             }),
         );
-        self.counters.writes += batch.len() as u64;
-        self.sharing.writes += objects.len() as u64;
         if writes.is_empty() {
+            // What they wait for may be on its way.
+            self.catch_up(now).await;
             return true;
         }
         self.dirty.status = true;
+        if objects.is_empty() && self.may_run_ahead(&batch) {
+            self.counters.writes += batch.len() as u64;
+            self.run_ahead(batch, writes, now).await;
+            return true;
+        }
+        self.catch_up(now).await;
+        if self.timing.hold.is_some() {
+            self.give_back(objects, batch);
+            return true;
+        }
+        self.counters.writes += batch.len() as u64;
+        self.sharing.writes += objects.len() as u64;
         match self.kernel.write(&writes) {
             Ok(mut outcomes) => {
                 self.writer_problem = None;
@@ -161,22 +179,10 @@ impl<K: Kernel> Worker<K> {
                 for (((key, action), write), outcome) in
                     batch.into_iter().zip(writes).zip(of_routes)
                 {
-                    match outcome {
-                        Ok(()) => self.written(key, action, now),
-                        Err(refusal) if is_gone(&action, &refusal) => {
-                            if self.routes.is_doubted(&key) {
-                                // There is none such, and perhaps another.
-                                self.read_again(now);
-                            }
-                            self.written(key, action, now)
-                        }
-                        Err(refusal) => {
-                            // The object's reason is the true one.
-                            let object = write.object().and_then(|id| refused.get(&id));
-                            let refusal = object.cloned().unwrap_or(refusal);
-                            self.refused(key, &write, refusal, now);
-                        }
-                    }
+                    // The object's reason is the true one.
+                    let object = write.object().and_then(|id| refused.get(&id));
+                    let outcome = outcome.map_err(|refusal| object.cloned().unwrap_or(refusal));
+                    self.route_answered(key, action, &write, outcome, now);
                 }
                 // After all of them: the old route may have been written in this batch, too.
                 for prefix in prefixes {
@@ -185,21 +191,26 @@ impl<K: Kernel> Worker<K> {
             }
             Err(error) => {
                 warn!(%error, routes = batch.len(), "a batch of routes has no answer; reading the kernel");
-                for (id, _) in objects {
-                    self.sharing.objects.requeue(id);
-                }
-                for (key, _) in batch {
-                    self.routes.requeue(key);
-                }
+                self.give_back(objects, batch);
                 self.unanswered(error, now);
             }
         }
         true
     }
 
+    /// They are to be taken again.
+    fn give_back(&mut self, objects: Vec<(ObjectId, Action<Object>)>, batch: Batch) {
+        for (id, _) in objects {
+            self.sharing.objects.requeue(id);
+        }
+        for (key, _) in batch {
+            self.routes.requeue(key);
+        }
+    }
+
     /// Takes from the batch the routes whose prefix is to be looked at again: what was desired of them may be wrong, as after
     /// the loss of a link, and nothing is written twice.
-    fn leave_unresolved(&mut self, batch: &mut Vec<(Key, Action<Spec>)>) {
+    fn leave_unresolved(&mut self, batch: &mut Batch) {
         if self.dirty.prefixes.len() == 0 {
             return;
         }
@@ -213,7 +224,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// It is not known what became of a batch: the kernel is read before anything else is deleted.
-    fn unanswered(&mut self, error: WriteError, now: Instant) {
+    pub(super) fn unanswered(&mut self, error: WriteError, now: Instant) {
         match error {
             WriteError::Overrun => self.counters.overruns += 1,
             WriteError::Failed(reason) => {
@@ -230,14 +241,29 @@ impl<K: Kernel> Worker<K> {
         self.timing.hold = Some(now + HOLD);
     }
 
-    fn written(&mut self, key: Key, action: Action<Spec>, now: Instant) {
-        if self
-            .routes
-            .actual(&key)
-            .is_some_and(|spec| spec.object().is_some())
-        {
-            self.sharing.sweep_soon(now);
+    /// What became of one message.
+    pub(super) fn route_answered(
+        &mut self,
+        key: Key,
+        action: Action<Spec>,
+        write: &Write,
+        outcome: Result<(), Refusal>,
+        now: Instant,
+    ) {
+        match outcome {
+            Ok(()) => self.written(key, action, now),
+            Err(refusal) if is_gone(&action, &refusal) => {
+                if self.routes.is_doubted(&key) {
+                    // There is none such, and perhaps another.
+                    self.read_again(now);
+                }
+                self.written(key, action, now);
+            }
+            Err(refusal) => self.refused(key, write, refusal, now),
         }
+    }
+
+    fn written(&mut self, key: Key, action: Action<Spec>, now: Instant) {
         if matches!(action, Action::Set { .. }) && self.leftovers.counts().actual > 0 {
             self.leftovers.report(key, None);
             self.dirty.leftovers = true;
@@ -250,12 +276,22 @@ impl<K: Kernel> Worker<K> {
             self.removed(&key, now);
             self.refusals.make_room(&key);
         }
-        self.routes.done(key, action);
+        let before = self.routes.done(key, action);
+        if before.is_some_and(|spec| spec.object().is_some()) {
+            self.sharing.sweep_soon(now);
+        }
         self.vteps.note_written();
         self.look_at_retired_tunnels();
     }
 
     fn refused(&mut self, key: Key, write: &Write, refusal: Refusal, now: Instant) {
+        if let Write::Set { spec, .. } = write
+            && self.routes.desired(&key) != Some(spec)
+        {
+            // By now something else is desired, to which that does not apply.
+            self.routes.requeue(key);
+            return;
+        }
         let behind = self.refusals.note(key, write, refusal.errno);
         let misled = refusal.misses_object();
         let taken =
@@ -329,4 +365,4 @@ fn is_gone(action: &Action<Spec>, refusal: &Refusal) -> bool {
 
 /// Well below a millisecond. More than a batch, so that deletions stand behind what is to be set; not much more, so that a
 /// route is still in the processor's cache when it is written.
-const RESOLVED_A_TURN: usize = 512;
+const RESOLVED_A_TURN: usize = BATCH + BATCH / 4;

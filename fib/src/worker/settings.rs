@@ -19,6 +19,10 @@ use crate::settings::Settings;
 pub(super) struct Superseded(BTreeMap<IpNet, BTreeSet<u32>>);
 
 impl Superseded {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn insert(&mut self, key: Key) {
         self.0.entry(key.prefix).or_default().insert(key.metric);
     }

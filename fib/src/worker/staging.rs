@@ -68,6 +68,11 @@ impl Staging {
         staged.is_kept().then_some(*since)
     }
 
+    /// No route is in the middle of a change.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.routes.is_empty()
+    }
+
     /// Why a route that is in the kernel is not as wanted, in words.
     pub(super) fn reason(&self, prefix: &IpNet) -> Option<String> {
         Some(match &self.routes.get(prefix)?.0 {

@@ -1,5 +1,6 @@
 //! The worker on a kernel in memory. Tests own the time.
 
+mod ahead;
 mod gate;
 mod gateways;
 mod model;

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use ipnet::IpNet;
 
-use super::Worker;
 use super::tunnels::RETIREMENT;
+use super::{BATCH, Worker};
 use crate::hash::Map;
 use crate::kernel::{Kernel, Key};
 use crate::model::{Change, Endpoint, Gate, Route, Standing, Tunnels};
@@ -240,5 +240,6 @@ fn is_of_workload(change: &Change) -> bool {
     matches!(change, Change::SetEndpoint(..) | Change::RemoveEndpoint(_))
 }
 
-/// Well below a millisecond.
-const READ_A_TURN: usize = 1024;
+/// As many as are resolved (`RESOLVED_A_TURN`): a fraction of a millisecond, and about the time that the kernel needs for a
+/// batch.
+const READ_A_TURN: usize = BATCH + BATCH / 4;

@@ -18,7 +18,8 @@ impl<K: Kernel> Worker<K> {
             return;
         }
         // What is not resolved or written yet may need them.
-        if self.dirty.unresolved() > 0 || self.routes.has_due() || self.sharing.objects.has_due() {
+        let written = !self.routes.has_due() && self.ahead.is_empty();
+        if self.dirty.unresolved() > 0 || !written || self.sharing.objects.has_due() {
             self.sharing.sweep = Some(now + LINGER);
             return;
         }

@@ -47,6 +47,7 @@ impl<K: Kernel> Worker<K> {
             warn!(reason = %refusal, "this kernel takes no nexthop objects: each route gets its own next hops");
             self.sharing.refused = true;
             self.sharing.on = false;
+            self.sharing.objects.requeue(id);
             self.sharing.objects.unset(id, false);
             self.dirty.prefixes.extend(self.wishes.routes.keys());
             return;
@@ -54,6 +55,7 @@ impl<K: Kernel> Worker<K> {
         let exists = setting && refusal.errno == libc::EEXIST;
         let never_ours = matches!(action, Action::Set { owned: false, .. });
         if (exists && never_ours) || self.is_of_other_kind(id) {
+            self.sharing.objects.requeue(id);
             self.give_up_object(id);
             return;
         }

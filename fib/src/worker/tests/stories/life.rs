@@ -1,6 +1,6 @@
 //! Plays a story on a kernel, with virtual time, and compares whenever it is quiet.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -70,6 +70,7 @@ async fn start<G: Ground>(
         let kernel = Watched {
             inner,
             watch: watch.clone(),
+            answers: VecDeque::new(),
         };
         let config = Config {
             // Sysctls are the business of other tests.
@@ -78,11 +79,13 @@ async fn start<G: Ground>(
             ..Config::default()
         };
         // A failed read ends an agent, which is started again.
-        if let Ok(started) = Worker::start(kernel, config, now).await {
+        if let Ok((mut worker, status)) = Worker::start(kernel, config, now).await {
             let mut watch = watch.lock().unwrap();
             watch.starting = false;
             watch.objects = tables.objects.unwrap_or_default();
-            return started;
+            // Stories have few routes.
+            worker.ahead.least = 2;
+            return (worker, status);
         }
     }
 }
@@ -104,6 +107,7 @@ impl<G: Ground> Life<G> {
             Step::Deed(deed) => self.deed(deed).await,
             Step::Fault(Fault::LoseEvents) => {
                 self.ground.events().await;
+                self.worker.catch_up(self.now).await;
                 self.worker.handle_event(Event::Overrun, self.now);
             }
             Step::Fault(fault) => {
@@ -372,6 +376,9 @@ impl<G: Ground> Life<G> {
     async fn deliver(&mut self) -> bool {
         let events = self.ground.events().await;
         let any = !events.is_empty();
+        if any {
+            self.worker.catch_up(self.now).await;
+        }
         for event in events {
             self.worker.handle_event(event, self.now);
         }

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::grounds::{Ground, Has, Snapshot, kind_of};
 use crate::kernel::{
     Answer, DeviceChange, Devices, Event, Kernel, Key, Link, Refusal, Resolution, Spec, Write,
-    WriteError,
+    WriteError, Written,
 };
 use crate::netlink::Netlink;
 
@@ -160,6 +160,18 @@ impl Kernel for Disguised {
                 false => Ok(self.netlink.write(std::slice::from_ref(write))?.remove(0)),
             })
             .collect()
+    }
+
+    fn begin_write(&mut self, batch: Vec<Write>) {
+        self.netlink.begin_write(batch);
+    }
+
+    async fn written(&mut self) -> Written {
+        self.netlink.written().await
+    }
+
+    fn try_written(&mut self) -> Option<Written> {
+        self.netlink.try_written()
     }
 
     async fn resolve(&mut self, to: IpAddr) -> Result<Resolution, Refusal> {

@@ -1,6 +1,6 @@
 //! A kernel under watch: fails when the story says so, and notes each write that must never be.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
@@ -12,7 +12,7 @@ use super::story::{Fault, METRICS};
 use super::words;
 use crate::kernel::{
     Answer, DeviceChange, Devices, Kernel, Key, Kind, Object, ObjectId, Refusal, Resolution, Spec,
-    Tables, Write, WriteError,
+    Tables, Write, WriteError, Written,
 };
 use crate::model::{Encapsulation, Gate, Route};
 
@@ -20,6 +20,7 @@ use crate::model::{Encapsulation, Gate, Route};
 pub(super) struct Watched<K> {
     pub(super) inner: K,
     pub(super) watch: Arc<Mutex<Watch>>,
+    pub(super) answers: VecDeque<Written>,
 }
 
 #[derive(Debug, Default)]
@@ -297,6 +298,21 @@ impl<K: Kernel> Kernel for Watched<K> {
                 None => outcomes.next().expect("an outcome for each write"),
             })
             .collect())
+    }
+
+    /// Written at once, and told later.
+    fn begin_write(&mut self, batch: Vec<Write>) {
+        let outcomes = self.write(&batch);
+        let writes = batch;
+        self.answers.push_back(Written { writes, outcomes });
+    }
+
+    async fn written(&mut self) -> Written {
+        self.answers.pop_front().expect("a batch was begun")
+    }
+
+    fn try_written(&mut self) -> Option<Written> {
+        None
     }
 
     async fn resolve(&mut self, to: IpAddr) -> Result<Resolution, Refusal> {

@@ -1,0 +1,114 @@
+//! Batches that the kernel works on while the next ones are made.
+//!
+//! ```text
+//!   worker   │ make 1 │ make 2 │ make 3 │ 1 done, make 4 │ …
+//!   kernel            │   write 1   │   write 2   │   write 3   │ …
+//! ```
+//!
+//! So it is where there are many ordinary routes to write and nothing else. Before anything that depends on what the kernel
+//! has — workloads, nexthop objects, events, a whole read, a change of encapsulation or of metrics — all of them are waited
+//! for: then there is nothing that could be taken in the wrong order.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use tracing::warn;
+
+use super::{BATCH_HURRIED, Worker};
+use crate::delta::Action;
+use crate::kernel::{Kernel, Key, Spec, Write, Written};
+use crate::plan;
+
+/// Routes that are being written, in the order in which the kernel gets them.
+#[derive(Debug)]
+pub(super) struct Ahead {
+    batches: VecDeque<Batch>,
+    /// Smaller ones are written at once: to wake the thread that writes takes longer.
+    pub(super) least: usize,
+}
+
+pub(super) type Batch = Vec<(Key, Action<Spec>)>;
+
+impl Default for Ahead {
+    fn default() -> Ahead {
+        Ahead {
+            batches: VecDeque::new(),
+            least: BATCH_HURRIED + 1,
+        }
+    }
+}
+
+impl Ahead {
+    pub(super) fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+}
+
+impl<K: Kernel> Worker<K> {
+    /// Nothing but its own routes depends on what becomes of this batch.
+    pub(super) fn may_run_ahead(&self, batch: &Batch) -> bool {
+        batch.len() >= self.ahead.least
+            && !self.unsettled
+            && self.superseded.is_empty()
+            && self.staging.is_quiet()
+            && self.wishes.vteps.all_former().next().is_none()
+            && !self.tunnels.any_retires()
+            && batch.iter().all(|(_, action)| {
+                let (Action::Set { value, .. } | Action::Delete(value)) = action;
+                !plan::is_workload(value)
+            })
+    }
+
+    /// Hands a batch to the kernel, and waits only if there are enough before it.
+    pub(super) async fn run_ahead(&mut self, batch: Batch, writes: Vec<Write>, now: Instant) {
+        self.kernel.begin_write(writes);
+        self.ahead.batches.push_back(batch);
+        self.collect(AHEAD_MAX, now).await;
+    }
+
+    /// Waits until the kernel has answered everything.
+    pub(super) async fn catch_up(&mut self, now: Instant) {
+        self.collect(0, now).await;
+    }
+
+    /// Takes the answers that are there, and waits for others until at most so many batches are without.
+    pub(super) async fn collect(&mut self, left: usize, now: Instant) {
+        while !self.ahead.is_empty() {
+            // After a failure nothing is left to chance.
+            let wait = self.ahead.batches.len() > left || self.timing.hold.is_some();
+            let answered = match self.kernel.try_written() {
+                Some(answered) => answered,
+                None if wait => self.kernel.written().await,
+                None => return,
+            };
+            if let Some(batch) = self.ahead.batches.pop_front() {
+                self.batch_answered(batch, answered, now);
+            }
+        }
+    }
+
+    fn batch_answered(&mut self, batch: Batch, answered: Written, now: Instant) {
+        match answered.outcomes {
+            Ok(outcomes) => {
+                self.writer_problem = None;
+                let writes = answered.writes.iter();
+                for (((key, action), write), outcome) in batch.into_iter().zip(writes).zip(outcomes)
+                {
+                    self.route_answered(key, action, write, outcome, now);
+                    self.delete_superseded(key.prefix);
+                }
+            }
+            Err(error) => {
+                warn!(%error, routes = batch.len(), "a batch of routes has no answer; reading the kernel");
+                for (key, _) in batch {
+                    self.routes.requeue(key);
+                }
+                self.unanswered(error, now);
+            }
+        }
+        self.dirty.status = true;
+    }
+}
+
+/// One that the kernel works on, and the next, so that it need not wait for it.
+const AHEAD_MAX: usize = 2;
