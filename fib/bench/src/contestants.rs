@@ -29,13 +29,19 @@ pub(crate) enum Contestant {
     IpBatch,
     /// BIRD 2: a static protocol is enabled, until the kernel has its routes.
     Bird,
+    /// FRR's zebra: nobody feeds it fast enough.
+    Frr,
 }
+
+/// Why somebody cannot take part, which is no failure.
+#[derive(Debug)]
+pub(crate) struct Absent(pub(crate) String);
 
 /// How long each step took. Steps that a contestant cannot do are left out.
 pub(crate) type Times = Vec<(Step, Took)>;
 
 impl Contestant {
-    pub(crate) const ALL: [Contestant; 7] = [
+    pub(crate) const ALL: [Contestant; 8] = [
         Contestant::Raw,
         Contestant::RawDevice,
         Contestant::RawNexthop,
@@ -43,6 +49,7 @@ impl Contestant {
         Contestant::FibNexthop,
         Contestant::IpBatch,
         Contestant::Bird,
+        Contestant::Frr,
     ];
 
     pub(crate) fn compete(self, work: Work) -> anyhow::Result<Times> {
@@ -54,6 +61,7 @@ impl Contestant {
             Contestant::FibNexthop => whole::compete(work, true),
             Contestant::IpBatch => batch::compete(work),
             Contestant::Bird => bird::compete(work),
+            Contestant::Frr => Err(Absent(NO_FRR.into()).into()),
         }
     }
 }
@@ -78,6 +86,18 @@ impl fmt::Display for Contestant {
             Contestant::FibNexthop => "fib nexthop",
             Contestant::IpBatch => "ip -batch",
             Contestant::Bird => "bird",
+            Contestant::Frr => "frr",
         })
     }
 }
+
+impl fmt::Display for Absent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Absent {}
+
+const NO_FRR: &str = "Debian's package has no sharpd, which makes routes for zebra, and staticd needs minutes to read \
+                      20,000 of them";

@@ -19,6 +19,8 @@ use crate::work::{Family, PATIENCE, Step, Work};
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Latency {
     pub what: String,
+    /// While many others change.
+    pub busy: bool,
     pub samples: usize,
     pub p50_us: f64,
     pub p99_us: f64,
@@ -103,14 +105,17 @@ async fn measure_here(family: Family, routes: u32) -> anyhow::Result<Vec<Latency
     Ok(vec![
         summary(
             format!("{family}: a remote route, {routes} in the table"),
+            false,
             remote,
         ),
         summary(
             format!("{family}: a workload's route, {routes} in the table"),
+            false,
             workload,
         ),
         summary(
             format!("{family}: a workload (route and neighbour answered), {half} being moved"),
+            true,
             busy,
         ),
     ])
@@ -127,7 +132,7 @@ fn endpoint(address: IpAddr) -> Change {
     )
 }
 
-fn summary(what: String, mut samples: Vec<Duration>) -> Latency {
+fn summary(what: String, busy: bool, mut samples: Vec<Duration>) -> Latency {
     samples.sort_unstable();
     let at = |share: f64| {
         let place = ((samples.len() as f64 * share) as usize).min(samples.len().saturating_sub(1));
@@ -137,6 +142,7 @@ fn summary(what: String, mut samples: Vec<Duration>) -> Latency {
     };
     Latency {
         what,
+        busy,
         samples: samples.len(),
         p50_us: at(0.5),
         p99_us: at(0.99),

@@ -6,6 +6,9 @@
 //!   then the FIB alone: latency of one change, memory of a route
 //! ```
 //!
+//! The last table says of each target whether it is met. Whoever is not installed is skipped; when anyone fails, the program
+//! says so and does too.
+//!
 //! Contestants take turns, so that what the machine does besides meets all of them; a figure is the median of the runs.
 //! Absolute figures belong to the machine; ratios within one run may be
 //! compared. Where others use the machine too, the ratios of processor time are the steadier ones.
@@ -16,9 +19,12 @@ mod memory;
 mod namespace;
 mod report;
 mod stopwatch;
+mod targets;
 mod work;
 
+use std::io::Write;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::Parser;
 
@@ -51,6 +57,9 @@ struct Options {
     /// Writes all figures into this file, as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Writes what is printed into this file as well: tables in Markdown.
+    #[arg(long)]
+    markdown: Option<PathBuf>,
     /// Prints this process's memory with so many routes, and ends. Memory is measured in a process of its own.
     #[arg(long, hide = true)]
     memory_of: Option<u32>,
@@ -66,7 +75,7 @@ enum Part {
     Memory,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     namespace::become_able()?;
     let options = Options::parse();
     // What the FIB warns of belongs to the result.
@@ -75,7 +84,8 @@ fn main() -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .init();
     if let Some(routes) = options.memory_of {
-        return memory::measure_here(routes);
+        memory::measure_here(routes)?;
+        return Ok(ExitCode::SUCCESS);
     }
     let wanted = |part| options.part.is_empty() || options.part.contains(&part);
     let families = match options.family.as_slice() {
@@ -88,21 +98,35 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted(Part::Latency) {
         for family in families {
-            report
-                .latency
-                .extend(latency::measure(*family, options.routes)?);
+            eprintln!("latency: {family}");
+            match latency::measure(*family, options.routes) {
+                Ok(some) => report.latency.extend(some),
+                Err(error) => report.fail(format!("latency, {family}"), &error),
+            }
         }
     }
     if wanted(Part::Memory) {
         for routes in [options.routes, options.routes.saturating_mul(5)] {
-            report.memory.push(memory::measure(routes)?);
+            eprintln!("memory: {routes} routes");
+            match memory::measure(routes) {
+                Ok(one) => report.memory.push(one),
+                Err(error) => report.fail(format!("memory of {routes} routes"), &error),
+            }
         }
     }
-    report.print()?;
+    report.judge();
+    let text = report.text()?;
+    std::io::stdout().write_all(text.as_bytes())?;
+    if let Some(path) = &options.markdown {
+        std::fs::write(path, &text)?;
+    }
     if let Some(path) = &options.json {
         std::fs::write(path, serde_json::to_string_pretty(&report)?)?;
     }
-    Ok(())
+    Ok(match report.failed.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }
 
 fn measure_rates(options: &Options, families: &[Family], report: &mut Report) {
@@ -113,7 +137,7 @@ fn measure_rates(options: &Options, families: &[Family], report: &mut Report) {
     for run in 0..options.runs {
         for family in families {
             for contestant in &contestants {
-                if report.is_skipped(*contestant, *family) {
+                if report.is_out(*contestant, *family) {
                     continue;
                 }
                 eprintln!("run {} of {}: {family} {contestant}", run + 1, options.runs);
@@ -130,7 +154,7 @@ fn measure_rates(options: &Options, families: &[Family], report: &mut Report) {
                             report.add(contestant, *family, step, took);
                         }
                     }
-                    Err(error) => report.skip(contestant, *family, format!("{error:#}")),
+                    Err(error) => report.leave_out(contestant, *family, &error),
                 }
             }
         }

@@ -5,6 +5,8 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
+use crate::contestants::Absent;
+
 /// An ordinary user continues as root of a user namespace of its own.
 pub(crate) fn become_able() -> anyhow::Result<()> {
     if rustix::process::geteuid().is_root() || std::env::var_os(MARK).is_some() {
@@ -86,7 +88,7 @@ pub(crate) fn program(name: &str, package: &str) -> anyhow::Result<std::path::Pa
         .chain(["/usr/sbin", "/sbin", "/usr/lib/frr"].map(Into::into))
         .map(|folder| folder.join(name))
         .find(|path| path.is_file())
-        .with_context(|| format!("no program {name} (Debian: {package})"))
+        .ok_or_else(|| Absent(format!("no program {name} (Debian: {package})")).into())
 }
 
 const MARK: &str = "CARACAL_FIB_BENCH_USER";

@@ -1,15 +1,16 @@
 //! The table, and the same as JSON.
 
-use std::io::Write;
+use std::fmt::Write;
 
 use serde::Serialize;
 use tabled::builder::Builder;
 use tabled::settings::Style;
 
-use crate::contestants::Contestant;
+use crate::contestants::{Absent, Contestant};
 use crate::latency::Latency;
 use crate::memory::Memory;
 use crate::stopwatch::Took;
+use crate::targets::{self, Target};
 use crate::work::{Family, Step};
 
 #[derive(Debug, Serialize)]
@@ -21,6 +22,8 @@ pub(crate) struct Report {
     pub skipped: Vec<Skipped>,
     pub latency: Vec<Latency>,
     pub memory: Vec<Memory>,
+    pub targets: Vec<Target>,
+    pub failed: Vec<Failed>,
 }
 
 /// One contestant in one step.
@@ -45,6 +48,13 @@ pub(crate) struct Skipped {
     pub reason: String,
 }
 
+/// Something that could not be measured and should have been.
+#[derive(Debug, Serialize)]
+pub(crate) struct Failed {
+    pub what: String,
+    pub reason: String,
+}
+
 impl Report {
     pub(crate) fn new(routes: u32, runs: usize, batch: usize) -> Report {
         Report {
@@ -55,6 +65,8 @@ impl Report {
             skipped: Vec::new(),
             latency: Vec::new(),
             memory: Vec::new(),
+            targets: Vec::new(),
+            failed: Vec::new(),
         }
     }
 
@@ -82,23 +94,48 @@ impl Report {
         row.routes_per_second = f64::from(self.routes) / row.median_milliseconds * 1e3;
     }
 
-    /// Says why this contestant takes part no more.
-    pub(crate) fn skip(&mut self, contestant: Contestant, family: Family, reason: String) {
+    /// This contestant takes part no more.
+    pub(crate) fn leave_out(
+        &mut self,
+        contestant: Contestant,
+        family: Family,
+        error: &anyhow::Error,
+    ) {
         self.skipped.push(Skipped {
             family,
             contestant,
-            reason,
+            reason: format!("{error:#}"),
         });
+        if error.downcast_ref::<Absent>().is_none() {
+            self.fail(format!("{family} {contestant}"), error);
+        }
     }
 
-    pub(crate) fn is_skipped(&self, contestant: Contestant, family: Family) -> bool {
+    pub(crate) fn fail(&mut self, what: String, error: &anyhow::Error) {
+        let reason = format!("{error:#}");
+        self.failed.push(Failed { what, reason });
+    }
+
+    /// Compares with the targets what was measured of them.
+    pub(crate) fn judge(&mut self) {
+        self.targets = targets::of(self);
+    }
+
+    pub(crate) fn row(&self, family: Family, contestant: Contestant, step: Step) -> Option<&Row> {
+        let wanted = (family, contestant, step);
+        let mut rows = self.rates.iter();
+        rows.find(|row| (row.family, row.contestant, row.step) == wanted)
+    }
+
+    pub(crate) fn is_out(&self, contestant: Contestant, family: Family) -> bool {
         self.skipped
             .iter()
             .any(|one| (one.contestant, one.family) == (contestant, family))
     }
 
-    pub(crate) fn print(&self) -> anyhow::Result<()> {
-        let mut out = std::io::stdout().lock();
+    pub(crate) fn text(&self) -> anyhow::Result<String> {
+        let mut text = String::new();
+        let out = &mut text;
         writeln!(
             out,
             "{} host routes, batches of {}, medians of {} runs; in brackets the ratio to raw's (of fib nexthop: to raw nexthop's)",
@@ -112,14 +149,15 @@ impl Report {
                 .collect();
             if !rows.is_empty() {
                 let rates = table(&rows, |row| row.routes_per_second / 1e3, 0);
-                writeln!(out, "\n{family}, thousand routes a second\n{rates}")?;
+                writeln!(out, "\n{family}, thousand routes a second\n\n{rates}")?;
                 let times = table(&rows, |row| row.processor_microseconds_per_route, 2);
                 writeln!(
                     out,
-                    "\n{family}, microseconds of a processor a route\n{times}"
+                    "\n{family}, microseconds of a processor a route\n\n{times}"
                 )?;
             }
         }
+        writeln!(out)?;
         for one in &self.skipped {
             writeln!(
                 out,
@@ -156,7 +194,13 @@ impl Report {
                 one.octets as f64 / f64::from(one.routes)
             )?;
         }
-        Ok(())
+        if !self.targets.is_empty() {
+            writeln!(out, "\n{}", targets::table(&self.targets))?;
+        }
+        for Failed { what, reason } in &self.failed {
+            writeln!(out, "FAILED: {what}: {reason}")?;
+        }
+        Ok(text)
     }
 }
 
