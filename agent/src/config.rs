@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use caracal_bgp::RemoteAs;
 use caracal_bgp_net::monitor::{MonitorConfig, MrtConfig, StationConfig};
+use caracal_datastore::DatastoreConfig;
 use caracal_peering::PeerOptions;
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -15,9 +16,13 @@ use crate::settings;
 pub(crate) const HELP: &str = "\
 CONFIGURATION (defaults in brackets; the environment variable wins over the file):
   nodename: node1                  CARACAL_NODENAME or NODENAME  [the host's name]
-  datastore:
-    type: file                     CARACAL_DATASTORE_TYPE        [file]
+  datastore:                                                     docs/operation/datastore.md
+    type: file                     CARACAL_DATASTORE_TYPE        [file]; or etcd; also DATASTORE_TYPE
     path: /var/lib/caracal/store   CARACAL_DATASTORE_PATH        [/var/lib/caracal/store]
+    endpoints: [https://e1:2379]   ETCD_ENDPOINTS, commas        of etcd, as Calico's programs have them: also caFile,
+                                                                 certFile, keyFile, username, password
+                                                                 (ETCD_CA_CERT_FILE, ETCD_CERT_FILE, ETCD_KEY_FILE,
+                                                                 ETCD_USERNAME, ETCD_PASSWORD)
   ip: 172.31.1.1/24                CARACAL_IP or IP              [what the Node resource says, else autodetect]
                                    an address with prefix length, `autodetect`, or `none`
   ip6: none                        CARACAL_IP6 or IP6            [what the Node resource says, else none]
@@ -75,22 +80,6 @@ pub(crate) struct Config {
     /// What the variables FELIX_* say.
     #[serde(skip)]
     pub(crate) felix: settings::Environment,
-}
-
-/// Which datastore.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub(crate) struct DatastoreConfig {
-    #[serde(rename = "type")]
-    pub(crate) kind: DatastoreKind,
-    pub(crate) path: PathBuf,
-}
-
-/// The backends of this build.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum DatastoreKind {
-    File,
 }
 
 /// Where the node's address comes from.
@@ -275,15 +264,6 @@ impl Default for Config {
     }
 }
 
-impl Default for DatastoreConfig {
-    fn default() -> DatastoreConfig {
-        DatastoreConfig {
-            kind: DatastoreKind::File,
-            path: "/var/lib/caracal/store".into(),
-        }
-    }
-}
-
 impl Default for HttpConfig {
     fn default() -> HttpConfig {
         HttpConfig {
@@ -356,7 +336,14 @@ impl Config {
         if text.trim().is_empty() {
             return Ok(Config::default());
         }
-        serde_saphyr::from_str(text).map_err(|fault| fault.to_string())
+        serde_saphyr::from_str(text).map_err(|fault| {
+            if text.contains("password") {
+                // The lines around the fault may hold one, and logs are read by many.
+                fault.without_snippet().to_string()
+            } else {
+                fault.to_string()
+            }
+        })
     }
 
     fn override_from(
@@ -370,12 +357,7 @@ impl Config {
         if let Some((_, value)) = first(&["CARACAL_NODENAME", "NODENAME"]) {
             self.nodename = value;
         }
-        if let Some((key, value)) = first(&["CARACAL_DATASTORE_TYPE"]) {
-            self.datastore.kind = word(key, &value)?;
-        }
-        if let Some((_, value)) = first(&["CARACAL_DATASTORE_PATH"]) {
-            self.datastore.path = value.into();
-        }
+        self.datastore.override_from(environment)?;
         if let Some((key, value)) = first(&["CARACAL_IP", "IP"]) {
             self.ip = Some(
                 value
@@ -446,6 +428,7 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), String> {
+        self.datastore.check()?;
         caracal_agent_api::log::filter(&self.log.level)?;
         let monitor = self.bgp.monitor();
         monitor.check().map_err(|fault| format!("bgp: {fault}"))?;

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use caracal_bgp::{Event, Speaker, SpeakerConfig, Time};
 use caracal_bgp_net::{PathWatch, Shell, Unnumbered, UnnumberedConfig, monitor, recorder};
-use caracal_datastore::file::FileDatastore;
 use caracal_datastore::ipam::Ipam;
 use caracal_datastore::{Datastore, TypedStore, WatchEvent, Watcher};
 use caracal_fib::{Change, Fib, Gate};
@@ -53,7 +52,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         Some(address) => Some(server::listen(address).await?),
         None => None,
     };
-    let store = open(&config).await?;
+    let store = config.datastore.open().await?;
     let registered = registration::register(&config, &TypedStore(store.clone())).await?;
     let fib = Fib::start(config.fib())
         .await
@@ -635,11 +634,6 @@ fn awaited(speaker: &Speaker, now: Time) -> Vec<IpAddr> {
         .into_iter()
         .filter(|peer| peer.deferral_pending);
     pending.map(|peer| peer.address).collect()
-}
-
-async fn open(config: &Config) -> anyhow::Result<Arc<dyn Datastore>> {
-    let store = FileDatastore::open(&config.datastore.path).await?;
-    Ok(Arc::new(store))
 }
 
 /// Jitter need not be secret, only different on every node.

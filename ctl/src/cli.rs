@@ -39,15 +39,9 @@ pub(crate) struct Places {
     #[arg(long, global = true, env = "CARACAL_SOCKET", value_name = "PATH",
           default_value = caracal_agent_api::SOCKET_DEFAULT)]
     pub(crate) socket: PathBuf,
-    /// What sort of datastore it is
-    #[arg(
-        long,
-        global = true,
-        env = "CARACAL_DATASTORE_TYPE",
-        value_name = "TYPE",
-        default_value = "file"
-    )]
-    pub(crate) datastore_type: DatastoreType,
+    /// What sort of datastore it is. Also read from CARACAL_DATASTORE_TYPE and DATASTORE_TYPE [default: file]
+    #[arg(long, global = true, value_name = "TYPE")]
+    pub(crate) datastore_type: Option<DatastoreType>,
     /// Where the datastore is: the folder of manifests for `file`. Also read from CARACAL_DATASTORE_PATH, as the
     /// agent does [default: /var/lib/caracal/store]
     #[arg(
@@ -58,6 +52,10 @@ pub(crate) struct Places {
         value_name = "PATH"
     )]
     pub(crate) datastore: Option<PathBuf>,
+    /// Where etcd is: http://host:port or https://host:port, commas between. Also read from ETCD_ENDPOINTS; certificates
+    /// and password from ETCD_CA_CERT_FILE, ETCD_CERT_FILE, ETCD_KEY_FILE, ETCD_USERNAME, ETCD_PASSWORD
+    #[arg(long, global = true, value_name = "URLS", value_delimiter = ',')]
+    pub(crate) etcd_endpoints: Vec<String>,
 }
 
 /// The backends.
@@ -65,6 +63,9 @@ pub(crate) struct Places {
 pub(crate) enum DatastoreType {
     /// A folder of YAML manifests
     File,
+    /// etcd v3, in Calico's layout
+    #[value(alias = "etcdv3")]
+    Etcd,
 }
 
 /// What to do.

@@ -1,38 +1,102 @@
-//! The datastore that the command line names.
+//! The datastore that the command line and the environment name.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use caracal_datastore::{Datastore, FileDatastore, StoreError};
+use caracal_datastore::{Datastore, DatastoreConfig, DatastoreKind, StoreError};
 
 use crate::cli::{DatastoreType, Places};
 use crate::failure::{Failure, Sort};
 
 /// Opens it.
 pub(crate) async fn open(places: &Places) -> Result<Arc<dyn Datastore>, Failure> {
-    let path = path(places);
-    match places.datastore_type {
-        DatastoreType::File => match FileDatastore::open(&path).await {
-            Ok(store) => Ok(Arc::new(store)),
-            Err(StoreError::Unavailable { why, .. }) => Err(Failure::new(
-                Sort::Unavailable,
-                format!(
-                    "datastore {}: {why} (--datastore names another)",
-                    path.display()
-                ),
-            )),
-            Err(error) => Err(error.into()),
-        },
+    let config = config(places, &|key| std::env::var(key).ok())
+        .map_err(|why| Failure::new(Sort::Usage, why))?;
+    let hint = match config.kind {
+        DatastoreKind::File => "--datastore names another",
+        DatastoreKind::Etcd => "--etcd-endpoints names others",
+    };
+    match config.open().await {
+        Ok(store) => Ok(store),
+        Err(StoreError::Unavailable { why, .. }) => Err(Failure::new(
+            Sort::Unavailable,
+            format!("datastore {}: {why} ({hint})", config.place()),
+        )),
+        Err(error) => Err(error.into()),
     }
 }
 
-fn path(places: &Places) -> PathBuf {
-    places
-        .datastore
-        .clone()
-        .or_else(|| std::env::var_os("CARACAL_DATASTORE_PATH").map(PathBuf::from))
-        .unwrap_or_else(|| PathBuf::from(PATH_DEFAULT))
+/// What is on the command line counts more than the environment.
+fn config(
+    places: &Places,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<DatastoreConfig, String> {
+    let mut config = DatastoreConfig::default();
+    config.override_from(&|key| match (key, places.datastore_type) {
+        ("CARACAL_DATASTORE_TYPE", Some(DatastoreType::File)) => Some("file".to_owned()),
+        ("CARACAL_DATASTORE_TYPE", Some(DatastoreType::Etcd)) => Some("etcd".to_owned()),
+        // Endpoints say enough, a folder does too.
+        ("CARACAL_DATASTORE_TYPE", None) if !places.etcd_endpoints.is_empty() => {
+            Some("etcd".to_owned())
+        }
+        ("CARACAL_DATASTORE_TYPE", None) if places.datastore.is_some() => Some("file".to_owned()),
+        _ => environment(key),
+    })?;
+    if let Some(path) = &places.datastore {
+        config.path.clone_from(path);
+    }
+    if !places.etcd_endpoints.is_empty() {
+        config.endpoints.clone_from(&places.etcd_endpoints);
+    }
+    config.check()?;
+    Ok(config)
 }
 
-/// As the agent's.
-const PATH_DEFAULT: &str = "/var/lib/caracal/store";
+#[cfg(test)]
+mod tests {
+    //! Command line over environment.
+
+    use super::*;
+
+    fn found(places: &Places, environment: &[(&str, &str)]) -> Result<String, String> {
+        let get = |wanted: &str| {
+            let found = environment.iter().find(|(key, _)| *key == wanted);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        config(places, &get).map(|config| config.place())
+    }
+
+    fn places() -> Places {
+        Places {
+            socket: "/s".into(),
+            datastore_type: None,
+            datastore: None,
+            etcd_endpoints: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_command_line_counts_more_than_the_environment() {
+        let calicos = [
+            ("DATASTORE_TYPE", "etcdv3"),
+            ("ETCD_ENDPOINTS", "http://a:1"),
+        ];
+        assert_eq!(found(&places(), &[]), Ok("/var/lib/caracal/store".into()));
+        assert_eq!(found(&places(), &calicos), Ok("etcd http://a:1".into()));
+        let folder = Places {
+            datastore: Some("/x".into()),
+            ..places()
+        };
+        assert_eq!(found(&folder, &calicos), Ok("/x".into()));
+        let endpoints = Places {
+            etcd_endpoints: vec!["http://b:1".into()],
+            ..places()
+        };
+        assert_eq!(found(&endpoints, &[]), Ok("etcd http://b:1".into()));
+        assert_eq!(found(&endpoints, &calicos), Ok("etcd http://b:1".into()));
+        let nowhere = Places {
+            datastore_type: Some(DatastoreType::Etcd),
+            ..places()
+        };
+        assert!(found(&nowhere, &[]).unwrap_err().contains("endpoints"));
+    }
+}

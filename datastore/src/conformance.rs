@@ -58,6 +58,8 @@ pub(crate) async fn suite(one: Arc<dyn Datastore>, other: Arc<dyn Datastore>) {
     unknown_fields_survive(&*one, &*other).await;
     names_and_namespaces_do_not_collide(&*one, &*other).await;
     a_watch_is_complete(&*one, &*other).await;
+    a_watch_survives(&*one, &*other, async || {}, async || {}).await;
+    a_slow_consumer_gets_the_newest(&*one, &*other).await;
     concurrent_writers_lose_nothing(Arc::clone(&one), Arc::clone(&other)).await;
 }
 
@@ -126,7 +128,16 @@ async fn unknown_fields_survive(one: &dyn Datastore, other: &dyn Datastore) {
     one.create(object.clone()).await.unwrap();
     let found = other.get(&object.key).await.unwrap().unwrap();
     assert_eq!(found.spec, object.spec);
-    assert_eq!(found.metadata, object.metadata);
+    // A backend may add when it was made.
+    let mut metadata = found.metadata.clone();
+    metadata.extra.remove("creationTimestamp");
+    assert_eq!(metadata, object.metadata);
+    // Nor does a write of one who knows nothing of them lose any.
+    let mut changed = found.clone();
+    changed.spec["disabled"] = json!(true);
+    other.update(changed.clone()).await.unwrap();
+    let again = one.get(&object.key).await.unwrap().unwrap();
+    assert_eq!((again.spec, again.metadata), (changed.spec, found.metadata));
     clear(one).await;
 }
 
@@ -218,6 +229,123 @@ async fn a_watch_is_complete(one: &dyn Datastore, other: &dyn Datastore) {
     .await;
     drop(watcher);
     clear(one).await;
+}
+
+/// What happens while a watch is disturbed, deletions above all, is seen when that is over.
+pub(crate) async fn a_watch_survives(
+    one: &dyn Datastore,
+    other: &dyn Datastore,
+    disturb: impl AsyncFn(),
+    mend: impl AsyncFn(),
+) {
+    for name in ["stays", "goes", "changes"] {
+        one.create(pool(name, "10.0.0.0/16")).await.unwrap();
+    }
+    let mut watcher = one.watch(&[Kind::IPPool, Kind::Node]).await.unwrap();
+    let mut seen = BTreeMap::new();
+    until(&mut watcher, &mut seen, |seen| seen.len() == 3).await;
+    disturb().await;
+    other
+        .delete(&Key::new(Kind::IPPool, "goes"), None)
+        .await
+        .unwrap();
+    let changes = Key::new(Kind::IPPool, "changes");
+    let mut object = other.get(&changes).await.unwrap().unwrap();
+    object.spec["disabled"] = json!(true);
+    other.update(object).await.unwrap();
+    other.create(pool("comes", "10.1.0.0/16")).await.unwrap();
+    mend().await;
+    let changed = |seen: &BTreeMap<Key, Object>, disabled: bool| {
+        seen.get(&changes)
+            .is_some_and(|object| object.spec["disabled"] == json!(disabled))
+    };
+    until(&mut watcher, &mut seen, |seen| {
+        let names: Vec<&str> = seen.keys().map(|key| key.name.as_str()).collect();
+        names == ["changes", "comes", "stays"] && changed(seen, true)
+    })
+    .await;
+    // And it goes on.
+    let mut object = other.get(&changes).await.unwrap().unwrap();
+    object.spec["disabled"] = json!(false);
+    other.update(object).await.unwrap();
+    until(&mut watcher, &mut seen, |seen| changed(seen, false)).await;
+    drop(watcher);
+    clear(other).await;
+}
+
+/// Who reads nothing for long holds up nobody, and then has the newest state, without every step to it.
+async fn a_slow_consumer_gets_the_newest(one: &dyn Datastore, other: &dyn Datastore) {
+    const STEPS: usize = 500;
+    let mut slow = one.watch(&[Kind::IPPool]).await.unwrap();
+    let mut object = other.create(pool("a", "10.0.0.0/16")).await.unwrap();
+    for step in 1..=STEPS {
+        object.spec["step"] = json!(step);
+        object = other.update(object).await.unwrap();
+    }
+    // One that reads has it all, so that it has come to this client.
+    let mut quick = one.watch(&[Kind::IPPool]).await.unwrap();
+    let newest = |seen: &BTreeMap<Key, Object>| {
+        seen.values()
+            .any(|object| object.spec["step"] == json!(STEPS))
+    };
+    until(&mut quick, &mut BTreeMap::new(), newest).await;
+    until(&mut slow, &mut BTreeMap::new(), newest).await;
+    drop((slow, quick));
+    clear(other).await;
+}
+
+/// 20,000 objects: listed, watched, and the watch is told of the deletion of each.
+pub(crate) async fn many_objects(one: Arc<dyn Datastore>, other: Arc<dyn Datastore>) {
+    const MANY: usize = 20_000;
+    let handle = |index: usize| {
+        let name = format!("k8s-pod-network.{index:05}");
+        Object {
+            spec: json!({"handleID": name, "block": {"10.0.0.0/26": 1}}),
+            key: Key::new(Kind::IPAMHandle, &*name),
+            metadata: Metadata {
+                name,
+                ..Metadata::default()
+            },
+            revision: None,
+        }
+    };
+    let mut early = one.watch(&[Kind::IPAMHandle]).await.unwrap();
+    let mut writers = tokio::task::JoinSet::new();
+    const WRITERS: usize = 8;
+    for writer in 0..WRITERS {
+        let store = Arc::clone(&other);
+        writers.spawn(async move {
+            for index in (writer..MANY).step_by(WRITERS) {
+                store.create(handle(index)).await.unwrap();
+            }
+        });
+    }
+    writers.join_all().await;
+    let listed = one.list(Kind::IPAMHandle).await.unwrap();
+    assert_eq!(listed.len(), MANY);
+    assert!(listed.is_sorted_by(|one, other| one.key < other.key));
+    let mut seen = BTreeMap::new();
+    until(&mut early, &mut seen, |seen| seen.len() == MANY).await;
+    // A late one gets them all before it is in sync.
+    let mut late = one.watch(&[Kind::IPAMHandle]).await.unwrap();
+    let mut count = 0;
+    while let WatchEvent::Set(_) = next(&mut late).await {
+        count += 1;
+    }
+    assert_eq!(count, MANY);
+    drop(late);
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..WRITERS {
+        let store = Arc::clone(&other);
+        writers.spawn(async move {
+            for index in (writer..MANY).step_by(WRITERS) {
+                store.delete(&handle(index).key, None).await.unwrap();
+            }
+        });
+    }
+    writers.join_all().await;
+    until(&mut early, &mut seen, BTreeMap::is_empty).await;
+    assert!(one.list(Kind::IPAMHandle).await.unwrap().is_empty());
 }
 
 /// Several writers count up one object; every success must be in the sum.

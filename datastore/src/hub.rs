@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
 
 use crate::store::{Key, Kind, Object, StoreError, WatchEvent, Watcher};
 
@@ -49,6 +50,16 @@ impl Hub {
         snapshot: impl Iterator<Item = &'a Object>,
         faults: &[StoreError],
     ) -> Watcher {
+        self.subscribe_until_gone(kinds, snapshot, faults).0
+    }
+
+    /// The same, and what ends when nobody watches any more.
+    pub(crate) fn subscribe_until_gone<'a>(
+        &mut self,
+        kinds: &[Kind],
+        snapshot: impl Iterator<Item = &'a Object>,
+        faults: &[StoreError],
+    ) -> (Watcher, JoinHandle<()>) {
         let subscriber = Arc::new(Subscriber {
             kinds: kinds.to_vec(),
             queue: Mutex::new(Queue::default()),
@@ -68,8 +79,8 @@ impl Hub {
         }
         self.subscribers.push(Arc::clone(&subscriber));
         let (sender, events) = mpsc::channel(64);
-        tokio::spawn(forward(subscriber, sender));
-        Watcher { events }
+        let gone = tokio::spawn(forward(subscriber, sender));
+        (Watcher { events }, gone)
     }
 
     /// Tells every watch that wants to know.
@@ -90,6 +101,11 @@ impl Hub {
     /// Tells every watch what cannot be read; an empty list says that all is well again.
     pub(crate) fn publish_faults(&mut self, faults: &[StoreError]) {
         self.for_each(|subscriber| subscriber.lock().push_faults(faults));
+    }
+
+    /// Tells every watch that all which was missed has been delivered.
+    pub(crate) fn publish_in_sync(&mut self) {
+        self.for_each(|subscriber| subscriber.lock().push_in_sync());
     }
 
     fn for_each(&mut self, act: impl Fn(&Subscriber)) {
@@ -154,6 +170,14 @@ impl Queue {
             self.events.remove(&at);
         }
         self.faults = Some(self.push(WatchEvent::Faults(faults.to_vec())));
+    }
+
+    fn push_in_sync(&mut self) {
+        // One that still waits has not been true for anybody yet.
+        if let Some(at) = self.in_sync.take() {
+            self.events.remove(&at);
+        }
+        self.in_sync = Some(self.push(WatchEvent::InSync));
     }
 
     fn pop(&mut self) -> Option<WatchEvent> {

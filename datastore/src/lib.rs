@@ -6,6 +6,7 @@
 //!        ▼                                                     │ every write a compare-and-swap
 //!   Datastore: get, list, watch, create, update, delete  ◄─────┘
 //!        ├── FileDatastore     a folder of YAML manifests that people edit
+//!        ├── EtcdDatastore     etcd v3 in Calico's layout
 //!        └── MemoryDatastore   tests and simulations, with faults on demand
 //! ```
 //!
@@ -15,6 +16,8 @@
 //! *Invariant:* no text in a store, whoever wrote it, makes this crate panic or lose what was good: it
 //! becomes a [`WatchEvent::Faults`] that names the file, the line and the field.
 
+mod config;
+pub mod etcd;
 pub mod file;
 mod hub;
 pub mod ipam;
@@ -27,6 +30,8 @@ mod store;
 #[cfg(test)]
 mod conformance;
 
+pub use config::{DatastoreConfig, DatastoreKind, PATH_DEFAULT};
+pub use etcd::{EtcdConfig, EtcdDatastore};
 pub use file::FileDatastore;
 pub use memory::MemoryDatastore;
 pub use resources::{

@@ -242,7 +242,8 @@ fn kind_of(value: &Value) -> Result<Option<Kind>, String> {
         .ok_or_else(|| format!("kind: there is no kind {kind:?}"))
 }
 
-fn object_of(kind: Kind, value: Value) -> Result<(Object, bool), String> {
+/// The object, and whether nothing but its own fields stands in the manifest.
+pub(crate) fn object_of(kind: Kind, value: Value) -> Result<(Object, bool), String> {
     let Value::Object(mut fields) = value else {
         return Err("this is not an object".to_owned());
     };

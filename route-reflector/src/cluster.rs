@@ -1,11 +1,11 @@
 //! The cluster's resources as the datastore's watch tells them. Nothing where the file alone decides.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::sync::Arc;
 
 use caracal_datastore::resources::Resource;
 use caracal_datastore::{
-    Datastore, FileDatastore, Key, Kind, Object, StoreError, Stored, WatchEvent, Watcher,
+    Datastore, DatastoreConfig, Key, Kind, Object, StoreError, Stored, WatchEvent, Watcher,
 };
 use caracal_peering::{PeerOptions, View};
 
@@ -23,7 +23,7 @@ const WATCHED: [Kind; 5] = [
 pub(crate) struct Cluster {
     watcher: Watcher,
     /// The watch lives as long as its datastore.
-    _datastore: FileDatastore,
+    _datastore: Arc<dyn Datastore>,
     pub(crate) in_sync: bool,
     pub(crate) view: View,
     /// Objects whose newest state makes no sense; their last good state stands.
@@ -32,9 +32,9 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Opens a folder of manifests and watches it.
-    pub(crate) async fn open(folder: &Path) -> Result<Cluster, StoreError> {
-        let datastore = FileDatastore::open(folder).await?;
+    /// Opens the datastore and watches it.
+    pub(crate) async fn open(config: &DatastoreConfig) -> Result<Cluster, StoreError> {
+        let datastore = config.open().await?;
         let watcher = datastore.watch(&WATCHED).await?;
         Ok(Cluster {
             watcher,

@@ -8,6 +8,7 @@ use caracal_bgp::RemoteAs;
 use caracal_bgp::wire::Family;
 use caracal_bgp_net::monitor::{MonitorConfig, MrtConfig, StationConfig};
 use caracal_bgp_net::{Md5Key, SessionOptions};
+use caracal_datastore::DatastoreConfig;
 use caracal_peering::{PeerOptions, parsed};
 use ipnet::IpNet;
 use serde::de::{DeserializeOwned, Error as _};
@@ -38,6 +39,9 @@ CONFIGURATION, one of two ways. Defaults in brackets.
   (b) From the cluster's resources: AS number, cluster id and peers are what Node, BGPPeer and
       BGPConfiguration say of this node; clients find it by the same resources.
     datastore: {type: file, path: /var/lib/caracal/store}
+                                      or {type: etcd, endpoints: [\"https://e1:2379\"]}, with caFile,
+                                      certFile, keyFile, username, password; and the environment over it, as
+                                      the agent reads it: docs/operation/datastore.md
     nodename: rr1                     its Node has spec.bgp.routeReflectorClusterID
     routerId: hash                    an address, or `hash` of the name [the node's IPv4 address]
     listen: [\"172.31.0.1:179\"]        [all addresses, listenPort of BGPConfiguration]
@@ -90,7 +94,7 @@ pub(crate) struct Standalone {
 /// A reflector that is a node of the cluster.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct FromDatastore {
-    pub(crate) path: PathBuf,
+    pub(crate) datastore: DatastoreConfig,
     pub(crate) nodename: String,
     pub(crate) router_id: Option<String>,
     /// Empty: as the resources say.
@@ -242,28 +246,13 @@ struct Raw {
     dynamic_peers: Vec<Map<String, Value>>,
     #[serde(default)]
     bgp: BgpConfig,
-    datastore: Option<RawDatastore>,
+    datastore: Option<DatastoreConfig>,
     nodename: Option<String>,
     #[serde(default)]
     http: RawHttp,
     socket: Option<PathBuf>,
     #[serde(default)]
     log: LogConfig,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct RawDatastore {
-    #[serde(rename = "type")]
-    kind: DatastoreKind,
-    path: PathBuf,
-}
-
-/// The backends of this build.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum DatastoreKind {
-    File,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -317,8 +306,9 @@ impl Config {
 }
 
 impl Raw {
-    fn into_node(self, datastore: RawDatastore) -> Result<FromDatastore, String> {
-        let DatastoreKind::File = datastore.kind;
+    fn into_node(self, mut datastore: DatastoreConfig) -> Result<FromDatastore, String> {
+        datastore.override_from(&|key| std::env::var(key).ok())?;
+        datastore.check()?;
         let nodename = match self.nodename {
             Some(name) if !name.is_empty() => name,
             _ => {
@@ -342,7 +332,7 @@ impl Raw {
             }
         }
         Ok(FromDatastore {
-            path: datastore.path,
+            datastore,
             nodename,
             router_id: self.router_id,
             listen: self.listen,

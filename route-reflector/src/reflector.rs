@@ -75,7 +75,7 @@ impl Reflector {
             None => None,
         };
         let cluster = match &config.source {
-            Source::Datastore(node) => Some(Cluster::open(&node.path).await?),
+            Source::Datastore(node) => Some(Cluster::open(&node.datastore).await?),
             Source::File(_) => None,
         };
         let mut tick = interval(TICK);

@@ -8,7 +8,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
-use crate::conformance::{next, pool, suite};
+use crate::conformance::{a_watch_survives, many_objects, next, pool, suite};
 use crate::store::WatchEvent;
 
 struct Folder {
@@ -106,6 +106,31 @@ async fn it_conforms_without_inotify_and_with_the_disk_waited_for() {
     let one = FileDatastore::open_with(folder.dir.path(), options.clone()).await;
     let other = FileDatastore::open_with(folder.dir.path(), options).await;
     suite(Arc::new(one.unwrap()), Arc::new(other.unwrap())).await;
+}
+
+#[tokio::test]
+async fn it_holds_twenty_thousand_objects() {
+    let folder = Folder::new();
+    let one = Arc::new(folder.open().await);
+    many_objects(one, Arc::new(folder.open().await)).await;
+}
+
+#[tokio::test]
+async fn a_watch_survives_that_the_folder_is_away_for_a_while() {
+    let folder = Folder::new();
+    let one = folder.open().await;
+    a_watch_survives(
+        &one,
+        &folder.open().await,
+        async || {
+            let away = folder.dir.path().with_extension("away");
+            fs::rename(folder.dir.path(), &away).unwrap();
+            one.list(Kind::IPPool).await.unwrap_err();
+            fs::rename(&away, folder.dir.path()).unwrap();
+        },
+        async || {},
+    )
+    .await;
 }
 
 #[tokio::test]

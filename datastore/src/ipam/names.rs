@@ -34,9 +34,10 @@ pub fn affinity(node: &str, cidr: &IpNet) -> String {
     format!("{}{}", &name[..end], &hash[..HASH_DIGITS])
 }
 
-/// A handle's object name.
+/// A handle's object name: the handle itself. etcd's keys keep its case, and nothing tells the handle of a
+/// lower-cased name; a custom resource must be named in lower case, which is the business of that backend.
 pub fn handle(handle: &str) -> String {
-    handle.to_lowercase()
+    handle.to_owned()
 }
 
 /// The labels of a node's affinity, by which Calico lists them.
@@ -107,7 +108,7 @@ mod tests {
         assert_eq!(block(&v4), "10-0-0-64-26");
         assert_eq!(block(&v6), "fd00-1--40-122");
         assert_eq!(affinity("node-1", &v4), "node-1-10-0-0-64-26");
-        assert_eq!(handle("k8s-pod-network.AbC"), "k8s-pod-network.abc");
+        assert_eq!(handle("k8s-pod-network.AbC"), "k8s-pod-network.AbC");
     }
 
     #[test]

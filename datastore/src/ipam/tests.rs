@@ -150,7 +150,7 @@ async fn a_claim_leaves_calicos_objects_in_calicos_form() {
         affinity.metadata.labels["projectcalico.org/ip-version"],
         "4"
     );
-    let handle = get(Kind::IPAMHandle, "k8s-pod-network.abc").await;
+    let handle = get(Kind::IPAMHandle, "k8s-pod-network.AbC").await;
     assert_eq!(
         handle.spec,
         serde_json::json!({"handleID": "k8s-pod-network.AbC", "block": {"10.0.0.0/26": 1}, "deleted": false})

@@ -1,13 +1,20 @@
 //! The store in memory keeps the promises of the trait, and its faults do what they say.
 
 use super::*;
-use crate::conformance::{pool, suite};
+use crate::conformance::{many_objects, pool, suite};
 
 #[tokio::test]
 async fn it_conforms() {
     let one = MemoryDatastore::new();
     let other = one.client();
     suite(Arc::new(one), Arc::new(other)).await;
+}
+
+#[tokio::test]
+async fn it_holds_twenty_thousand_objects() {
+    let one = MemoryDatastore::new();
+    let other = one.client();
+    many_objects(Arc::new(one), Arc::new(other)).await;
 }
 
 #[tokio::test]

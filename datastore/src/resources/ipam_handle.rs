@@ -10,7 +10,7 @@ use crate::store::{Kind, Metadata};
 /// The spec of an IPAMHandle.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct IPAMHandle {
-    /// The handle in its original case; the object's name is lower-cased.
+    /// The handle, which is the object's name too; as a custom resource that is in lower case.
     #[serde(rename = "handleID")]
     pub handle_id: String,
     /// Block to number of addresses.

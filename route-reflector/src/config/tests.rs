@@ -77,7 +77,10 @@ fn a_datastore_and_a_nodename_are_enough() {
         Config::parse("{datastore: {type: file, path: /store}, nodename: rr1, routerId: hash}")
             .unwrap();
     let expected = FromDatastore {
-        path: "/store".into(),
+        datastore: DatastoreConfig {
+            path: "/store".into(),
+            ..DatastoreConfig::default()
+        },
         nodename: "rr1".to_owned(),
         router_id: Some("hash".to_owned()),
         listen: Vec::new(),

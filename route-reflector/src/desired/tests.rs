@@ -144,7 +144,7 @@ fn view(cluster_id: Option<&str>, password: bool) -> View {
 
 fn node() -> FromDatastore {
     FromDatastore {
-        path: "/store".into(),
+        datastore: caracal_datastore::DatastoreConfig::default(),
         nodename: "rr".to_owned(),
         router_id: None,
         listen: Vec::new(),

@@ -1,0 +1,225 @@
+//! Which datastore, as the configuration files of the agent and the route reflector and the environment say it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use crate::etcd::{EtcdConfig, EtcdDatastore, Password};
+use crate::file::FileDatastore;
+use crate::store::{Datastore, StoreError};
+
+/// `datastore: {type: file, path: /var/lib/caracal/store}`, `datastore: {type: etcd, endpoints: [...]}`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct DatastoreConfig {
+    /// The backend.
+    #[serde(rename = "type")]
+    pub kind: DatastoreKind,
+    /// Of `file`: the folder.
+    pub path: PathBuf,
+    /// Of `etcd`: where its members are.
+    pub endpoints: Vec<String>,
+    /// Of `etcd`: who has signed the members' certificates.
+    pub ca_file: Option<PathBuf>,
+    /// Of `etcd`: our certificate.
+    pub cert_file: Option<PathBuf>,
+    /// Of `etcd`: the key of our certificate.
+    pub key_file: Option<PathBuf>,
+    /// Of `etcd`: who we are.
+    pub username: Option<String>,
+    /// Of `etcd`: the password of `username`.
+    pub password: Option<Password>,
+}
+
+/// The backends of this build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DatastoreKind {
+    /// A folder of manifests.
+    File,
+    /// etcd v3; Calico calls it etcdv3.
+    #[serde(alias = "etcdv3")]
+    Etcd,
+}
+
+/// The folder where none is given.
+pub const PATH_DEFAULT: &str = "/var/lib/caracal/store";
+
+impl Default for DatastoreConfig {
+    fn default() -> DatastoreConfig {
+        DatastoreConfig {
+            kind: DatastoreKind::File,
+            path: PATH_DEFAULT.into(),
+            endpoints: Vec::new(),
+            ca_file: None,
+            cert_file: None,
+            key_file: None,
+            username: None,
+            password: None,
+        }
+    }
+}
+
+impl DatastoreConfig {
+    /// Lays the environment over it: `CARACAL_DATASTORE_TYPE` and `_PATH`, and the names that Calico's programs
+    /// read, with and without `CALICO_` before them. The error names variable and value.
+    pub fn override_from(
+        &mut self,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<(), String> {
+        let own = |key: &str| environment(key).filter(|value| !value.is_empty());
+        let calicos = |key: &str| own(&format!("CALICO_{key}")).or_else(|| own(key));
+        let kind = own("CARACAL_DATASTORE_TYPE")
+            .map(|value| ("CARACAL_DATASTORE_TYPE", value))
+            .or_else(|| calicos("DATASTORE_TYPE").map(|value| ("DATASTORE_TYPE", value)));
+        if let Some((key, value)) = kind {
+            self.kind = match value.as_str() {
+                "file" => DatastoreKind::File,
+                "etcd" | "etcdv3" => DatastoreKind::Etcd,
+                _ => return Err(format!("{key}: {value:?} is neither file nor etcd")),
+            };
+        }
+        if let Some(path) = own("CARACAL_DATASTORE_PATH") {
+            self.path = path.into();
+        }
+        // A variable meant for other programs does not spoil the choice of a folder.
+        if self.kind != DatastoreKind::Etcd {
+            return Ok(());
+        }
+        if let Some(endpoints) = calicos("ETCD_ENDPOINTS") {
+            let each = endpoints.split(',').map(|one| one.trim().to_owned());
+            self.endpoints = each.filter(|one| !one.is_empty()).collect();
+        }
+        for (key, field) in [
+            ("ETCD_CA_CERT_FILE", &mut self.ca_file),
+            ("ETCD_CERT_FILE", &mut self.cert_file),
+            ("ETCD_KEY_FILE", &mut self.key_file),
+        ] {
+            if let Some(file) = calicos(key) {
+                *field = Some(file.into());
+            }
+        }
+        if let Some(username) = calicos("ETCD_USERNAME") {
+            self.username = Some(username);
+        }
+        if let Some(password) = calicos("ETCD_PASSWORD") {
+            self.password = Some(Password(password));
+        }
+        Ok(())
+    }
+
+    /// What is wrong with it, a sentence that begins with the field.
+    pub fn check(&self) -> Result<(), String> {
+        let etcd = self.etcd();
+        match self.kind {
+            DatastoreKind::Etcd => etcd.check(),
+            DatastoreKind::File if etcd != EtcdConfig::default() => Err(
+                "type: is file, but there are fields that have a meaning only with etcd".to_owned(),
+            ),
+            DatastoreKind::File => Ok(()),
+        }
+        .map_err(|why| format!("datastore.{why}"))
+    }
+
+    /// The folder or the endpoints, for messages.
+    pub fn place(&self) -> String {
+        match self.kind {
+            DatastoreKind::File => self.path.display().to_string(),
+            DatastoreKind::Etcd => format!("etcd {}", self.endpoints.join(",")),
+        }
+    }
+
+    /// Opens it. `Unavailable` when it is not there or cannot be reached.
+    pub async fn open(&self) -> Result<Arc<dyn Datastore>, StoreError> {
+        Ok(match self.kind {
+            DatastoreKind::File => Arc::new(FileDatastore::open(&self.path).await?),
+            DatastoreKind::Etcd => Arc::new(EtcdDatastore::connect(&self.etcd()).await?),
+        })
+    }
+
+    fn etcd(&self) -> EtcdConfig {
+        EtcdConfig {
+            endpoints: self.endpoints.clone(),
+            ca_file: self.ca_file.clone(),
+            cert_file: self.cert_file.clone(),
+            key_file: self.key_file.clone(),
+            username: self.username.clone(),
+            password: self.password.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! File and environment.
+
+    use super::*;
+
+    fn parse(text: &str) -> DatastoreConfig {
+        serde_saphyr::from_str(text).unwrap()
+    }
+
+    fn with(config: &str, environment: &[(&str, &str)]) -> Result<DatastoreConfig, String> {
+        let mut config = parse(config);
+        config.override_from(&|wanted| {
+            let found = environment.iter().find(|(key, _)| *key == wanted);
+            found.map(|(_, value)| (*value).to_owned())
+        })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    #[test]
+    fn a_folder_is_the_default() {
+        assert_eq!(with("{}", &[]), Ok(DatastoreConfig::default()));
+        let found = with("{}", &[("CARACAL_DATASTORE_PATH", "/s")]).unwrap();
+        assert_eq!(found.place(), "/s");
+        // They are there for somebody else.
+        assert!(with("{}", &[("ETCD_ENDPOINTS", "http://a:1")]).is_ok());
+    }
+
+    #[test]
+    fn etcd_is_chosen_by_file_or_by_calicos_variables() {
+        let file = "{type: etcd, endpoints: [\"https://a:1\", \"https://b:1\"], caFile: /ca, certFile: /c, keyFile: /k, username: u, password: p}";
+        let from_file = with(file, &[]).unwrap();
+        let variables = [
+            ("DATASTORE_TYPE", "etcdv3"),
+            ("ETCD_ENDPOINTS", "https://a:1, https://b:1"),
+            ("ETCD_CA_CERT_FILE", "/ca"),
+            ("ETCD_CERT_FILE", "/c"),
+            ("CALICO_ETCD_KEY_FILE", "/k"),
+            ("ETCD_USERNAME", "u"),
+            ("ETCD_PASSWORD", "p"),
+        ];
+        assert_eq!(with("{}", &variables), Ok(from_file.clone()));
+        assert_eq!(from_file.place(), "etcd https://a:1,https://b:1");
+        // Ours win.
+        let ours = [
+            ("CARACAL_DATASTORE_TYPE", "file"),
+            variables[0],
+            variables[1],
+        ];
+        assert_eq!(with("{}", &ours).unwrap().kind, DatastoreKind::File);
+    }
+
+    #[test]
+    fn what_makes_no_sense_names_field_or_variable() {
+        for (file, environment, words) in [
+            (
+                "{}",
+                vec![("DATASTORE_TYPE", "kubernetes")],
+                "DATASTORE_TYPE: \"kubernetes\"",
+            ),
+            ("{type: etcd}", vec![], "datastore.endpoints: missing"),
+            (
+                "{endpoints: [\"http://a:1\"]}",
+                vec![],
+                "datastore.type: is file",
+            ),
+        ] {
+            let fault = with(file, &environment).unwrap_err();
+            assert!(fault.contains(words), "{fault}");
+        }
+    }
+}
