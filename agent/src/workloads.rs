@@ -112,6 +112,8 @@ struct State {
     phases: HashMap<String, Phase>,
     /// Whom to ask whether it runs here.
     questions: Vec<Question>,
+    /// Their devices, and others on which somebody has announced himself in their name.
+    doubted: BTreeSet<(String, String)>,
     /// Addresses that other nodes announce as those of workloads that have just come there.
     outranked: BTreeSet<IpAddr>,
     /// Records that are not in force.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use caracal_fib::{Change, Standing};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{State, Workload, Workloads};
 use crate::announcements::Announcement;
@@ -55,17 +55,31 @@ impl Workloads {
     /// Somebody speaks on a device of this node.
     pub(crate) fn heard(&self, announcement: Announcement, now: Instant) {
         let mut state = self.state();
-        let State { known, phases, .. } = &mut *state;
+        let State {
+            known,
+            phases,
+            doubted,
+            ..
+        } = &mut *state;
         let mut arrived = false;
         for (device, phase) in phases.iter_mut().filter(|(_, p)| p.is_expected()) {
-            let speaks = |workload: &&Workload| {
-                let own = |address| workload.addresses.contains(&IpAddr::V4(address));
-                workload.mac == announcement.mac && announcement.address.is_none_or(own)
+            let Some(workload) = known.get(device) else {
+                continue;
             };
-            if let Some(workload) = known.get(device).filter(speaks) {
-                info!("workload {}: is heard on {device}", workload.name());
-                *phase = phase.heard();
-                arrived = true;
+            match announcement.is_of(device, workload.mac, &workload.addresses) {
+                Some(Ok(())) => {
+                    info!("workload {}: is heard on {device}", workload.name());
+                    *phase = phase.heard();
+                    arrived = true;
+                }
+                // Once each: whoever forges frames could fill the log.
+                Some(Err(elsewhere)) if doubted.insert((device.clone(), elsewhere.to_owned())) => {
+                    warn!(
+                        "workload {}: is announced on {elsewhere}, but its device is {device}; not believed",
+                        workload.name()
+                    );
+                }
+                Some(Err(_)) | None => {}
             }
         }
         drop(state);
@@ -169,6 +183,8 @@ impl State {
     /// It is not here any more.
     pub(super) fn untell(&mut self, workload: &Workload) {
         self.phases.remove(&workload.device);
+        self.doubted
+            .retain(|(device, _)| *device != workload.device);
         self.told.remove(&workload.device);
         self.routed_before
             .retain(|(device, _)| *device != workload.device);

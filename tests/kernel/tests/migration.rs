@@ -2,6 +2,7 @@
 //! LiveMigration, as OpenStack's driver for Calico does.
 
 use std::fs;
+use std::net::UdpSocket;
 
 use anyhow::{Context, Result, ensure};
 use caracal_kernel_tests::add_pods;
@@ -86,6 +87,22 @@ lab_tests! {
         // Prepared, but it runs where it was.
         until_route(&lab.nodes[1], &address, "")?;
         ensure!(lab.pinger(asker, moving, false)?.ask(wait::patience()).is_some(), "not reached where it is");
+
+        // Another pod there says that it is the machine, on its own device: nobody believes it.
+        let forger = &pods[1].netns;
+        let shown = forger.ip(&["-o", "link", "show", "dev", "eth0"])?;
+        let own_mac = shown.split("link/ether ").nth(1).and_then(|rest| rest.split(' ').next()).context("no MAC")?;
+        forger.ip(&["link", "set", "eth0", "address", MAC])?;
+        forger.ip(&["addr", "add", &format!("{address}/32"), "dev", "eth0"])?;
+        forger.ip(&["neigh", "flush", "all"])?;
+        forger.enter(|| UdpSocket::bind((moving.ipv4()?, 0)).and_then(|socket| socket.send_to(b"here I am", "192.0.2.1:9")).context("forged"))??;
+        wait::until("the forged announcement to be heard", || {
+            let log = lab.nodes[1].agent.log_tail(100);
+            if log.contains("not believed") { Ok(()) } else { Err(log) }
+        })?;
+        until_route(&lab.nodes[1], &address, "")?;
+        forger.ip(&["addr", "del", &format!("{address}/32"), "dev", "eth0"])?;
+        forger.ip(&["link", "set", "eth0", "address", own_mac])?;
 
         // It asks for its gateway: the way leads here, also from the node where it was.
         arrived.netns.ip(&["neigh", "flush", "all"])?;

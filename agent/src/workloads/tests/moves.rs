@@ -8,7 +8,7 @@ use caracal_datastore::{Metadata, Stored};
 use serde_json::json;
 
 use super::fake::{Scene, endpoint, over, scene};
-use crate::announcements::Announcement;
+use crate::announcements::{Announcement, Sender};
 use crate::migration::question;
 use crate::workloads::Surroundings;
 
@@ -48,9 +48,16 @@ async fn with_web() -> Scene {
 }
 
 fn answer() -> Announcement {
+    on("cali1")
+}
+
+fn on(device: &str) -> Announcement {
     Announcement {
-        mac: [2, 0, 0, 0, 0, 7],
-        address: Some("10.65.0.7".parse().unwrap()),
+        device: device.to_owned(),
+        sender: Sender {
+            mac: [2, 0, 0, 0, 0, 7],
+            address: Some("10.65.0.7".parse().unwrap()),
+        },
     }
 }
 
@@ -65,9 +72,12 @@ async fn a_running_workload_that_becomes_a_target_keeps_its_route_when_it_answer
     assert_eq!(questions.len(), 1);
     assert_eq!(
         (questions[0].device.as_str(), questions[0].mac),
-        ("cali1", answer().mac)
+        ("cali1", answer().sender.mac)
     );
     assert!(workloads.awaits_any());
+    // Another pod can write its MAC and address into a frame, but not send it on its device.
+    workloads.heard(on("cali2"), now);
+    assert_eq!(scene.notes.take(), [""; 0]);
     workloads.set_surroundings(surroundings(true, true), now);
     assert_eq!(workloads.take_questions(), []);
     assert_eq!(scene.notes.take(), [""; 0]);
