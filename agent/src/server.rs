@@ -136,7 +136,8 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
-    let reasons = crate::shared::not_ready(&shared.snapshot(), &shared.fib.status().borrow());
+    let (fib, filter) = (shared.fib.status(), shared.filter.status());
+    let reasons = crate::shared::not_ready(&shared.snapshot(), &fib.borrow(), &filter.borrow());
     if reasons.is_empty() {
         return "ok\n".into_response();
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use caracal_agent_api::{
     self as api, Condition, FibSummary, FilterSummary, Peer, Status, graceful_shutdown_condition,
@@ -86,10 +86,11 @@ impl Shared {
     pub(crate) async fn status_with(&self, peers: &[Peer]) -> Status {
         let snapshot = self.snapshot();
         let fib = self.fib.status().borrow().clone();
-        let not_ready_because = not_ready(&snapshot, &fib);
         let filter = self.filter.status().borrow().clone();
-        // Without an answer there is nothing to show; the conditions say why.
-        let counters = self.filter.counters().await.unwrap_or_default();
+        let not_ready_because = not_ready(&snapshot, &fib, &filter);
+        // Without an answer there are those of before; the conditions say why.
+        let counters = self.filter.counters().await;
+        let counters = counters.unwrap_or_else(|_| self.filter.last_counters());
         let mut conditions = conditions(snapshot.conditions, &fib, &filter, peers);
         conditions.extend(self.watch.problems().await.into_iter().map(|message| {
             let name = "BfdUnavailable".to_owned();
@@ -133,7 +134,11 @@ impl Shared {
 
 /// Ready means that our own work is done: a dead peer is a condition and not unreadiness, and so is a route that
 /// the kernel refuses.
-pub(crate) fn not_ready(snapshot: &Snapshot, fib: &FibStatus) -> Vec<String> {
+pub(crate) fn not_ready(
+    snapshot: &Snapshot,
+    fib: &FibStatus,
+    filter: &FilterStatus,
+) -> Vec<String> {
     let mut reasons = Vec::new();
     if !snapshot.datastore_in_sync {
         reasons.push("the datastore has not been read yet".to_owned());
@@ -144,6 +149,10 @@ pub(crate) fn not_ready(snapshot: &Snapshot, fib: &FibStatus) -> Vec<String> {
     let waiting = fib.pending.saturating_sub(fib.failed);
     if waiting > 0 {
         reasons.push(format!("{waiting} routes are not in the kernel yet"));
+    }
+    // One that cannot be written is a condition.
+    if !filter.settled && filter.conditions.is_empty() {
+        reasons.push("the packet filter is not in the kernel yet".to_owned());
     }
     reasons
 }
@@ -163,6 +172,7 @@ fn conditions(
                 message: message.clone(),
             }),
     );
+    conditions.extend(filter_late(filter, Instant::now()));
     for peer in peers.iter().filter(|peer| peer.state != "Established") {
         let why = peer.last_error.as_deref().unwrap_or("no session yet");
         let message = format!(
@@ -176,6 +186,23 @@ fn conditions(
     }
     conditions
 }
+
+/// The kernel does not answer, so that nobody knows why.
+fn filter_late(filter: &FilterStatus, now: Instant) -> Option<Condition> {
+    let waiting = now.duration_since(filter.unsettled_since?);
+    let late = waiting > FILTER_LATE && filter.conditions.is_empty();
+    late.then(|| Condition {
+        name: "FilterLate".into(),
+        message: format!(
+            "the kernel has not taken the packet filter for {} s; pods are handed out, and those of before the first table may \
+             send from any address; look at the kernel's log",
+            waiting.as_secs()
+        ),
+    })
+}
+
+/// A transaction takes milliseconds.
+const FILTER_LATE: Duration = Duration::from_secs(5);
 
 fn filter_summary(filter: &FilterStatus, counters: &Counters) -> FilterSummary {
     FilterSummary {
@@ -221,3 +248,6 @@ fn tunnel(tunnel: &TunnelStatus) -> api::Tunnel {
         reason: tunnel.reason.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,12 @@
 //! The handle on the filter, and the thread behind it.
 
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 
 use crate::model::{Counters, FilterStatus, Rules};
 use crate::worker::{Command, Worker};
@@ -16,6 +19,7 @@ use crate::worker::{Command, Worker};
 pub struct Filter {
     commands: mpsc::UnboundedSender<Command>,
     status: watch::Receiver<FilterStatus>,
+    counted: Arc<Mutex<Counters>>,
 }
 
 /// What the filter cannot do.
@@ -27,6 +31,12 @@ pub enum FilterError {
     /// There is no thread.
     #[error("the filter has stopped")]
     Stopped,
+    /// The thread waits for the kernel, or for something else that was asked before.
+    #[error("the filter has not answered within {0:?}")]
+    NoAnswer(Duration),
+    /// The kernel does not have what was wished for: the conditions say why.
+    #[error("the packet filter is not in force: {0}")]
+    NotInForce(String),
 }
 
 impl Filter {
@@ -43,7 +53,18 @@ impl Filter {
             .name("caracal-filter".into())
             .spawn(move || runtime.block_on(worker.run(incoming)))
             .map_err(|error| FilterError::Netlink(format!("no thread: {error}")))?;
-        Ok(Filter { commands, status })
+        Ok(Filter::new(commands, status))
+    }
+
+    fn new(
+        commands: mpsc::UnboundedSender<Command>,
+        status: watch::Receiver<FilterStatus>,
+    ) -> Filter {
+        Filter {
+            commands,
+            status,
+            counted: Arc::default(),
+        }
     }
 
     /// Says what is wished for. Returns at once; the kernel follows. Until the first time the kernel stays as it is.
@@ -51,18 +72,54 @@ impl Filter {
         self.send(Command::Set(Box::new(rules)));
     }
 
-    /// Removes what connection tracking remembers of these addresses. Returns how many entries that were.
-    pub async fn forget(&self, addresses: Vec<IpAddr>) -> Result<u64, FilterError> {
-        let (reply, answer) = oneshot::channel();
-        self.send(Command::Forget(addresses, reply));
-        answer.await.map_err(|_| FilterError::Stopped)?
+    /// Waits until the kernel has what was wished for, or it is known why it has not, or `patience` is over.
+    pub async fn settled(&self, patience: Duration) -> Result<(), FilterError> {
+        let mut status = self.status();
+        let decided = status.wait_for(|now| now.settled || !now.conditions.is_empty());
+        let now = timeout(patience, decided)
+            .await
+            .map_err(|_| FilterError::NoAnswer(patience))?
+            .map_err(|_| FilterError::Stopped)?;
+        match now.settled {
+            true => Ok(()),
+            false => {
+                let why: Vec<&str> = now.conditions.values().map(String::as_str).collect();
+                Err(FilterError::NotInForce(why.join("; ")))
+            }
+        }
     }
 
-    /// What the rules have counted. Without a table, nothing.
+    /// Removes what connection tracking remembers of these addresses. Returns how many entries that were. An answer that
+    /// takes longer than some seconds is not waited for; it is done later then.
+    pub async fn forget(&self, addresses: Vec<IpAddr>) -> Result<u64, FilterError> {
+        self.ask(FORGET_PATIENCE, |reply| Command::Forget(addresses, reply))
+            .await
+    }
+
+    /// What the rules have counted. Without a table, nothing. An answer that takes longer than a second or two is not
+    /// waited for.
     pub async fn counters(&self) -> Result<Counters, FilterError> {
+        let counters = self.ask(COUNT_PATIENCE, Command::Count).await?;
+        *self.counted.lock().unwrap_or_else(PoisonError::into_inner) = counters;
+        Ok(counters)
+    }
+
+    /// What [`Filter::counters`] has answered last.
+    pub fn last_counters(&self) -> Counters {
+        *self.counted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn ask<T>(
+        &self,
+        patience: Duration,
+        command: impl FnOnce(oneshot::Sender<Result<T, FilterError>>) -> Command,
+    ) -> Result<T, FilterError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Command::Count(reply));
-        answer.await.map_err(|_| FilterError::Stopped)?
+        self.send(command(reply));
+        match timeout(patience, answer).await {
+            Ok(answer) => answer.map_err(|_| FilterError::Stopped)?,
+            Err(_) => Err(FilterError::NoAnswer(patience)),
+        }
     }
 
     /// The newest status; changes can be awaited.
@@ -75,3 +132,10 @@ impl Filter {
         self.commands.send(command).ok();
     }
 }
+
+/// A released address is given again only after this, so it is not to be waited for longer than a DEL may take.
+const FORGET_PATIENCE: Duration = Duration::from_secs(5);
+const COUNT_PATIENCE: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests;

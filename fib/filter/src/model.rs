@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Instant;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -129,6 +130,9 @@ pub(crate) fn device_name(name: &str) -> Vec<u8> {
 pub struct FilterStatus {
     /// The kernel has what was wished for last.
     pub settled: bool,
+    /// Since when it has not, from the first wish on.
+    #[serde(skip)]
+    pub unsettled_since: Option<Instant>,
     /// Transactions that the kernel took since the start.
     pub transactions: u64,
     /// Messages in them.

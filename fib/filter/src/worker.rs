@@ -109,7 +109,7 @@ impl Worker {
                     if self.desired.as_ref() != Some(&*rules) {
                         self.desired = Some(*rules);
                         self.due = Some(Instant::now());
-                        self.status.send_modify(|status| status.settled = false);
+                        self.settle(false);
                     }
                 }
                 Command::Forget(addresses, reply) => {
@@ -330,37 +330,32 @@ impl Worker {
         if let Some(failure) = &failure {
             debug!("table inet caracal is not as it should be: {failure}");
         }
-        // Who wishes for nothing misses nothing.
+        // Who wishes for nothing misses nothing where nothing can be.
         let wished = self
             .desired
             .as_ref()
             .is_some_and(|rules| *rules != Rules::default());
-        let absent = failure.as_ref().filter(|_| self.kernel.is_none() && wished);
-        let no_nftables = absent.map(|failure| {
-            format!(
-                "table inet caracal cannot be written: {failure}; pods are not masqueraded and may send from any address; \
-                 the kernel needs nf_tables, and the agent CAP_NET_ADMIN"
-            )
-        });
-        let refused = match &failure {
-            Some(failure) if no_nftables.is_none() => Some(failure.to_string()),
-            _ => None,
-        };
-        let parts: Vec<String> = refused
-            .into_iter()
-            .chain(self.refused.values().cloned())
-            .collect();
-        let refused = (!parts.is_empty()).then(|| {
-            let parts = parts.join("; ");
-            format!("the kernel refuses a part of table inet caracal: {parts}; the rest is in force; tried again")
-        });
+        let absent = self.kernel.is_none();
+        let failure = failure.filter(|_| wished || !absent);
+        let (no_nftables, refused) = said_of(failure.as_ref(), absent, &self.refused);
         self.set_condition(NO_NFTABLES, no_nftables);
         self.set_condition(REFUSED, refused);
         if !fought {
             self.set_condition(FOUGHT, None);
         }
-        self.status
-            .send_modify(|status| status.settled = failure.is_none());
+        self.settle(failure.is_none());
+    }
+
+    fn settle(&self, settled: bool) {
+        self.status.send_modify(|status| {
+            status.settled = settled;
+            status.unsettled_since = match settled {
+                true => None,
+                false => status
+                    .unsettled_since
+                    .or_else(|| Some(Instant::now().into_std())),
+            };
+        });
     }
 
     fn set_condition(&self, name: &str, message: Option<String>) {
@@ -401,6 +396,39 @@ impl Kernel {
     }
 }
 
+/// The messages of `NoNftables` and `FilterRefused`. `absent`: there are no sockets to write rules.
+fn said_of(
+    failure: Option<&Failure>,
+    absent: bool,
+    left_out: &BTreeMap<&'static str, String>,
+) -> (Option<String>, Option<String>) {
+    let parts: Vec<&str> = left_out.values().map(String::as_str).collect();
+    match failure {
+        Some(failure) if absent => {
+            let message = format!(
+                "table inet caracal cannot be written: {failure}; pods are not masqueraded and may send from any address; \
+                 the kernel needs nf_tables, and the agent CAP_NET_ADMIN"
+            );
+            (Some(message), None)
+        }
+        Some(failure) => {
+            let message = format!(
+                "the kernel refuses what table inet caracal shall be: {failure}; the table stays as it was, if there was one; \
+                 tried again"
+            );
+            (None, Some(message))
+        }
+        None if !parts.is_empty() => {
+            let message = format!(
+                "the kernel refuses a part of table inet caracal: {}; the rest is in force; tried again",
+                parts.join("; ")
+            );
+            (None, Some(message))
+        }
+        None => (None, None),
+    }
+}
+
 async fn next_event(kernel: &mut Option<Kernel>) -> io::Result<Foreign> {
     match kernel {
         Some(kernel) => kernel.events.next().await,
@@ -430,3 +458,6 @@ const VERIFY_INTERVAL: Duration = Duration::from_secs(300);
 const FIGHT_ROUNDS: usize = 5;
 const FIGHT_WINDOW: Duration = Duration::from_secs(10);
 const FIGHT_PAUSE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,8 @@ mod masquerade;
 #[cfg(test)]
 mod ownership;
 #[cfg(test)]
+mod permission;
+#[cfg(test)]
 mod spoofing;
 #[cfg(test)]
 mod table;
