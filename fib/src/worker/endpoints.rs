@@ -94,7 +94,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// Off for a workload that may send from addresses of others; else as the host has it for new devices. The kernel takes
-    /// the stricter of this and `conf/all/rp_filter`, which is the host's.
+    /// the larger of this and `conf/all/rp_filter`, which is the host's.
     fn set_rp_filter(&mut self, device: &str, may_spoof: bool) {
         let path = format!("net/ipv4/conf/{device}/rp_filter");
         let value = match may_spoof {
