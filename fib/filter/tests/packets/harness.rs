@@ -249,8 +249,11 @@ pub(crate) async fn set(filter: &Filter, rules: Rules) -> FilterStatus {
 }
 
 pub(crate) async fn settle(filter: &Filter) -> FilterStatus {
-    // An answer comes after all wishes before it were taken in.
-    filter.counters().await.unwrap();
+    // An answer comes after all wishes before it were taken in. The first may take long: the kernel loads modules.
+    let deadline = Instant::now() + PATIENCE;
+    while let Err(fault) = filter.counters().await {
+        assert!(Instant::now() < deadline, "{fault}");
+    }
     until(filter, "settled", |status| status.settled).await
 }
 
