@@ -9,7 +9,9 @@
 //!   │ settled    │              │   egress, resolve, gate, plan, delta: pure   │
 //!   │ routes     │◄─────────────┤   Kernel: netlink, and reads beside it; in   │
 //!   └────────────┘    status    │           a table in memory                  │
-//!                               └──────────────────────────────────────────────┘
+//!                               └──────────────────────┬───────────────────────┘
+//!                                                      │ large batches of routes
+//!                                        1 thread "caracal-fib-out" ─► kernel
 //! ```
 //!
 //! *Desired* follows from the wishes ([`Change`]) and from what the node's devices are like, and from nothing else.

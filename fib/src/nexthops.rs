@@ -13,12 +13,13 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
 use smallvec::SmallVec;
 
 use crate::delta::Delta;
+use crate::hash::Map;
 use crate::kernel::{Content, Hop, Member, Object, ObjectId};
 use crate::resolve::Leg;
 
@@ -27,8 +28,8 @@ use crate::resolve::Leg;
 pub(crate) struct Allocation {
     protocol: u8,
     numbers: RangeInclusive<ObjectId>,
-    owners: HashMap<ObjectId, Owner>,
-    ids: HashMap<Owner, ObjectId>,
+    owners: Map<ObjectId, Owner>,
+    ids: Map<Owner, ObjectId>,
     /// Numbers in our range that others have.
     taken: HashSet<ObjectId>,
     last: ObjectId,
@@ -59,8 +60,8 @@ impl Allocation {
             last: numbers.start() - 1,
             numbers,
             protocol,
-            owners: HashMap::new(),
-            ids: HashMap::new(),
+            owners: Map::default(),
+            ids: Map::default(),
             taken: HashSet::new(),
         }
     }

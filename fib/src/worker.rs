@@ -9,7 +9,7 @@
 //!
 //! A turn takes a portion of the changes and of the events, and writes at most one batch. Commands are read between
 //! turns; what concerns a workload is taken at once, its route stands first in the next batch, and that batch is
-//! small: it never waits for more than one batch of other routes.
+//! small: it never waits for more than the batches that are being written, of which there are three at most (`ahead.rs`).
 
 mod ahead;
 mod endpoints;
