@@ -90,6 +90,10 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn moved_from(&mut self, before: Key) {
         if self.key(before.prefix) != before {
             self.superseded.insert(before);
+            if self.routes.actual(&before).is_none() {
+                // There is nothing to be kept, as far as is known.
+                self.routes.unset(before, false);
+            }
             match self.wishes.workloads.contains_key(&before.prefix) {
                 true => self.dirty.workloads.insert(before.prefix),
                 false => self.dirty.prefixes.insert(before.prefix),

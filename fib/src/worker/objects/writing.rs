@@ -125,6 +125,13 @@ impl<K: Kernel> Worker<K> {
                     let reason = reason.to_owned();
                     self.routes.failed(key, now, reason);
                 }
+                // It moves to another metric, and is not looked at under this one any more.
+                None if self.sharing.objects.desired(&id).is_none()
+                    && self.key(key.prefix) != key =>
+                {
+                    let reason = format!("there is no nexthop object {id} any more");
+                    self.routes.failed(key, now, reason);
+                }
                 None => {
                     if self.sharing.objects.desired(&id).is_none() {
                         self.dirty.prefixes.insert(key.prefix);

@@ -49,6 +49,32 @@ fn a_read_that_is_due_after_lost_events_is_not_put_off_by_other_settings() {
     });
 }
 
+/// Found by a story: its answers were lost, and the object's number was taken for somebody else's.
+#[test]
+fn a_route_that_moves_while_nothing_is_known_of_it_does_not_keep_us_awake() {
+    for there in [false, true] {
+        Bench::run(async |bench| {
+            if there {
+                bench.apply(vec![metric(100), remote(1, 3)]);
+                bench.settle().await;
+            }
+            bench.kernel.with(|kernel| {
+                kernel.fail_reads = 5;
+                kernel.fail_writes = 1;
+                kernel.lose_answers = 1;
+            });
+            bench.apply(vec![metric(100), remote(1, 2)]);
+            bench.worker.turn(bench.now).await;
+            bench.apply(vec![metric(0)]);
+            bench.wait_out(Duration::from_secs(300)).await;
+            assert_eq!(metrics(bench), BTreeSet::from([0]));
+            assert_eq!(bench.kernel.routes().len(), 1);
+            let status = bench.status();
+            assert_eq!((status.pending, status.stale), (0, 0), "{status:?}");
+        });
+    }
+}
+
 #[test]
 fn an_old_metric_goes_when_the_answer_to_the_new_one_was_lost() {
     Bench::run(async |bench| {
