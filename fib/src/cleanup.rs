@@ -12,8 +12,7 @@ use crate::before::FormerIpip;
 use crate::gate;
 use crate::handle::FibError;
 use crate::kernel::{
-    DeviceChange, Kernel, Key, Link, LinkKind, NeighbourKey, Object, ObjectId, Refusal, Spec,
-    Tables, Write,
+    DeviceChange, Kernel, Key, Link, LinkKind, Object, ObjectId, Refusal, Spec, Tables, Write,
 };
 use crate::model::Config;
 use crate::netlink::Netlink;
@@ -83,7 +82,7 @@ async fn clean<K: Kernel>(
         .neighbours
         .iter()
         .filter(|(key, _)| {
-            let name = world.name(device_of(key));
+            let name = world.name(key.device());
             name.is_some_and(|name| config.device_prefixes.fit(name))
         })
         .map(|(key, value)| DeviceChange::DeleteNeighbour(*key, *value))
@@ -96,7 +95,7 @@ async fn clean<K: Kernel>(
     let mut devices = Vec::new();
     for link in vxlans {
         let entries = tables.neighbours.iter();
-        let entries = entries.filter(|(key, _)| device_of(key) == link.index);
+        let entries = entries.filter(|(key, _)| key.device() == link.index);
         cleaned.devices.push((link.name.clone(), entries.count()));
         devices.push(DeviceChange::DeleteLink(link.index));
     }
@@ -243,12 +242,6 @@ async fn delete_objects<K: Kernel>(
         ));
     }
     Ok(())
-}
-
-fn device_of(key: &NeighbourKey) -> u32 {
-    match key {
-        NeighbourKey::Address(device, _) | NeighbourKey::Mac(device, _) => *device,
-    }
 }
 
 /// The changes after which the device is as it was.

@@ -100,6 +100,14 @@ pub(crate) enum NeighbourKey {
     Mac(u32, [u8; 6]),
 }
 
+impl NeighbourKey {
+    /// Index.
+    pub(crate) fn device(&self) -> u32 {
+        let (NeighbourKey::Address(device, _) | NeighbourKey::Mac(device, _)) = self;
+        *device
+    }
+}
+
 /// For logs: `10.233.1.5 on device 7`, `66:2d:bf:44:a6:8b on device 3`.
 impl fmt::Display for NeighbourKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -245,6 +253,13 @@ pub(crate) struct Refusal {
     pub errno: i32,
     /// With the kernel's own words when it gave some.
     pub reason: String,
+}
+
+impl Refusal {
+    /// There is no such thing, or not even its device: to a deletion that is as good as done.
+    pub(crate) fn is_absence(&self) -> bool {
+        [libc::ENOENT, libc::ESRCH, libc::ENODEV].contains(&self.errno)
+    }
 }
 
 /// A batch whose answers did not all arrive.

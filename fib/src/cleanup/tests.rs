@@ -2,6 +2,7 @@ use std::fs;
 
 use super::*;
 use crate::device_prefixes::DevicePrefixes;
+use crate::kernel::NeighbourKey;
 use crate::kernel::fake::FakeKernel;
 use crate::kernel::{Hop, Member, NeighbourValue, Object, VxlanLink};
 

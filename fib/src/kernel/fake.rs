@@ -225,8 +225,7 @@ impl Kernel for FakeKernel {
                     state.remove_address(*device, *address);
                 }
                 DeviceChange::SetNeighbour(key, value) => {
-                    let (NeighbourKey::Address(device, _) | NeighbourKey::Mac(device, _)) = key;
-                    if !state.links.contains_key(device) {
+                    if !state.links.contains_key(&key.device()) {
                         return Err(refusal(libc::ENODEV, "No such device"));
                     }
                     state.neighbours.insert(*key, *value);

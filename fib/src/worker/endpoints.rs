@@ -292,11 +292,12 @@ async fn write_some<K: Kernel>(
             Action::Set { value, .. } => DeviceChange::SetNeighbour(key, *value),
             Action::Delete(value) => DeviceChange::DeleteNeighbour(key, *value),
         };
+        let is_delete = matches!(action, Action::Delete(_));
         match kernel.change(&change).await {
             Ok(()) => {
                 neighbours.done(key, action);
             }
-            Err(refusal) if is_gone(&action, refusal.errno) => {
+            Err(refusal) if is_delete && refusal.is_absence() => {
                 neighbours.done(key, action);
             }
             Err(refusal) => {
@@ -307,11 +308,6 @@ async fn write_some<K: Kernel>(
             }
         }
     }
-}
-
-fn is_gone(action: &Action<NeighbourValue>, errno: i32) -> bool {
-    matches!(action, Action::Delete(_))
-        && [libc::ENOENT, libc::ESRCH, libc::ENODEV].contains(&errno)
 }
 
 const NEIGHBOURS_A_TURN: usize = 64;

@@ -138,7 +138,7 @@ impl<K: Kernel> Worker<K> {
             let gone: Vec<NeighbourKey> = neighbours
                 .all_actual()
                 .map(|(key, _)| *key)
-                .filter(|key| neighbour_device(key) == index)
+                .filter(|key| key.device() == index)
                 .collect();
             for key in gone {
                 neighbours.report(key, None);
@@ -206,7 +206,7 @@ impl<K: Kernel> Worker<K> {
 
     /// Whose table a neighbour belongs to, by its device.
     pub(super) fn neighbour_owner(&self, key: &NeighbourKey) -> Option<Owner> {
-        let name = self.world.name(neighbour_device(key))?;
+        let name = self.world.name(key.device())?;
         if self.config.device_prefixes.fit(name) {
             matches!(key, NeighbourKey::Address(..)).then_some(Owner::Workload)
         } else if [VXLAN_DEVICE, VXLAN_V6_DEVICE].contains(&name) {
@@ -221,10 +221,4 @@ impl<K: Kernel> Worker<K> {
 pub(super) enum Owner {
     Workload,
     Vtep,
-}
-
-pub(super) fn neighbour_device(key: &NeighbourKey) -> u32 {
-    match key {
-        NeighbourKey::Address(device, _) | NeighbourKey::Mac(device, _) => *device,
-    }
 }

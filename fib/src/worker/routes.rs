@@ -360,7 +360,7 @@ impl<K: Kernel> Worker<K> {
 
 /// A deletion of what is not there, or of a device that is not there, is done.
 fn is_gone(action: &Action<Spec>, refusal: &Refusal) -> bool {
-    matches!(action, Action::Delete(_)) && [libc::ESRCH, libc::ENODEV].contains(&refusal.errno)
+    matches!(action, Action::Delete(_)) && refusal.is_absence()
 }
 
 /// Well below a millisecond. More than a batch, so that deletions stand behind what is to be set; not much more, so that a

@@ -11,7 +11,7 @@ use crate::kernel::{
     Content, Kernel, Key, NeighbourKey, NeighbourValue, Object, ObjectId, Spec, Tables,
 };
 use crate::worker::Worker;
-use crate::worker::events::{Owner, neighbour_device};
+use crate::worker::events::Owner;
 use crate::world::World;
 
 /// Objects and devices that were not the same all the time.
@@ -196,7 +196,7 @@ impl<K: Kernel> Worker<K> {
         let mut workloads = HashMap::new();
         let mut vteps = HashMap::new();
         for (key, value) in read {
-            if disturbed.contains(&neighbour_device(&key)) {
+            if disturbed.contains(&key.device()) {
                 self.neighbours.keep(key);
                 self.vtep_neighbours.keep(key);
             }
