@@ -1,7 +1,7 @@
 //! Nexthop objects on their way to the kernel, and the routes that wait for them.
 
 use std::collections::HashSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::warn;
 
@@ -36,8 +36,12 @@ impl<K: Kernel> Worker<K> {
             // Its routes have moved.
             self.vteps.note_written();
             self.look_at_retired_tunnels();
-            if matches!(action, Action::Set { .. }) {
+            if let Action::Set { value, .. } = &action {
                 self.sharing.written.push(id);
+                if !value.members().is_empty() {
+                    // Members that it had before may not be needed any more.
+                    self.sharing.sweep_soon(now);
+                }
             }
             self.sharing.objects.done(id, action);
             return;
@@ -52,16 +56,18 @@ impl<K: Kernel> Worker<K> {
             self.dirty.prefixes.extend(self.wishes.routes.keys());
             return;
         }
-        let exists = setting && refusal.errno == libc::EEXIST;
-        let never_ours = matches!(action, Action::Set { owned: false, .. });
-        if (exists && never_ours) || self.is_of_other_kind(id) {
+        if self.is_of_other_kind(id) {
             self.sharing.objects.requeue(id);
             self.give_up_object(id);
             return;
         }
+        if setting && refusal.errno == libc::EEXIST {
+            self.look_whose(id, &action, now);
+            return;
+        }
         let missing = self.missing_member(id);
-        if exists || (refusal.misses_object() && missing.is_none()) {
-            // Another one since ours went, or ours has not gone; or a member has: a read tells.
+        if refusal.misses_object() && missing.is_none() {
+            // It is not as believed.
             self.read_again(now);
         }
         // What a member lacks is the true reason.
@@ -73,6 +79,21 @@ impl<K: Kernel> Worker<K> {
         if self.sharing.objects.failed(id, now, reason) {
             warn!(id, reason = %refusal, "nexthop object is refused; trying again");
         }
+    }
+
+    /// An object that we do not know has the number: ours, if the kernel did not drop it when an old event said so, or
+    /// somebody's. A read tells; if it does not, it is somebody's.
+    fn look_whose(&mut self, id: ObjectId, action: &Action<Object>, now: Instant) {
+        let objects = &mut self.sharing.objects;
+        let never_ours = matches!(action, Action::Set { owned: false, .. });
+        if never_ours && objects.reason(&id).is_some() {
+            objects.requeue(id);
+            self.give_up_object(id);
+            return;
+        }
+        let reason = format!("nexthop object {id} is there already; looking whose it is");
+        objects.hold(id, now + LOOK, reason);
+        self.read_again(now);
     }
 
     /// One that is not there, as far as is believed.
@@ -170,3 +191,6 @@ impl<K: Kernel> Worker<K> {
         });
     }
 }
+
+/// Until an object that was not known is tried again, if no read has said what it is.
+const LOOK: Duration = Duration::from_secs(1);

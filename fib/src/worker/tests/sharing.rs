@@ -1,7 +1,7 @@
 //! Nexthop objects that others use or whose number they have, and what is done at once, or not at all.
 
 use super::*;
-use crate::kernel::{Content, Object, ObjectId, Spec};
+use crate::kernel::{Content, Link, Object, ObjectId, Spec};
 
 #[test]
 fn a_route_that_the_gate_protects_stays_where_it_is_when_others_leave_its_object() {
@@ -129,6 +129,47 @@ fn an_object_in_a_group_of_others_is_not_deleted() {
         bench.kernel.foreign_delete_object(7);
         bench.wait_out(Duration::from_secs(5)).await;
         assert_eq!(object(bench, FIRST), None);
+    });
+}
+
+#[test]
+fn a_member_that_a_group_has_no_more_goes() {
+    Bench::run(async |bench| {
+        let two = |hosts: [u8; 2]| {
+            let route = Route::Remote {
+                next_hops: hosts.map(|host| [172, 18, 0, host].into()).to_vec(),
+                encapsulation: Encapsulation::None,
+            };
+            Change::SetRoute(net("10.64.1.0/26"), route)
+        };
+        bench.apply(vec![two([2, 3])]);
+        bench.wait_out(Duration::from_secs(5)).await;
+        bench.apply(vec![two([2, 4])]);
+        bench.wait_out(Duration::from_secs(5)).await;
+        let status = bench.status();
+        assert_eq!((status.writes, status.objects), (1, 3));
+    });
+}
+
+#[test]
+fn old_news_of_a_carrier_cost_no_number() {
+    Bench::run(async |bench| {
+        bench.apply((0..10).map(|i| remote(i, 2)).collect());
+        bench.settle().await;
+        let link = bench.kernel.with(|kernel| kernel.links[&1].clone());
+        let before = Link {
+            carrier: false,
+            ..link.clone()
+        };
+        // As after a read, which is ahead of the events: the kernel has dropped nothing since.
+        bench
+            .kernel
+            .with(|kernel| kernel.events = vec![Event::Link(before), Event::Link(link)]);
+        bench.wait_out(Duration::from_secs(3)).await;
+        let status = bench.status();
+        assert_eq!(object_of(bench, "10.64.1.0/26"), FIRST);
+        assert_eq!((status.object_writes, status.objects), (2, 1));
+        assert_eq!((status.actual, status.pending), (10, 0));
     });
 }
 
