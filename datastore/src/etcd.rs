@@ -278,4 +278,4 @@ fn stored(object: Object, revision: i64) -> Object {
 }
 
 #[cfg(test)]
-mod with_etcd;
+pub(crate) mod with_etcd;

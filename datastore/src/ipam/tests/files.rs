@@ -1,6 +1,7 @@
-//! The same on a folder that several processes share.
+//! The same on stores that several processes share: a folder, and etcd.
 
 use super::*;
+use crate::etcd::with_etcd::server::Server;
 use crate::file::{FileDatastore, FileOptions};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -10,11 +11,23 @@ async fn several_nodes_on_one_folder_give_no_address_twice() {
         durable: false,
         ..FileOptions::default()
     };
-    let open = async || {
+    several_nodes(async || {
         let store = FileDatastore::open_with(folder.path(), options.clone()).await;
         Arc::new(store.unwrap())
-    };
-    let typed = TypedStore(open().await);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs etcd (apt-get install etcd-server): ./tests/run stores"]
+async fn several_nodes_with_etcd_give_no_address_twice() {
+    let server = Server::start().await;
+    several_nodes(async || Arc::new(server.open().await)).await;
+}
+
+/// Nodes with a client each, that take and give back at the same time, with hardly an address to spare.
+async fn several_nodes<D: Datastore + 'static>(open: impl AsyncFn() -> Arc<D>) {
+    let typed = TypedStore(open().await as Arc<dyn Datastore>);
     let mut pool = IPPool::new(net("10.0.0.0/26"));
     pool.block_size = Some(30);
     typed.create(Stored::new("p", pool)).await.unwrap();
