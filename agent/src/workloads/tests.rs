@@ -1,3 +1,6 @@
+use sha1::{Digest, Sha1};
+
+use super::requests::GATEWAY_V6;
 use super::*;
 
 mod fake;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use caracal_agent_api::{CniAdd, CniAttached, CniDel, CniGc};
 use caracal_datastore::memory::{Fault, Verb};
 use caracal_datastore::{Datastore, Kind};
 
