@@ -119,6 +119,8 @@ struct Slot<V> {
     /// The gate lets it go.
     permitted: bool,
     queued: Option<u8>,
+    /// As it is counted.
+    counted: Option<State>,
     /// Its action was taken and is not answered yet: it is not taken again before.
     underway: bool,
     /// Boxed, since it is rare and there are many slots.
@@ -515,9 +517,11 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
         if slot.desired.is_some() {
             slot.permitted = false;
         }
-        if slot.action().is_none() {
+        let rank = slot.action().map(|action| (self.rank)(&key, action));
+        if rank.is_none() {
             slot.failure = None;
         }
+        slot.counted = slot.state_with(rank.is_some());
         self.counts.add(slot);
         let failed_now = slot.failure.as_ref().map(|f| f.retry);
         let empty = slot.desired.is_none() && slot.actual.is_none() && !slot.underway;
@@ -527,7 +531,7 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
         if empty {
             entry.remove();
         } else if failed_now.is_none() {
-            slot.enqueue(key, self.rank, &mut self.queues);
+            slot.enqueue(key, rank, &mut self.queues);
         }
     }
 
@@ -535,7 +539,8 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
         let Some(slot) = self.slots.get_mut(&key) else {
             return;
         };
-        slot.enqueue(key, self.rank, &mut self.queues);
+        let rank = slot.action().map(|action| (self.rank)(&key, action));
+        slot.enqueue(key, rank, &mut self.queues);
     }
 }
 
@@ -550,6 +555,7 @@ impl<V: Clone + Eq> Slot<V> {
             withdrawn: false,
             permitted: false,
             queued: None,
+            counted: None,
             underway: false,
             failure: None,
         }
@@ -560,9 +566,8 @@ impl<V: Clone + Eq> Slot<V> {
     }
 
     /// Stands in the queue of its action, or in none.
-    fn enqueue<K: Copy>(&mut self, key: K, rank: Rank<K, V>, queues: &mut [VecDeque<K>; RANKS]) {
-        let action = self.action().filter(|_| !self.underway);
-        let rank = action.map(|action| rank(&key, action));
+    fn enqueue<K>(&mut self, key: K, rank: Option<usize>, queues: &mut [VecDeque<K>; RANKS]) {
+        let rank = rank.filter(|_| !self.underway);
         let queued = rank.map(|rank| rank as u8);
         if self.queued != queued {
             self.queued = queued;
@@ -588,11 +593,16 @@ impl<V: Clone + Eq> Slot<V> {
     }
 
     fn state(&self) -> Option<State> {
+        self.state_with(self.action().is_some())
+    }
+
+    /// The same where it is known whether there is something to be done.
+    fn state_with(&self, to_do: bool) -> Option<State> {
         match (&self.desired, &self.actual) {
             _ if self.failure.is_some() => Some(State::Failed),
             _ if self.underway => Some(State::Pending),
             (None, None) => None,
-            _ if self.action().is_some() => Some(State::Pending),
+            _ if to_do => Some(State::Pending),
             (Some(_), _) => Some(State::Installed),
             (None, _) => Some(State::Stale),
         }
@@ -600,10 +610,10 @@ impl<V: Clone + Eq> Slot<V> {
 }
 
 impl Counts {
-    fn add<V: Clone + Eq>(&mut self, slot: &Slot<V>) {
+    fn add<V>(&mut self, slot: &Slot<V>) {
         self.desired += usize::from(slot.desired.is_some());
         self.actual += usize::from(slot.actual.is_some());
-        match slot.state() {
+        match slot.counted {
             Some(State::Pending) => self.pending += 1,
             Some(State::Failed) => {
                 self.pending += 1;
@@ -614,10 +624,10 @@ impl Counts {
         }
     }
 
-    fn subtract<V: Clone + Eq>(&mut self, slot: &Slot<V>) {
+    fn subtract<V>(&mut self, slot: &Slot<V>) {
         self.desired -= usize::from(slot.desired.is_some());
         self.actual -= usize::from(slot.actual.is_some());
-        match slot.state() {
+        match slot.counted {
             Some(State::Pending) => self.pending -= 1,
             Some(State::Failed) => {
                 self.pending -= 1;

@@ -6,6 +6,7 @@ pub(crate) mod fake;
 mod nexthop;
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -16,11 +17,27 @@ use tokio::sync::oneshot;
 pub(crate) use nexthop::{Content, GROUPS, Member, Nexthops, Object, ObjectId};
 
 /// What tells one route of the main table from another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
     pub prefix: IpNet,
     /// As the kernel shows it: IPv6 has no metric 0.
     pub metric: u32,
+}
+
+/// In as few words as it has, since each route is looked up many times: the derived one feeds octets and lengths one by one.
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let rest = u64::from(self.metric) << 8 | u64::from(self.prefix.prefix_len());
+        match self.prefix {
+            IpNet::V4(net) => {
+                state.write_u128(u128::from(u32::from(net.addr())) << 64 | u128::from(rest));
+            }
+            IpNet::V6(net) => {
+                state.write_u128(u128::from(net.addr()));
+                state.write_u64(rest);
+            }
+        }
+    }
 }
 
 /// What a route does.

@@ -38,6 +38,9 @@ pub(crate) fn within<T: Send + 'static>(
         for line in [
             "link set lo up",
             "link add eth0 type veth peer name peer0",
+            // No link-local addresses: their routes come when nobody answers to them, in the middle of a count.
+            "link set peer0 addrgenmode none",
+            "link set eth0 addrgenmode none",
             "link set peer0 up",
             "link set eth0 up",
             "addr add 172.18.0.1/16 dev eth0",

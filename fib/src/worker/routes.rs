@@ -102,11 +102,11 @@ impl<K: Kernel> Worker<K> {
         let Some(route) = self.wishes.routes.get(prefix) else {
             // A route by an IPv6 VTEP is refused, onlink or not, while the longest route to that VTEP leads through another
             // device: as does the one that is to be replaced, when the VTEP's address is in the block behind it.
+            if !self.wishes.vteps.has_host_prefix(prefix) {
+                return None;
+            }
             let here = self.surroundings().workload(prefix, VXLAN_V6_DEVICE);
-            return here
-                .ok()
-                .filter(|_| self.wishes.vteps.has_host_prefix(prefix))
-                .map(Choice::Take);
+            return here.ok().map(Choice::Take);
         };
         let actual = self.routes.actual(&self.key(*prefix));
         let sharing = &self.sharing;
