@@ -207,6 +207,11 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
         }
     }
 
+    /// Its action was taken and is not answered yet.
+    pub(crate) fn is_underway(&self, key: &K) -> bool {
+        self.slots.get(key).is_some_and(|slot| slot.underway)
+    }
+
     /// It is to be deleted, and nobody need be asked.
     pub(crate) fn is_withdrawn(&self, key: &K) -> bool {
         let slot = self.slots.get(key);

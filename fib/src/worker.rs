@@ -357,7 +357,7 @@ impl<K: Kernel> Worker<K> {
         self.tend_vteps();
         self.ask_gateways(now).await;
         self.look_at_next_hops();
-        self.resolve_dirty(now);
+        self.resolve_dirty(now).await;
         self.tend_objects(now);
         self.ask_gate(now);
         let mut more = self.write_neighbours(now).await;

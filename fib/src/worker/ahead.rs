@@ -6,12 +6,14 @@
 //! ```
 //!
 //! So it is where there are many ordinary routes to write and nothing else. Before anything that depends on what the kernel
-//! has — workloads, nexthop objects, events, a whole read, a change of encapsulation or of metrics — all of them are waited
-//! for: then there is nothing that could be taken in the wrong order.
+//! has — workloads, nexthop objects, events, a whole read, a change of encapsulation or of metrics, another wish for a route
+//! that is being written, a device that we take down — all of them are waited for: then there is nothing that could be taken
+//! in the wrong order.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use ipnet::IpNet;
 use tracing::warn;
 
 use super::{BATCH_HURRIED, Worker};
@@ -69,6 +71,20 @@ impl<K: Kernel> Worker<K> {
     /// Waits until the kernel has answered everything.
     pub(super) async fn catch_up(&mut self, now: Instant) {
         self.collect(0, now).await;
+    }
+
+    /// The same, if one of these prefixes is being written: what is chosen for it depends on what the kernel has of it, and
+    /// nobody looks again when the answer comes.
+    pub(super) async fn catch_up_with(
+        &mut self,
+        prefixes: impl Iterator<Item = &IpNet>,
+        now: Instant,
+    ) {
+        let mut prefixes = prefixes;
+        let written = |prefix: &IpNet| self.routes.is_underway(&self.key(*prefix));
+        if !self.ahead.is_empty() && prefixes.any(written) {
+            self.catch_up(now).await;
+        }
     }
 
     /// Takes the answers that are there, and waits for others until at most so many batches are without.

@@ -136,6 +136,10 @@ impl<K: Kernel> Worker<K> {
         device: &str,
         now: Instant,
     ) -> Result<(), String> {
+        if matches!(change, DeviceChange::SetUp(_, false)) {
+            // Routes that go with the device are forgotten after it: none of them may be answered later.
+            self.catch_up(now).await;
+        }
         if let Err(refusal) = self.kernel.change(&change).await {
             debug!(device, ?change, reason = %refusal, "device cannot be changed");
             return Err(refusal.reason);

@@ -21,7 +21,7 @@ impl<K: Kernel> Worker<K> {
     /// Recomputes what is desired for dirty prefixes: all of workloads, and a bounded number of others. While routes move
     /// from one next hop to another, all changes are read first: their nexthop object can follow them only when none of
     /// them is left behind.
-    pub(super) fn resolve_dirty(&mut self, now: Instant) {
+    pub(super) async fn resolve_dirty(&mut self, now: Instant) {
         let workloads = std::mem::take(&mut self.dirty.workloads);
         let limit = match self.dirty.unread.moves() {
             true => 0,
@@ -31,6 +31,8 @@ impl<K: Kernel> Worker<K> {
             .take(limit)
             .collect();
         let any = !workloads.is_empty() || !others.is_empty();
+        self.catch_up_with(workloads.iter().chain(&others), now)
+            .await;
         for prefix in workloads.into_iter().chain(others) {
             let key = self.key(prefix);
             let choice = self.resolve(&prefix, now);

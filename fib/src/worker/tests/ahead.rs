@@ -1,5 +1,6 @@
 //! Batches that the kernel works on while the next ones are made.
 
+use super::stages::{IPIP, ipip, node};
 use super::*;
 
 #[test]
@@ -133,5 +134,71 @@ fn one_refused_route_of_a_batch_that_runs_ahead_is_tried_again_alone() {
         bench.wait_out(Duration::from_secs(1)).await;
         assert_eq!(bench.kernel.routes().len(), 1_000);
         assert_eq!(bench.status().writes, 1_001);
+    });
+}
+
+/// With nexthop objects, all others move elsewhere: not with the object of the one that stays.
+#[test]
+fn a_wish_that_waits_while_its_route_is_written_keeps_that_route() {
+    for objects in [false, true] {
+        Bench::run(async |bench| {
+            bench.kernel.with(|kernel| kernel.has_ipip = true);
+            bench.worker.config.nexthop_objects = objects;
+            bench.worker.resync(bench.now).await.unwrap();
+            bench.apply(vec![
+                Change::SetGate(Gate::Open),
+                Change::SetTunnels(ipip()),
+                Change::SetIpipEnd(node(), false),
+            ]);
+            bench.settle().await;
+            bench.kernel.with(|kernel| kernel.late_answers = true);
+            bench.apply((0..300).map(|i| remote(i, 2)).collect());
+            bench.worker.turn(bench.now).await;
+            bench.worker.turn(bench.now).await;
+            assert!(!bench.worker.ahead.is_empty());
+            let last = bench.kernel.with(|kernel| kernel.batches.last().cloned());
+            let Some(Write::Set { key: written, .. }) = last.unwrap().pop() else {
+                panic!("no route");
+            };
+            let others = (0..300).map(|i| remote(i, 3));
+            let others = others.filter(|change| {
+                !matches!(change, Change::SetRoute(prefix, _) if *prefix == written.prefix)
+            });
+            let mut changes: Vec<Change> = others.collect();
+            changes.push(Change::SetRoute(
+                written.prefix,
+                Route::Remote {
+                    next_hops: vec![node()],
+                    encapsulation: IPIP,
+                },
+            ));
+            bench.apply(changes);
+            bench.settle().await;
+            assert_eq!(bench.status().kept, 1);
+            bench.worker.dirty.gate = true;
+            bench.settle().await;
+            let routes = bench.kernel.routes();
+            assert_eq!(routes.len(), 300);
+            let kept = &routes[&written].hops()[0];
+            assert_eq!((kept.via, kept.device), (Some(node()), bench.index("eth0")));
+            assert_eq!(bench.deletions(), 0);
+        });
+    }
+}
+
+#[test]
+fn what_is_being_written_is_answered_before_its_device_is_taken_down() {
+    Bench::run(async |bench| {
+        bench.kernel.with(|kernel| kernel.late_answers = true);
+        bench.worker.config.nexthop_objects = false;
+        bench.worker.resync(bench.now).await.unwrap();
+        bench.apply((0..300).map(|i| remote(i, 2)).collect());
+        bench.worker.turn(bench.now).await;
+        assert!(!bench.worker.ahead.is_empty());
+        let down = DeviceChange::SetUp(bench.index("eth0"), false);
+        let done = bench.worker.change_device(down, "eth0", bench.now).await;
+        done.unwrap();
+        assert!(bench.worker.ahead.is_empty());
+        assert_eq!(bench.worker.routes.counts().actual, 0);
     });
 }
