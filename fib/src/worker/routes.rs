@@ -74,6 +74,8 @@ impl<K: Kernel> Worker<K> {
             self.dirty.status = true;
         }
         if any {
+            // What was permitted to go may be wished for by now.
+            self.dirty.leftovers |= self.leftovers.counts().actual > 0;
             self.vteps.note_written();
             self.look_at_retired_tunnels();
         }
@@ -320,8 +322,11 @@ impl<K: Kernel> Worker<K> {
 
     /// Last of all, what Calico left and nobody needs any more.
     fn delete_leftovers(&mut self, now: Instant) -> bool {
-        // What is not resolved yet may be desired.
-        if self.dirty.unresolved() == 0 && std::mem::take(&mut self.dirty.leftovers) {
+        // What is not resolved yet may be desired, whatever was permitted before.
+        if self.dirty.unresolved() > 0 {
+            return false;
+        }
+        if std::mem::take(&mut self.dirty.leftovers) {
             self.permit_leftovers(now);
         }
         let batch = self.leftovers.take(BATCH, now);

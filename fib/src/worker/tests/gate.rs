@@ -146,3 +146,32 @@ fn straight_to(device: u32) -> Spec {
     };
     Spec::unicast(67, &net("10.233.1.7/32"), [hop].into_iter().collect())
 }
+
+/// They have been permitted to go before anybody wished for them.
+#[test]
+fn leftovers_stay_when_they_are_wished_for_while_others_are_being_removed() {
+    Bench::run(async |bench| {
+        let prefix = |i: u32| net(&format!("10.{}.{}.0/26", 64 + i / 256, i % 256));
+        for i in 0..1_000 {
+            let leftover = Key::new(prefix(i), 0);
+            bench.kernel.foreign_set(leftover, Spec::blackhole(80));
+        }
+        restarted(bench, async |bench| {
+            bench.apply(vec![Change::SetGate(Gate::Open)]);
+            bench.worker.turn(bench.now).await;
+            assert_eq!(bench.kernel.routes().len(), 1_000 - BATCH);
+            // There is no way yet.
+            let wish = |i| {
+                let route = Route::Remote {
+                    next_hops: vec!["192.0.2.1".parse().unwrap()],
+                    encapsulation: Encapsulation::Ipip(crate::model::Mode::Always),
+                };
+                Change::SetRoute(prefix(i), route)
+            };
+            bench.apply((0..1_000).map(wish).collect());
+            bench.settle().await;
+            assert_eq!(bench.kernel.routes().len(), 1_000 - BATCH);
+        })
+        .await;
+    });
+}
