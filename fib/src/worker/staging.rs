@@ -55,8 +55,10 @@ impl Staging {
         }
         if let Some(staged) = staged {
             let since = kept_before.filter(|_| staged.is_kept()).unwrap_or(now);
-            if staged.is_kept() {
-                self.kept_until.insert((since + PATIENCE_KEPT, prefix));
+            let until = since + PATIENCE_KEPT;
+            // It may be kept for longer for a silent node, whose own time is in `due`.
+            if staged.is_kept() && until > now {
+                self.kept_until.insert((until, prefix));
             }
             self.routes.insert(prefix, (staged, since));
         }

@@ -390,3 +390,29 @@ pub(super) fn vxlan() -> Tunnels {
         ..Tunnels::default()
     }
 }
+
+#[test]
+fn a_route_that_is_kept_for_one_reason_after_another_does_not_keep_us_awake() {
+    Bench::run(async |bench| {
+        bench.kernel.with(|kernel| kernel.has_ipip = true);
+        let both = Tunnels {
+            ipip: ipip().ipip,
+            ..vxlan()
+        };
+        bench.apply(vec![
+            Change::SetGate(Gate::Open),
+            Change::SetTunnels(both),
+            to_node(Encapsulation::None),
+        ]);
+        bench.settle().await;
+        bench.apply(vec![to_node(VXLAN)]);
+        bench.wait_out(Duration::from_secs(100)).await;
+        assert_eq!(bench.status().kept, 1);
+        bench.apply(vec![Change::SetIpipEnd(node(), false), to_node(IPIP)]);
+        // `settle` panics when it is not quiet after many turns.
+        bench.wait_out(Duration::from_secs(299)).await;
+        assert_eq!(bench.way().await, "via 172.18.0.2 dev eth0");
+        bench.wait_out(Duration::from_secs(2)).await;
+        assert_eq!(bench.way().await, "via 172.18.0.2 dev tunl0 onlink");
+    });
+}
