@@ -107,9 +107,9 @@ impl<K: Kernel> Worker<K> {
         missed
     }
 
-    /// What was left in doubt another read may tell, unless this goes on and on.
+    /// What was left in doubt another read may tell, unless this goes on and on: then news or the next whole read will.
     fn doubt(&mut self, doubts: usize, now: Instant) {
-        if doubts == 0 {
+        if doubts == 0 || self.doubtful_reads >= DOUBTFUL_READS_MAX {
             self.doubtful_reads = 0;
             return;
         }
@@ -119,6 +119,14 @@ impl<K: Kernel> Worker<K> {
         );
         self.doubtful_reads += 1;
         self.read_again(now);
+    }
+
+    /// It is ours, or has the place of ours, or we may have to remove it.
+    fn concerns_us(&self, key: &Key, spec: &Spec) -> bool {
+        spec.protocol == self.config.protocol
+            || self.routes.desired(key).is_some()
+            || gate::foreign(spec, &self.world, &self.config.device_prefixes)
+                != Foreign::Untouchable
     }
 
     /// Those that the read says nothing new of are kept as they are believed to be.
@@ -131,7 +139,9 @@ impl<K: Kernel> Worker<K> {
                 self.routes.keep(*key);
             } else if let Some(doubt) = unsure.route(spec, &self.world) {
                 let believed = self.routes.actual(key).or(self.leftovers.actual(key));
-                doubts += usize::from(doubt && believed != Some(spec));
+                // A route of others that is none of our business, as the kernel's own of a new device, is no news to us.
+                let concerns_us = believed.is_some() || self.concerns_us(key, spec);
+                doubts += usize::from(doubt && concerns_us && believed != Some(spec));
                 self.routes.keep(*key);
                 self.leftovers.keep(*key);
                 if spec.protocol != self.config.protocol {

@@ -1,6 +1,7 @@
 //! Reads that go on while others write, and we do.
 
 use super::*;
+use crate::kernel::{Hop, Spec};
 
 /// Invariant 8 of docs/architecture.md.
 #[test]
@@ -193,4 +194,64 @@ async fn begin(bench: &mut Bench) {
         .kernel
         .with(|kernel| kernel.late_reads.as_ref().map(Vec::len));
     assert_eq!(begun, Some(1));
+}
+
+/// The kernel's own routes of a new device, and what is read of them before it is told.
+#[test]
+fn a_route_that_is_none_of_our_business_leaves_no_doubt() {
+    Bench::run(async |bench| {
+        bench.apply((0..10).map(|i| remote(i, 2)).collect());
+        bench.settle().await;
+        let device = bench.kernel.add_link("cali1", LinkKind::Ordinary);
+        begin(bench).await;
+        doubtful_route(bench, device, 2);
+        bench.wait_out(Duration::from_secs(60)).await;
+        assert_eq!(bench.status().resyncs, 2);
+    });
+}
+
+#[test]
+fn reads_that_leave_doubts_come_to_an_end() {
+    Bench::run(async |bench| {
+        bench.apply((0..10).map(|i| remote(i, 2)).collect());
+        bench.settle().await;
+        let device = bench.kernel.add_link("cali1", LinkKind::Ordinary);
+        begin(bench).await;
+        let mut reads = 0;
+        while bench.kernel.with(|kernel| {
+            let late = kernel.late_reads.as_ref();
+            late.is_some_and(|late| !late.is_empty())
+        }) {
+            reads += 1;
+            assert!(reads < 10, "one read after the other");
+            doubtful_route(bench, device, 67);
+            bench
+                .kernel
+                .with(|kernel| kernel.late_reads = Some(Vec::new()));
+            bench.wait_out(Duration::from_secs(2)).await;
+        }
+        assert_eq!(reads, 4);
+        assert_eq!(bench.status().actual, 10);
+    });
+}
+
+/// The read that is under way shows a route on a device of which the kernel said something meanwhile.
+fn doubtful_route(bench: &mut Bench, device: u32, protocol: u8) {
+    for up in [false, true] {
+        bench.kernel.set_up(device, up);
+    }
+    bench.deliver();
+    let hop = Hop {
+        via: None,
+        device,
+        onlink: false,
+        weight: 0,
+    };
+    let prefix = net("fe80::/64");
+    let spec = Spec::unicast(protocol, &prefix, [hop].into_iter().collect());
+    bench.kernel.with(|kernel| {
+        let (_, tables) = &mut kernel.late_reads.as_mut().unwrap()[0];
+        tables.routes.push((Key::new(prefix, 256), spec));
+    });
+    bench.kernel.let_reads_arrive();
 }
