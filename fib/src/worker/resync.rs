@@ -168,10 +168,24 @@ impl<K: Kernel> Worker<K> {
         self.counters.in_sync = true;
         self.counters.resyncs += 1;
         self.unsettled &= !reading.settles;
+        if !self.unsettled && self.is_all_written() {
+            // No batch will come to show that the writer works.
+            self.writer_problem = None;
+        }
         if self.read_problem.take().is_some() {
             info!("the kernel's routes can be read again");
         }
         Ok(())
+    }
+
+    /// Of routes, objects and leftovers, nothing is to be written.
+    fn is_all_written(&self) -> bool {
+        let counts = [
+            self.routes.counts(),
+            self.leftovers.counts(),
+            self.sharing.objects.counts(),
+        ];
+        counts.iter().all(|counts| counts.pending == 0)
     }
 
     /// What is believed is still the best that is known: writing goes on with it, and the read is tried again.

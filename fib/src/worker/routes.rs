@@ -340,6 +340,7 @@ impl<K: Kernel> Worker<K> {
         self.counters.writes += writes.len() as u64;
         match self.kernel.write(&writes) {
             Ok(outcomes) => {
+                self.writer_problem = None;
                 for ((key, action), outcome) in batch.into_iter().zip(outcomes) {
                     match outcome {
                         Err(refusal) if !is_gone(&action, &refusal) => {

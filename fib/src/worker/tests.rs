@@ -54,6 +54,40 @@ fn a_lost_writer_is_a_condition_until_it_writes_again() {
 }
 
 #[test]
+fn a_lost_writer_is_no_condition_when_there_is_nothing_left_to_write() {
+    Bench::run(async |bench| {
+        bench.worker.config.nexthop_objects = false;
+        bench.worker.resync(bench.now).await.unwrap();
+        bench.kernel.with(|kernel| kernel.fail_writes = 1);
+        bench.apply(vec![remote(1, 2)]);
+        bench.settle().await;
+        assert_eq!(bench.status().conditions[0].0, "WriterLost");
+        bench.apply(vec![Change::RemoveRoute(net("10.64.1.0/26"))]);
+        // The next whole read shows that.
+        bench.wait_out(Duration::from_secs(301)).await;
+        let status = bench.status();
+        assert_eq!((status.writes, status.conditions), (1, vec![]));
+    });
+}
+
+#[test]
+fn a_lost_writer_is_no_condition_after_it_has_removed_what_others_left() {
+    Bench::run(async |bench| {
+        bench
+            .kernel
+            .foreign_set(key("10.233.4.0/26"), Spec::blackhole(80));
+        bench.settle().await;
+        bench.kernel.with(|kernel| kernel.fail_writes = 1);
+        bench.apply(vec![Change::SetGate(Gate::Open)]);
+        bench.settle().await;
+        assert_eq!(bench.status().conditions[0].0, "WriterLost");
+        bench.wait_out(Duration::from_secs(5)).await;
+        assert_eq!(bench.kernel.routes().len(), 0);
+        assert_eq!(bench.status().conditions, []);
+    });
+}
+
+#[test]
 fn a_kernel_that_cannot_be_read_is_still_written_and_not_asked_without_pause() {
     Bench::run(async |bench| {
         bench.kernel.with(|kernel| {
