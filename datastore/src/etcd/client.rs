@@ -52,11 +52,11 @@ impl Client {
         self.link.unavailable(link::reason(status))
     }
 
-    /// Asks a quorum where it is.
+    /// Asks a quorum where it is. The key that is asked for is in the range that our role may read; nothing stands there.
     pub(super) async fn position(&self) -> Result<Position, StoreError> {
         let question = RangeRequest {
             keys_only: true,
-            ..RangeRequest::one("/calico")
+            ..RangeRequest::one("/calico/")
         };
         let answer = self.link.ask(RANGE, question).await;
         let answer: RangeResponse = answer.map_err(|status| self.unavailable(&status))?;

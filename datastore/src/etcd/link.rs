@@ -22,9 +22,10 @@ use crate::store::StoreError;
 
 /// How long an answer may take.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection to one member may take.
+/// How long a connection to one member may take, its TLS handshake included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// How often an idle connection is probed, as Calico does; etcd ends those that probe more than each 5 seconds.
+/// How often a connection is probed while an answer or a watch is awaited. Without one etcd takes no probes: it ends the
+/// connection after three of them (GOAWAY too_many_pings), as it ends those that probe more than each 5 seconds.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How long the probe's answer may take.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,6 +48,8 @@ struct State {
     next: usize,
     /// Proves who we are.
     token: Option<AsciiMetadataValue>,
+    /// etcd's authentication is not enabled: without a token one may do everything.
+    open: bool,
 }
 
 impl Link {
@@ -60,7 +63,7 @@ impl Link {
                     .connect_timeout(CONNECT_TIMEOUT)
                     .http2_keep_alive_interval(KEEP_ALIVE)
                     .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-                    .keep_alive_while_idle(true)
+                    .keep_alive_while_idle(false)
                     .tcp_nodelay(true)
             })
             .collect();
@@ -190,21 +193,30 @@ impl Link {
             state.channel = None;
             // A restarted member does not know it any more.
             state.token = None;
+            state.open = false;
         }
     }
 
     /// Gets a token, once.
     async fn log_in(&self) -> Result<(), Status> {
-        if self.user.is_none() || self.state().token.is_some() {
-            return Ok(());
+        {
+            let state = self.state();
+            if self.user.is_none() || state.token.is_some() || state.open {
+                return Ok(());
+            }
         }
         self.authenticate().await
     }
 
     fn is_token_refused(&self, status: &Status) -> bool {
-        self.user.is_some()
-            && (status.code() == Code::Unauthenticated
-                || status.message().contains("invalid auth token"))
+        // Unknown, older than a change of users or roles, and missing because authentication was enabled only now.
+        const WORDS: [&str; 3] = [
+            "invalid auth token",
+            "revision of auth store is old",
+            "user name is empty",
+        ];
+        let refused = |words: &&str| status.message().contains(*words);
+        self.user.is_some() && (status.code() == Code::Unauthenticated || WORDS.iter().any(refused))
     }
 
     async fn authenticate(&self) -> Result<(), Status> {
@@ -214,16 +226,25 @@ impl Link {
         let mut grpc = self.grpc().await?;
         let question = Request::new(AuthenticateRequest { name, password });
         let path = PathAndQuery::from_static("/etcdserverpb.Auth/Authenticate");
-        let answer = grpc
-            .unary(question, path, ProstCodec::default())
-            .await
-            .map_err(|status| Status::new(status.code(), format!("login: {}", status.message())))?;
+        let answer = match grpc.unary(question, path, ProstCodec::default()).await {
+            Err(status) if status.message().contains("authentication is not enabled") => {
+                let mut state = self.state();
+                state.token = None;
+                state.open = true;
+                return Ok(());
+            }
+            answer => answer.map_err(|status| {
+                Status::new(status.code(), format!("login: {}", status.message()))
+            })?,
+        };
         let answer: AuthenticateResponse = answer.into_inner();
         let token = answer
             .token
             .parse()
             .map_err(|_| Status::internal("login: etcd's token is not ASCII"))?;
-        self.state().token = Some(token);
+        let mut state = self.state();
+        state.token = Some(token);
+        state.open = false;
         Ok(())
     }
 
@@ -263,19 +284,21 @@ impl Link {
         for offset in 0..self.endpoints.len() {
             let index = first.wrapping_add(offset) % self.endpoints.len();
             let endpoint = &self.endpoints[index];
-            match endpoint.connect().await {
-                Ok(channel) => {
-                    let mut state = self.state();
-                    // When this one fails it is another's turn.
-                    state.next = index + 1;
-                    state.channel = Some(channel.clone());
+            // When this one fails it is another's turn, also when the request's time is over before that.
+            self.state().next = index + 1;
+            // The endpoint's own limit ends with TCP's handshake.
+            let why = match tokio::time::timeout(CONNECT_TIMEOUT, endpoint.connect()).await {
+                Ok(Ok(channel)) => {
+                    self.state().channel = Some(channel.clone());
                     return Ok(channel);
                 }
-                Err(error) => faults.push(match self.endpoints.len() {
-                    1 => chain(&error),
-                    _ => format!("{}: {}", endpoint.uri(), chain(&error)),
-                }),
-            }
+                Ok(Err(error)) => chain(&error),
+                Err(_) => format!("no connection within {} s", CONNECT_TIMEOUT.as_secs()),
+            };
+            faults.push(match self.endpoints.len() {
+                1 => why,
+                _ => format!("{}: {why}", endpoint.uri()),
+            });
         }
         Err(Status::unavailable(faults.join("; ")))
     }
@@ -325,4 +348,89 @@ fn joined(mut text: String, mut cause: Option<&dyn std::error::Error>) -> String
         cause = deeper.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    //! A member that takes connections and says nothing; the rest is tested with a server.
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::etcd::Password;
+
+    async fn silent(members: usize) -> (Link, Vec<TcpListener>) {
+        let folder = tempfile::tempdir().unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        let authority = folder.path().join("ca.pem");
+        std::fs::write(&authority, params.self_signed(&key).unwrap().pem()).unwrap();
+        let mut config = EtcdConfig {
+            ca_file: Some(authority),
+            username: Some("me".to_owned()),
+            password: Some(Password("hush".to_owned())),
+            ..EtcdConfig::default()
+        };
+        // The kernel takes their connections; nobody reads.
+        let mut listeners = Vec::new();
+        for _ in 0..members {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            config.endpoints.push(format!("https://127.0.0.1:{port}"));
+            listeners.push(listener);
+        }
+        (Link::new(&config).unwrap(), listeners)
+    }
+
+    #[tokio::test]
+    async fn a_member_that_does_not_answer_the_handshake_is_left_in_time() {
+        let (link, _members) = silent(1).await;
+        let fault = tokio::time::timeout(TIMEOUT / 2, link.channel()).await;
+        let fault = fault.expect("an end").unwrap_err();
+        assert!(
+            fault.message().contains("no connection within 3 s"),
+            "{fault}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_request_that_ends_while_it_connects_leaves_the_next_member_to_the_next() {
+        let (link, _members) = silent(2).await;
+        link.state().next = 0;
+        for turn in [1, 2, 1] {
+            let waited = tokio::time::timeout(Duration::from_millis(100), link.channel()).await;
+            assert!(waited.is_err());
+            assert_eq!(link.state().next, turn);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_is_renewed_when_it_is_old_unknown_or_missing() {
+        let (link, _members) = silent(1).await;
+        for (code, words, renewed) in [
+            (
+                Code::Unauthenticated,
+                "etcdserver: invalid auth token",
+                true,
+            ),
+            (
+                Code::InvalidArgument,
+                "etcdserver: revision of auth store is old",
+                true,
+            ),
+            (
+                Code::InvalidArgument,
+                "etcdserver: user name is empty",
+                true,
+            ),
+            (
+                Code::PermissionDenied,
+                "etcdserver: permission denied",
+                false,
+            ),
+        ] {
+            let found = link.is_token_refused(&Status::new(code, words));
+            assert_eq!(found, renewed, "{words}");
+        }
+    }
 }

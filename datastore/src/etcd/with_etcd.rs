@@ -298,6 +298,57 @@ async fn a_user_with_a_password_is_let_in_and_stays_so_after_a_restart() {
 
 #[tokio::test]
 #[ignore = "needs etcd (apt-get install etcd-server): ./tests/run stores"]
+async fn it_conforms_with_the_role_that_the_documentation_names() {
+    let server = Server::start().await;
+    let hand = ByHand::new(&server.config());
+    let ranges = [("/calico/", "/calico0"), ("/caracal/", "/caracal0")];
+    hand.add_user("caracal", "hush", &ranges).await;
+    hand.enable_login("root", "louder").await;
+    let config = EtcdConfig {
+        username: Some("caracal".to_owned()),
+        password: Some(Password("hush".to_owned())),
+        ..server.config()
+    };
+    let one = EtcdDatastore::connect(&config).await.unwrap();
+    let other = EtcdDatastore::connect(&config).await.unwrap();
+    suite(Arc::new(one), Arc::new(other)).await;
+}
+
+#[tokio::test]
+#[ignore = "needs etcd (apt-get install etcd-server): ./tests/run stores"]
+async fn a_user_is_no_hindrance_before_authentication_is_enabled_and_logs_in_after() {
+    let server = Server::start().await;
+    let config = EtcdConfig {
+        username: Some("root".to_owned()),
+        password: Some(Password("hush".to_owned())),
+        ..server.config()
+    };
+    let store = EtcdDatastore::connect(&config).await.unwrap();
+    store.create(pool("a", "10.0.0.0/16")).await.unwrap();
+    ByHand::new(&server.config())
+        .enable_login("root", "hush")
+        .await;
+    store.create(pool("b", "10.1.0.0/16")).await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs etcd (apt-get install etcd-server): ./tests/run stores"]
+async fn another_member_is_asked_when_one_takes_connections_and_says_nothing() {
+    let server = Server::start_secure().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let silent = format!("https://127.0.0.1:{port}");
+    let mut config = server.config();
+    // Whichever of them comes first.
+    for place in [0, 1] {
+        config.endpoints = server.config().endpoints;
+        config.endpoints.insert(place, silent.clone());
+        EtcdDatastore::connect(&config).await.unwrap();
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs etcd (apt-get install etcd-server): ./tests/run stores"]
 async fn another_member_is_asked_when_one_is_away() {
     let server = Server::start().await;
     let nobody = format!("http://127.0.0.1:{}", server::free_port());

@@ -25,6 +25,28 @@ struct Words {
     second: String,
 }
 
+/// `RoleGrantPermission` of rpc.proto.
+#[derive(Clone, PartialEq, Message)]
+struct Grant {
+    #[prost(string, tag = "1")]
+    role: String,
+    #[prost(message, optional, tag = "2")]
+    permission: Option<Permission>,
+}
+
+/// Of auth.proto.
+#[derive(Clone, PartialEq, Message)]
+struct Permission {
+    #[prost(int32, tag = "1")]
+    kind: i32,
+    #[prost(bytes = "vec", tag = "2")]
+    key: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    range_end: Vec<u8>,
+}
+
+const READWRITE: i32 = 2;
+
 impl ByHand {
     pub(super) fn new(config: &EtcdConfig) -> ByHand {
         ByHand(Link::new(config).unwrap())
@@ -50,6 +72,33 @@ impl ByHand {
             physical: true,
         };
         self.call("/etcdserverpb.KV/Compact", request).await;
+    }
+
+    /// A user who may read and write these ranges of keys and nothing else.
+    pub(super) async fn add_user(&self, user: &str, password: &str, ranges: &[(&str, &str)]) {
+        let words = |first: &str, second: &str| Words {
+            first: first.to_owned(),
+            second: second.to_owned(),
+        };
+        self.call("/etcdserverpb.Auth/UserAdd", words(user, password))
+            .await;
+        self.call("/etcdserverpb.Auth/RoleAdd", words(user, ""))
+            .await;
+        for (first, end) in ranges {
+            let permission = Permission {
+                kind: READWRITE,
+                key: first.as_bytes().to_vec(),
+                range_end: end.as_bytes().to_vec(),
+            };
+            let grant = Grant {
+                role: user.to_owned(),
+                permission: Some(permission),
+            };
+            self.call("/etcdserverpb.Auth/RoleGrantPermission", grant)
+                .await;
+        }
+        self.call("/etcdserverpb.Auth/UserGrantRole", words(user, user))
+            .await;
     }
 
     /// From now on only who proves to be this user, who may do anything, is let in.
