@@ -3,8 +3,9 @@
 //! ```text
 //!   pods         prerouting, raw (−300)   from a pod's device: in a tunnel of its own, or to 127.0.0.0/8: counted, dropped
 //!   prerouting   raw (−300)               from a pod's device: source allowed, or routed back to it, or counted, dropped
-//!   input        filter (0)               in a tunnel that ends here, and from no node: counted, dropped
-//!   forward      filter (0)               to a service's address still: counted and dropped
+//!   input        filter (0)               in a tunnel that ends here, and from no node or from a pod: counted, dropped
+//!   forward      filter (0)               from a pod's device, in VXLAN after translation, or to a service's address still:
+//!                                         counted, dropped
 //!   postrouting  srcnat (100)             from masqueraded pools, to no pool: counted, and another source
 //!   own          postrouting, srcnat      of this host into a tunnel, with an address of another device: another source
 //! ```
@@ -69,8 +70,14 @@ pub(crate) fn table(rules: &Rules, without: &BTreeMap<&'static str, String>) -> 
     };
     let pods = rules.spoofing.as_ref().map_or(vec![], guard::pods);
     let prerouting = rules.spoofing.as_ref().map_or(vec![], spoof_protection);
-    let input = rules.tunnels.as_ref().map_or(vec![], guard::tunnels);
-    let forward = rules.service_loops.as_ref().map_or(vec![], service_loops);
+    let translated = rules.spoofing.as_ref().map_or(vec![], guard::translated);
+    let mut input = rules.tunnels.as_ref().map_or(vec![], guard::tunnels);
+    if !input.is_empty() {
+        // Where no tunnel ends there is nobody to hear it.
+        input.splice(0..0, translated.clone());
+    }
+    let mut forward = translated;
+    forward.extend(rules.service_loops.as_ref().map_or(vec![], service_loops));
     let chains: BTreeMap<String, Chain> = [
         (
             PODS,

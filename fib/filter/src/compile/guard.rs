@@ -46,6 +46,26 @@ pub(super) fn pods(wish: &SpoofProtection) -> Vec<Vec<Expression>> {
     rules
 }
 
+/// The same of VXLAN once more, after destinations were translated: the ports of a service are not those of its endpoints,
+/// so that a pod could reach a node's VXLAN port under another number, and leave with the node's own address. IPIP
+/// needs no second look, for no translation changes the protocol.
+pub(super) fn translated(wish: &SpoofProtection) -> Vec<Vec<Expression>> {
+    let Some(port) = wish.vxlan_port else {
+        return Vec::new();
+    };
+    let of_device = |prefix: &String| {
+        // The port first: it is the one that most packets do not have.
+        let mut rule = Vec::from(to_udp_port(port));
+        rule.extend([
+            expression::meta(Meta::InputDevice, FIRST),
+            expression::equal(FIRST, prefix.as_bytes()),
+        ]);
+        rule.extend(counted_drop(ENCAPSULATED));
+        rule
+    };
+    wish.device_prefixes.iter().map(of_device).collect()
+}
+
 /// Only nodes may send into the tunnels that end here.
 pub(super) fn tunnels(wish: &TunnelProtection) -> Vec<Vec<Expression>> {
     let [v4, v6] = &FAMILIES;

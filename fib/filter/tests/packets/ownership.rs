@@ -144,8 +144,8 @@ fn other_rules_replace_the_rules_of_their_chain_only() {
         let mut rejecting = everything();
         rejecting.service_loops.as_mut().unwrap().reject = true;
         let after = set(&filter, rejecting).await;
-        // The rules of the chain go in one message, and one comes for each family.
-        assert_eq!(after.messages, before.messages + 3);
+        // The rules of the chain go in one message, and one comes for pods' VXLAN and one for each family.
+        assert_eq!(after.messages, before.messages + 4);
         assert!(nft("list chain inet caracal forward").contains("reject"));
     });
 }

@@ -137,6 +137,62 @@ fn a_pods_own_tunnels_are_dropped_and_counted_unless_they_may_be() {
 }
 
 #[test]
+fn a_pod_reaches_no_vxlan_port_through_a_service() {
+    in_namespace(|| async {
+        let world = World::build();
+        let filter = Filter::start().unwrap();
+        // As kube-proxy does: the ports of services are not those of their endpoints, and sources become the node's.
+        nft("add table inet other; \
+             add chain inet other to { type nat hook prerouting priority dstnat; }; \
+             add rule inet other to ip daddr 10.96.0.7 udp dport 53 dnat ip to 192.0.2.9:4789; \
+             add rule inet other to ip daddr 10.96.0.8 udp dport 53 dnat ip to 192.0.2.1:4789; \
+             add rule inet other to ip6 daddr fd96::7 udp dport 53 dnat ip6 to [2001:db8::9]:4789; \
+             add chain inet other from { type nat hook postrouting priority srcnat; }; \
+             add rule inet other from oifname eth0 masquerade");
+        let services = [
+            ("10.65.0.1", "10.96.0.7:53"),
+            ("fd65::1", "[fd96::7]:53"),
+            ("10.65.0.1", "10.96.0.8:53"),
+        ];
+        let [far, far_v6] = ["192.0.2.9", "2001:db8::9"].map(|at| {
+            let open = move || Wrapping::Port(VXLAN_PORT).open(at);
+            world.outside.run(open)
+        });
+        let ears = [far, far_v6, Wrapping::Port(VXLAN_PORT).open("192.0.2.1")];
+        let send = || {
+            for (from, to) in services {
+                world.pods[0].run(move || {
+                    let socket = UdpSocket::bind(SocketAddr::new(address(from), 0)).unwrap();
+                    socket.send_to(&[0x45; 40], to).unwrap();
+                });
+            }
+        };
+        let heard = |ear: &Socket| {
+            ear.set_nonblocking(false).unwrap();
+            ear.recv(&mut [std::mem::MaybeUninit::uninit(); 128])
+        };
+        let mut rules = from_ends(&["10.65.0.0/16"]);
+        let mut allowed = protected();
+        allowed.vxlan_port = None;
+        rules.spoofing = Some(allowed);
+        set(&filter, rules.clone()).await;
+        send();
+        for (ear, (_, to)) in ears.iter().zip(services) {
+            assert_eq!(heard(ear).unwrap(), 40, "{to}");
+        }
+        rules.spoofing = Some(protected());
+        set(&filter, rules).await;
+        send();
+        while filter.counters().await.unwrap().encapsulated < 3 {
+            tokio::task::yield_now().await;
+        }
+        for (ear, (_, to)) in ears.iter().zip(services) {
+            assert!(!has_come(ear), "{to}");
+        }
+    });
+}
+
+#[test]
 fn a_pod_that_may_send_from_everywhere_may_still_not_send_tunnels() {
     in_namespace(|| async {
         let world = World::build();
