@@ -68,8 +68,10 @@ pub(crate) enum Touched {
     Plan,
     /// A block of addresses that is not this node's: the plan must be made again if an address of ours lies in it.
     Block(IpNet),
-    /// A WorkloadEndpoint, of the node named if there still is one: look at the store.
+    /// A WorkloadEndpoint, of the node named if it names one: look at the store.
     Workload(Key, Option<String>),
+    /// A WorkloadEndpoint was deleted.
+    WorkloadGone(Key),
     /// The plan must be made again, and every WorkloadEndpoint that is known be looked up: deletions were missed.
     Everything,
     /// Nothing that matters to us.
@@ -239,7 +241,7 @@ impl Cluster {
             Kind::FelixConfiguration => drop(self.felix.remove(&key.name)),
             Kind::LiveMigration => drop(self.migrations.remove(&place(key))),
             Kind::Secret => drop(self.view.secrets.remove(&place(key))),
-            Kind::WorkloadEndpoint => return Touched::Workload(key.clone(), None),
+            Kind::WorkloadEndpoint => return Touched::WorkloadGone(key.clone()),
             Kind::IPAMHandle | Kind::IPAMConfig => return Touched::Nothing,
         }
         Touched::Plan

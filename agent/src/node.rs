@@ -45,6 +45,8 @@ struct Node {
     away: bool,
     cluster: Cluster,
     plan: Plan,
+    /// There was a first one.
+    planned: bool,
     /// Peers whose routes from before the restart are still expected.
     awaited: Vec<IpAddr>,
     /// What the tender works with.
@@ -76,6 +78,7 @@ impl Node {
             away: false,
             cluster,
             plan: Plan::default(),
+            planned: false,
             awaited: Vec::new(),
             wishes,
             assigned: assigned_receiver,
@@ -96,7 +99,7 @@ impl Node {
         loop {
             tokio::select! {
                 news = self.watching.next() => match news {
-                    News::Event(event) => self.take_in(event).await,
+                    News::Event(event) => self.take_in(event),
                     News::Ended => {
                         self.away = true;
                         self.plan_dirty = true;
@@ -132,10 +135,14 @@ impl Node {
                     self.shared.workloads.move_on(Instant::now());
                 }
                 () = moves::until(self.shared.workloads.next_read()) => {
-                    self.shared.workloads.read_again(Instant::now()).await;
+                    self.shared.workloads.read_again(Instant::now());
                 }
+                () = self.shared.workloads.read_through() => {}
             }
-            if self.cluster.in_sync && std::mem::take(&mut self.plan_dirty) {
+            // After a restart the first waits for the workloads: what peers are not told with it, they take for gone.
+            let may_plan = self.planned || self.shared.workloads.all_read();
+            if self.cluster.in_sync && may_plan && std::mem::take(&mut self.plan_dirty) {
+                self.planned = true;
                 self.apply_plan(host_mtu).await?;
             }
             self.apply_gate().await?;
@@ -143,22 +150,20 @@ impl Node {
     }
 
     /// One event and whatever has queued up behind it.
-    async fn take_in(&mut self, first: WatchEvent) {
+    fn take_in(&mut self, first: WatchEvent) {
         let mut next = Some(first);
         while let Some(event) = next {
             match self.cluster.handle(event) {
                 Touched::Plan => self.plan_dirty = true,
                 Touched::Block(cidr) => self.plan_dirty |= self.has_address_in(&cidr),
                 Touched::Workload(key, node) => {
-                    self.shared
-                        .workloads
-                        .handle_report(&key, node.as_deref(), Instant::now())
-                        .await;
+                    self.shared.workloads.handle_report(&key, node.as_deref());
                 }
+                Touched::WorkloadGone(key) => self.shared.workloads.handle_deletion(&key),
                 Touched::Everything => {
                     self.away = false;
                     self.plan_dirty = true;
-                    self.shared.workloads.read_everything(Instant::now()).await;
+                    self.shared.workloads.read_everything();
                 }
                 Touched::Nothing => {}
             }

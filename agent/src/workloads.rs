@@ -17,6 +17,7 @@ use caracal_datastore::resources::LiveMigration;
 use caracal_datastore::{Datastore, Key, Stored};
 use caracal_fib::{Change, Endpoint};
 use ipnet::IpNet;
+use tokio::sync::Notify;
 
 use crate::filtering::AllowedSources;
 use crate::migration::question::Question;
@@ -27,6 +28,7 @@ mod assign;
 pub(crate) mod dataplane;
 mod gone;
 mod moves;
+mod reading;
 mod record;
 mod report;
 mod requests;
@@ -69,6 +71,10 @@ pub(crate) struct Workloads {
     dataplane: Arc<dyn Dataplane>,
     state: Mutex<State>,
     changed: tokio::sync::watch::Sender<u64>,
+    /// Something is to be read.
+    asked: Notify,
+    /// Nothing is to be read any more.
+    read_through: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -167,6 +173,8 @@ impl Workloads {
             dataplane,
             state: Mutex::default(),
             changed,
+            asked: Notify::new(),
+            read_through: Notify::new(),
         }
     }
 

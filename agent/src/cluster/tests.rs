@@ -99,7 +99,7 @@ fn a_workload_is_looked_up_and_not_remembered() {
     };
     assert_eq!(
         cluster.handle(WatchEvent::Deleted(key.clone())),
-        Touched::Workload(key, None)
+        Touched::WorkloadGone(key)
     );
 }
 

@@ -132,6 +132,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     node.plan.felix = felix;
     let ended = tokio::select! {
         ended = node.run() => ended,
+        never = shared.workloads.keep_reading() => match never {},
         signal = stop.next() => {
             info!("{signal}: ending; forwarding stays as it is");
             Ok(())

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use caracal_agent_api::Condition;
-use caracal_datastore::{Key, StoreError};
+use caracal_datastore::{Key, Object, StoreError};
 use tracing::{info, warn};
 
+use super::reading::Asked;
 use super::{Workload, Workloads, record};
 use crate::plan::condition;
 
@@ -17,6 +18,8 @@ const RETRY_LAST: Duration = Duration::from_secs(30);
 /// WorkloadEndpoints of this node that are not in force as the datastore has them.
 #[derive(Debug, Default)]
 pub(super) struct Unclear {
+    /// Reports that were not looked into yet.
+    pub(super) asked: BTreeMap<Key, Asked>,
     /// The datastore did not answer.
     unread: BTreeMap<Key, Retry>,
     /// They make no sense. What was known of them stands.
@@ -46,7 +49,9 @@ impl Unclear {
 
     /// A device is free: those that want it are read again at once.
     pub(super) fn freed(&mut self, device: &str, now: Instant) {
-        let Unclear { unread, invalid } = self;
+        let Unclear {
+            unread, invalid, ..
+        } = self;
         invalid.retain(|key, invalid| {
             let stays = invalid.wants.as_deref() != Some(device);
             if !stays {
@@ -63,20 +68,27 @@ impl Unclear {
 }
 
 impl Workloads {
-    /// The datastore reports a WorkloadEndpoint of a node (`None`: it does not say of which, or is gone). Those of other nodes
-    /// are many and none of our business.
-    pub(crate) async fn handle_report(&self, key: &Key, node: Option<&str>, now: Instant) {
+    /// The datastore reports a WorkloadEndpoint of a node (`None`: it does not say of which). Those of other nodes are many
+    /// and none of our business.
+    pub(crate) fn handle_report(&self, key: &Key, node: Option<&str>) {
         let ours = match node {
             Some(node) => node == self.node || self.concerns(key),
             None => record::names_node(key, &self.node) || self.concerns(key),
         };
         if ours {
-            self.read(key, now).await;
+            self.ask_for([key.clone()], true);
+        }
+    }
+
+    /// The datastore reports that a WorkloadEndpoint is gone.
+    pub(crate) fn handle_deletion(&self, key: &Key) {
+        if record::names_node(key, &self.node) || self.concerns(key) {
+            self.ask_for([key.clone()], false);
         }
     }
 
     /// Deletions were missed: everything that is known is looked up.
-    pub(crate) async fn read_everything(&self, now: Instant) {
+    pub(crate) fn read_everything(&self) {
         let keys: Vec<Key> = {
             let state = self.state();
             let recorded = state.known.values().filter(|known| known.recorded);
@@ -87,13 +99,11 @@ impl Workloads {
                 .chain(unclear.invalid.keys());
             all.cloned().collect()
         };
-        for key in keys {
-            self.read(&key, now).await;
-        }
+        self.ask_for(keys, true);
     }
 
     /// Tries again what could not be read and is due.
-    pub(crate) async fn read_again(&self, now: Instant) {
+    pub(crate) fn read_again(&self, now: Instant) {
         let due: Vec<Key> = {
             let state = self.state();
             let unread = state.unclear.unread.iter();
@@ -102,30 +112,38 @@ impl Workloads {
                 .map(|(key, _)| key.clone())
                 .collect()
         };
-        for key in due {
-            self.read(&key, now).await;
-        }
+        self.ask_for(due, true);
     }
 
     /// When something is to be read again.
     pub(crate) fn next_read(&self) -> Option<Instant> {
         let state = self.state();
-        state.unclear.unread.values().map(|retry| retry.at).min()
+        let Unclear { unread, asked, .. } = &state.unclear;
+        let waiting = unread.iter().filter(|(key, _)| !asked.contains_key(key));
+        waiting.map(|(_, retry)| retry.at).min()
     }
 
     /// Nothing is unknown of which a route may be wished for.
     pub(crate) fn complete(&self) -> bool {
         let state = self.state();
         let known = |key: &Key| state.known.values().any(|known| known.key == *key);
-        let Unclear { unread, invalid } = &state.unclear;
-        let is_unknown = |(_, invalid): &(&Key, &Invalid)| invalid.wants.is_none();
-        unread.keys().all(known) && invalid.iter().filter(is_unknown).all(|(key, _)| known(key))
+        let unclear = &state.unclear;
+        let unread = unclear.unread.keys();
+        let asked = unclear.asked.iter().filter(|(_, asked)| asked.counts);
+        let invalid = unclear.invalid.iter();
+        let invalid = invalid.filter(|(_, invalid)| invalid.wants.is_none());
+        let mut unknown = unread
+            .chain(asked.map(|(key, _)| key))
+            .chain(invalid.map(|(key, _)| key));
+        unknown.all(known)
     }
 
     /// What an operator should know.
     pub(crate) fn conditions(&self) -> Vec<Condition> {
         let state = self.state();
-        let Unclear { unread, invalid } = &state.unclear;
+        let Unclear {
+            unread, invalid, ..
+        } = &state.unclear;
         let invalid = invalid.values();
         let invalid = invalid.map(|invalid| condition("InvalidResource", &invalid.why));
         let unread = unread.iter().map(|(key, retry)| {
@@ -142,30 +160,36 @@ impl Workloads {
             || state.unclear.invalid.contains_key(key)
     }
 
-    /// What the store holds now counts, not what a report said then.
-    async fn read(&self, key: &Key, now: Instant) {
-        match self.store.get(key).await {
+    /// What the store answers, and not what a report said then.
+    pub(super) fn take_answer(&self, key: &Key, answer: Result<Option<Object>, StoreError>) {
+        match answer {
             Ok(Some(object)) => match record::read(&object) {
-                Ok((node, workload)) if node == self.node => self.take_over(workload, now),
-                Ok(_) => self.drop_unrecorded_by_store(key, now),
+                Ok((node, workload)) if node == self.node => self.take_over(workload),
+                Ok(_) => self.drop_unrecorded_by_store(key),
                 Err(fault) => self.name_invalid(key, fault.to_string(), None),
             },
-            Ok(None) => self.drop_unrecorded_by_store(key, now),
+            Ok(None) => self.drop_unrecorded_by_store(key),
             Err(fault @ StoreError::Invalid { .. }) => {
                 self.name_invalid(key, fault.to_string(), None)
             }
-            Err(fault) => self.put_off(key, fault.to_string(), now),
+            Err(fault) => {
+                // It would be no better with the others: each would take as long to fail.
+                let waiting = self.state().unclear.stop_asking();
+                for key in waiting.iter().chain([key]) {
+                    self.put_off(key, fault.to_string());
+                }
+            }
         }
     }
 
-    fn put_off(&self, key: &Key, fault: String, now: Instant) {
+    fn put_off(&self, key: &Key, fault: String) {
         let mut state = self.state();
         let before = state.unclear.unread.get(key);
         let wait = before.map_or(RETRY_FIRST, |retry| RETRY_LAST.min(retry.wait * 2));
         if before.is_none_or(|retry| retry.fault != fault) {
             warn!("{key}: cannot be read: {fault}; trying again");
         }
-        let at = now + wait;
+        let at = Instant::now() + wait;
         let retry = Retry { at, wait, fault };
         state.unclear.unread.insert(key.clone(), retry);
         self.tell_changed();
@@ -183,7 +207,7 @@ impl Workloads {
         self.tell_changed();
     }
 
-    fn take_over(&self, workload: Workload, now: Instant) {
+    fn take_over(&self, workload: Workload) {
         let mut state = self.state();
         if state.unclear.settle(&workload.key) {
             self.tell_changed();
@@ -200,7 +224,7 @@ impl Workloads {
         let mut others = state.known.values();
         let moved = others.find(|known| known.key == key && known.device != workload.device);
         if let Some(before) = moved.map(|known| known.device.clone()) {
-            self.remove(&mut state, &before, now);
+            self.remove(&mut state, &before, Instant::now());
         }
         let known = state.known.get(&workload.device).cloned();
         drop(state);
@@ -222,7 +246,7 @@ impl Workloads {
         }
     }
 
-    fn drop_unrecorded_by_store(&self, key: &Key, now: Instant) {
+    fn drop_unrecorded_by_store(&self, key: &Key) {
         let mut state = self.state();
         if state.unclear.settle(key) {
             self.tell_changed();
@@ -231,7 +255,7 @@ impl Workloads {
         let device = recorded.find(|known| known.key == *key);
         if let Some(device) = device.map(|known| known.device.clone()) {
             info!("{key}: gone from the datastore; its routes are removed");
-            self.remove(&mut state, &device, now);
+            self.remove(&mut state, &device, Instant::now());
         }
     }
 }

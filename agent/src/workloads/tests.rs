@@ -5,6 +5,7 @@ use super::*;
 
 mod fake;
 mod moves;
+mod reading;
 mod reports;
 mod requests;
 

@@ -128,6 +128,34 @@ pub(super) fn endpoint(pod: &str, device: &str, address: &str) -> Stored<Workloa
     Stored::new_in("default", name, spec)
 }
 
+/// What the loop does, and the reading beside it until nothing is left to read.
+impl Workloads {
+    pub(super) async fn told_of(&self, key: &Key) {
+        self.handle_report(key, Some("node1"));
+        self.read_what_is_asked_for().await;
+    }
+
+    pub(super) async fn told_unclearly_of(&self, key: &Key) {
+        self.handle_report(key, None);
+        self.read_what_is_asked_for().await;
+    }
+
+    pub(super) async fn told_gone(&self, key: &Key) {
+        self.handle_deletion(key);
+        self.read_what_is_asked_for().await;
+    }
+
+    pub(super) async fn reads_again(&self, now: Instant) {
+        self.read_again(now);
+        self.read_what_is_asked_for().await;
+    }
+
+    pub(super) async fn reads_everything(&self) {
+        self.read_everything();
+        self.read_what_is_asked_for().await;
+    }
+}
+
 impl Scene {
     /// The workloads of another run, to which nothing was told yet.
     pub(super) fn fresh(&self) -> Workloads {

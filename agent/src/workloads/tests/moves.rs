@@ -38,11 +38,7 @@ fn surroundings(is_target: bool, hears: bool) -> Surroundings {
 async fn with_web() -> Scene {
     let scene = scene().await;
     let key = scene.put(&endpoint("web", "cali1", "10.65.0.7"));
-    let now = Instant::now();
-    scene
-        .workloads
-        .handle_report(&key, Some("node1"), now)
-        .await;
+    scene.workloads.told_of(&key).await;
     assert_eq!(scene.notes.take(), ["set cali1 10.65.0.7"]);
     scene
 }
@@ -130,7 +126,7 @@ async fn a_restart_in_a_migration_leaves_the_route_of_a_workload_that_has_come()
         }
         let now = Instant::now();
         let key = endpoint("web", "cali1", "10.65.0.7").key();
-        workloads.handle_report(&key, Some("node1"), now).await;
+        workloads.told_of(&key).await;
         assert_eq!(scene.notes.take(), [""; 0]);
         workloads.set_surroundings(surroundings(true, hears_later), now);
         assert_eq!(scene.notes.take(), [told]);
@@ -148,10 +144,10 @@ async fn an_address_that_goes_is_no_longer_outranked() {
     assert_eq!(scene.notes.take(), ["set cali1 10.65.0.7 Awaited"]);
     let key = endpoint("web", "cali1", "10.65.0.7").key();
     scene.delete(&key).await;
-    workloads.handle_report(&key, None, now).await;
+    workloads.told_gone(&key).await;
     assert_eq!(scene.notes.take(), ["remove cali1"]);
     // Another workload gets the address.
     let key = scene.put(&endpoint("db", "cali2", "10.65.0.7"));
-    workloads.handle_report(&key, Some("node1"), now).await;
+    workloads.told_of(&key).await;
     assert_eq!(scene.notes.take(), ["set cali2 10.65.0.7"]);
 }

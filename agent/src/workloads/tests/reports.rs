@@ -1,6 +1,6 @@
 //! What the datastore reports, and what it cannot say.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use caracal_datastore::memory::{Fault, Verb};
 use caracal_datastore::{Kind, MemoryDatastore};
@@ -20,9 +20,8 @@ async fn a_workload_that_cannot_be_read_is_asked_for_again_and_holds_deletions_u
         }
         Fault::None
     });
-    let start = Instant::now();
     let workloads = &scene.workloads;
-    workloads.handle_report(&key, Some("node1"), start).await;
+    workloads.told_of(&key).await;
     assert!(!workloads.complete());
     assert_eq!(
         scene.conditions(),
@@ -31,17 +30,16 @@ async fn a_workload_that_cannot_be_read_is_asked_for_again_and_holds_deletions_u
         ]
     );
     let mut waits = Vec::new();
-    let mut now = start;
     while let Some(next) = workloads.next_read() {
         assert!(!workloads.complete());
+        let now = Instant::now();
         // Not before its time.
-        workloads.read_again(now).await;
+        workloads.reads_again(now).await;
         assert_eq!(workloads.next_read(), Some(next));
-        waits.push(next - now);
-        now = next;
-        workloads.read_again(now).await;
+        waits.push((next - now).as_secs_f64().ceil());
+        workloads.reads_again(next).await;
     }
-    assert_eq!(waits, [1, 2].map(Duration::from_secs));
+    assert_eq!(waits, [1.0, 2.0]);
     assert!(workloads.complete());
     assert_eq!(scene.conditions(), [""; 0]);
     assert_eq!(scene.notes.take(), ["set cali1 10.65.0.7"]);
@@ -55,9 +53,8 @@ async fn a_workload_that_makes_no_sense_is_named_and_holds_deletions_if_nothing_
     let mut bad = good.clone();
     bad.spec.mac = "zz".into();
     let key = scene.put(&bad);
-    let now = Instant::now();
     let workloads = &scene.workloads;
-    workloads.handle_report(&key, Some("node1"), now).await;
+    workloads.told_of(&key).await;
     let named = scene.conditions();
     assert_eq!(named.len(), 1, "{named:?}");
     for part in ["InvalidResource: ", "default/node1-k8s-web-eth0", "\"zz\""] {
@@ -66,17 +63,17 @@ async fn a_workload_that_makes_no_sense_is_named_and_holds_deletions_if_nothing_
     assert!(!workloads.complete());
     // Somebody mends it, and breaks it again: what was good stands.
     scene.put(&good);
-    workloads.handle_report(&key, Some("node1"), now).await;
+    workloads.told_of(&key).await;
     assert!(workloads.complete());
     assert_eq!(scene.conditions(), [""; 0]);
     scene.put(&bad);
-    workloads.handle_report(&key, Some("node1"), now).await;
+    workloads.told_of(&key).await;
     assert_eq!(scene.conditions(), named);
     assert!(workloads.complete());
     assert_eq!(scene.notes.take(), ["set cali1 10.65.0.7"]);
     // And takes it away.
     scene.delete(&key).await;
-    workloads.handle_report(&key, None, now).await;
+    workloads.told_gone(&key).await;
     assert_eq!(scene.conditions(), [""; 0]);
     assert_eq!(scene.notes.take(), ["remove cali1"]);
 }
@@ -95,12 +92,11 @@ async fn a_workload_of_which_even_the_node_makes_no_sense_is_known_by_its_name()
         object.metadata.name = name.into();
         object.spec["node"] = 7.into();
         scene.store.put_unchecked(object.clone());
-        let now = Instant::now();
-        scene.workloads.handle_report(&object.key, None, now).await;
+        scene.workloads.told_unclearly_of(&object.key).await;
         let named = scene.conditions();
         assert_eq!(!named.is_empty(), ours, "{name}: {named:?}");
         scene.delete(&object.key).await;
-        scene.workloads.handle_report(&object.key, None, now).await;
+        scene.workloads.told_unclearly_of(&object.key).await;
         assert_eq!(scene.conditions(), [""; 0]);
     }
 }
@@ -114,11 +110,10 @@ async fn two_workloads_that_name_one_device_are_told_apart_whichever_came_first(
     );
     for order in [[&one, &two], [&two, &one]] {
         let scene = scene().await;
-        let now = Instant::now();
         let workloads = &scene.workloads;
         for endpoint in order {
             let key = scene.put(endpoint);
-            workloads.handle_report(&key, Some("node1"), now).await;
+            workloads.told_of(&key).await;
         }
         assert_eq!(
             workloads.addresses(),
@@ -133,9 +128,9 @@ async fn two_workloads_that_name_one_device_are_told_apart_whichever_came_first(
         // It is known what becomes of it, so it holds nothing up.
         assert!(workloads.complete());
         scene.delete(&one.key()).await;
-        workloads.handle_report(&one.key(), None, now).await;
+        workloads.told_gone(&one.key()).await;
         let due = workloads.next_read().unwrap();
-        workloads.read_again(due).await;
+        workloads.reads_again(due).await;
         assert_eq!(
             workloads.addresses(),
             ["10.65.0.8".parse::<std::net::IpAddr>().unwrap()]
@@ -147,13 +142,9 @@ async fn two_workloads_that_name_one_device_are_told_apart_whichever_came_first(
 #[tokio::test]
 async fn a_workload_that_changes_its_device_leaves_the_former_one() {
     let scene = scene().await;
-    let now = Instant::now();
     for device in ["cali1", "cali2"] {
         let key = scene.put(&endpoint("web", device, "10.65.0.7"));
-        scene
-            .workloads
-            .handle_report(&key, Some("node1"), now)
-            .await;
+        scene.workloads.told_of(&key).await;
     }
     assert_eq!(
         scene.notes.take(),
@@ -164,18 +155,14 @@ async fn a_workload_that_changes_its_device_leaves_the_former_one() {
 #[tokio::test]
 async fn deletions_that_a_watch_has_missed_are_made_good() {
     let scene = scene().await;
-    let now = Instant::now();
     let mut keys = Vec::new();
     for (pod, device, address) in [("a", "cali1", "10.65.0.7"), ("b", "cali2", "10.65.0.8")] {
         let key = scene.put(&endpoint(pod, device, address));
-        scene
-            .workloads
-            .handle_report(&key, Some("node1"), now)
-            .await;
+        scene.workloads.told_of(&key).await;
         keys.push(key);
     }
     scene.notes.take();
     scene.delete(&keys[0]).await;
-    scene.workloads.read_everything(now).await;
+    scene.workloads.reads_everything().await;
     assert_eq!(scene.notes.take(), ["remove cali1"]);
 }
