@@ -88,7 +88,7 @@ struct State {
     known: BTreeMap<String, Workload>,
     /// Between the two halves of ADD, by container and interface.
     promised: HashMap<(String, String), Workload>,
-    /// Containers deleted in this run: a late report of the datastore does not bring them back.
+    /// Interfaces deleted in this run: a late report of the datastore does not bring them back.
     gone: Gone,
     /// Of workloads that arrive, by device.
     phases: HashMap<String, Phase>,
@@ -148,6 +148,11 @@ impl Workload {
     fn named_device(&self) -> String {
         let pod = self.namespace.as_deref().zip(self.pod.as_deref());
         device_name(pod, &self.container_id, &self.ifname)
+    }
+
+    /// Container and interface.
+    fn place(&self) -> (String, String) {
+        (self.container_id.clone(), self.ifname.clone())
     }
 
     fn name(&self) -> String {
@@ -251,7 +256,7 @@ impl Workloads {
     fn insert(&self, workload: Workload) {
         {
             let mut state = self.state();
-            state.gone.remove(&workload.container_id);
+            state.gone.remove(&workload.place());
             let device = workload.device.clone();
             state.known.insert(device.clone(), workload);
             // Told while nobody else can tell the FIB what was true before.

@@ -1,21 +1,21 @@
-//! Containers that were deleted in this run, so that a late report of the datastore does not bring them back.
+//! Interfaces of containers that were deleted in this run, so that a late report of the datastore does not bring them back.
 
 use std::collections::{HashSet, VecDeque};
 
-/// The last containers that were deleted.
+/// The last that were deleted, by container and interface.
 #[derive(Debug, Default)]
 pub(super) struct Gone {
-    known: HashSet<String>,
-    oldest_first: VecDeque<String>,
+    known: HashSet<(String, String)>,
+    oldest_first: VecDeque<(String, String)>,
 }
 
 impl Gone {
     /// A late report comes within seconds; nobody deletes so many in that time.
     const MAX: usize = 10_000;
 
-    pub(super) fn insert(&mut self, container_id: &str) {
-        if self.known.insert(container_id.to_owned()) {
-            self.oldest_first.push_back(container_id.to_owned());
+    pub(super) fn insert(&mut self, place: (String, String)) {
+        if self.known.insert(place.clone()) {
+            self.oldest_first.push_back(place);
         }
         if self.oldest_first.len() > Gone::MAX
             && let Some(oldest) = self.oldest_first.pop_front()
@@ -24,13 +24,13 @@ impl Gone {
         }
     }
 
-    pub(super) fn remove(&mut self, container_id: &str) {
-        if self.known.remove(container_id) {
-            self.oldest_first.retain(|known| known != container_id);
+    pub(super) fn remove(&mut self, place: &(String, String)) {
+        if self.known.remove(place) {
+            self.oldest_first.retain(|known| known != place);
         }
     }
 
-    pub(super) fn contains(&self, container_id: &str) -> bool {
-        self.known.contains(container_id)
+    pub(super) fn contains(&self, place: &(String, String)) -> bool {
+        self.known.contains(place)
     }
 }

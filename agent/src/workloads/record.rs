@@ -160,15 +160,25 @@ pub(super) async fn write(
     })
 }
 
-/// Deletes the record, if it is still this container's, and returns what it said. Without a key (the agent did not know the
+/// What the records of a container say when that of one of its interfaces is removed.
+#[derive(Debug, Default)]
+pub(super) struct Removed {
+    /// What the record said.
+    pub(super) removed: Option<Workload>,
+    /// Another interface has this network's addresses. Looked for only if the agent did not know the interface.
+    pub(super) has_sibling: bool,
+}
+
+/// Deletes the record, if it is still this container's. Without a key (the agent did not know the
 /// container) all of the node's records are looked at.
 pub(super) async fn remove(
     store: &dyn Datastore,
     node: &str,
     container_id: &str,
     ifname: &str,
+    network: &str,
     key: Option<&Key>,
-) -> Result<Option<Workload>, StoreError> {
+) -> Result<Removed, StoreError> {
     let candidates = match key {
         Some(key) => store.get(key).await?.into_iter().collect(),
         None => store.list(Kind::WorkloadEndpoint).await?,
@@ -177,22 +187,24 @@ pub(super) async fn remove(
     let says = |object: &Object, field: &str, value: &str| {
         object.spec.get(field).and_then(|field| field.as_str()) == Some(value)
     };
-    let mut removed = None;
+    let mut outcome = Removed::default();
     for object in candidates {
-        let ours = says(&object, "node", node)
-            && says(&object, "containerID", container_id)
-            && says(&object, "endpoint", ifname);
-        if !ours {
+        if !says(&object, "node", node) || !says(&object, "containerID", container_id) {
             continue;
         }
-        removed = read(&object).ok().map(|(_, workload)| workload);
+        if !says(&object, "endpoint", ifname) {
+            let on = object.metadata.annotations.get(NETWORK);
+            outcome.has_sibling |= on.is_some_and(|on| on == network);
+            continue;
+        }
+        outcome.removed = read(&object).ok().map(|(_, workload)| workload);
         match store.delete(&object.key, object.revision.as_ref()).await {
             // Somebody replaced or removed it: then it is not this container's any more.
             Ok(()) | Err(StoreError::NotFound(_) | StoreError::Conflict(_)) => {}
             Err(fault) => return Err(fault),
         }
     }
-    Ok(removed)
+    Ok(outcome)
 }
 
 /// Whether a WorkloadEndpoint of this name is one of the node's, by Calico's names: a hyphen within the node's name is

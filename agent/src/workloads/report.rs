@@ -212,7 +212,7 @@ impl Workloads {
         if state.unclear.settle(&workload.key) {
             self.tell_changed();
         }
-        if state.gone.contains(&workload.container_id) {
+        if state.gone.contains(&workload.place()) {
             return;
         }
         let key = workload.key.clone();

@@ -181,26 +181,39 @@ impl Workloads {
             &self.node,
             &request.container_id,
             &request.ifname,
+            &request.network,
             known.as_ref().map(|workload| &workload.key),
         )
         .await
         .map_err(|fault| later(&fault))?;
-        let workload = known.or(recorded);
+        let workload = known.or(recorded.removed);
+        // A second interface on a network is refused, and the runtime deletes it all the same: the handle is the first's.
+        let held = recorded.has_sibling
+            || self
+                .interface_on(&request.container_id, &request.network)
+                .is_some();
         let handle = handle(&request.network, &request.container_id);
         // Memory does not know what was attached before this run and not read yet, or lost when a DEL failed half way.
-        let given = self.ipam.addresses_of(&handle).await;
-        let mut addresses = given.map_err(|fault| later(&fault))?;
+        let mut addresses = match held {
+            true => Vec::new(),
+            false => {
+                let given = self.ipam.addresses_of(&handle).await;
+                given.map_err(|fault| later(&fault))?
+            }
+        };
         addresses.extend(workload.iter().flat_map(|w| w.addresses.iter().copied()));
         self.retain_unused(&mut addresses);
         if !addresses.is_empty() {
             let whose = format!("container {}", request.container_id);
             self.dataplane.forget(&whose, &addresses).await;
         }
-        let released = self
-            .ipam
-            .release_handle(&handle)
-            .await
-            .map_err(|fault| later(&fault))?;
+        let released = match held {
+            true => Vec::new(),
+            false => {
+                let released = self.ipam.release_handle(&handle).await;
+                released.map_err(|fault| later(&fault))?
+            }
+        };
         match &workload {
             Some(workload) => info!(
                 "workload {}: detached {}, released {released:?}",
@@ -284,16 +297,15 @@ impl Workloads {
 
     fn forget(&self, container_id: &str, ifname: &str) -> Option<Workload> {
         let mut state = self.state();
-        let promised = state
-            .promised
-            .remove(&(container_id.to_owned(), ifname.to_owned()));
+        let place = (container_id.to_owned(), ifname.to_owned());
+        let promised = state.promised.remove(&place);
         let device = state
             .known
             .values()
             .find(|known| known.container_id == container_id && known.ifname == ifname)
             .map(|known| known.device.clone());
         let known = device.and_then(|device| self.remove(&mut state, &device, Instant::now()));
-        state.gone.insert(container_id);
+        state.gone.insert(place);
         known.or(promised)
     }
 

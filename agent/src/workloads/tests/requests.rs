@@ -99,7 +99,7 @@ async fn of_two_interfaces_only_the_one_that_is_asked_for_goes() {
 #[tokio::test]
 async fn a_second_interface_on_the_same_network_is_refused() {
     let scene = scene().await;
-    add(&scene, "eth0", "net").await;
+    let (_, address) = add(&scene, "eth0", "net").await;
     let refusal = scene
         .workloads
         .add(&add_of("net1", "net"))
@@ -109,6 +109,48 @@ async fn a_second_interface_on_the_same_network_is_refused() {
         refusal.to_string(),
         "container 0123456789ab: interface net1: eth0 is on network net already"
     );
+    // The runtime deletes what it could not add, perhaps when the agent has started anew. The address stays the first's.
+    let handle = handle("net", "0123456789ab");
+    for scene in [over(scene.store.client()), scene] {
+        scene.notes.take();
+        scene.workloads.del(&del_of("net1", "net")).await.unwrap();
+        let given = scene.ipam.addresses_of(&handle).await.unwrap();
+        assert_eq!(given, [address]);
+        assert_eq!(scene.notes.take(), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn one_that_is_promised_an_address_keeps_it_when_a_second_interface_is_deleted() {
+    let scene = scene().await;
+    let reply = scene.workloads.add(&add_of("eth0", "net")).await.unwrap();
+    scene.workloads.del(&del_of("net1", "net")).await.unwrap();
+    let handle = handle("net", "0123456789ab");
+    let given = scene.ipam.addresses_of(&handle).await.unwrap();
+    assert_eq!(given, [reply.addresses[0].address.addr()]);
+}
+
+#[tokio::test]
+async fn the_end_of_one_interface_does_not_keep_a_report_of_another_away() {
+    let first = scene().await;
+    let (eth0, _) = add(&first, "eth0", "net").await;
+    let (net1, _) = add(&first, "net1", "storage").await;
+    // The agent starts anew, and the DEL comes before the watch has told anything.
+    let second = over(first.store.client());
+    let workloads = &second.workloads;
+    let mut keys = BTreeMap::new();
+    for object in second.store.list(Kind::WorkloadEndpoint).await.unwrap() {
+        let (_, workload) = record::read(&object).unwrap();
+        keys.insert(workload.device, object.key);
+    }
+    workloads.del(&del_of("net1", "storage")).await.unwrap();
+    workloads.told_of(&keys[&eth0]).await;
+    assert_eq!(workloads.count(), 1);
+    // A late report of the one that is gone brings nothing back.
+    let late = first.store.get(&keys[&net1]).await;
+    assert!(matches!(late, Ok(None)), "{late:?}");
+    workloads.told_of(&keys[&net1]).await;
+    assert_eq!(workloads.count(), 1);
 }
 
 #[tokio::test]
