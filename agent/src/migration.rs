@@ -159,6 +159,20 @@ impl Phase {
         }
     }
 
+    /// It is asked now, or not yet: its patience begins now.
+    pub(crate) fn asked_at(self, now: Instant) -> Phase {
+        match self {
+            Phase::Asked {
+                until: Some(_),
+                elevated,
+            } => Phase::Asked {
+                until: Some(now + question::PATIENCE),
+                elevated,
+            },
+            phase => phase,
+        }
+    }
+
     /// The workload has announced itself here.
     pub(crate) fn heard(self) -> Phase {
         match self {

@@ -132,6 +132,7 @@ impl Node {
                 heard = self.listener.next() => self.hear(heard),
                 () = moves::until(self.leaving.next()) => self.plan_dirty = true,
                 () = moves::until(self.shared.workloads.next_move()) => {
+                    self.hear_what_came();
                     self.shared.workloads.move_on(Instant::now());
                 }
                 () = moves::until(self.shared.workloads.next_read()) => {
@@ -191,6 +192,7 @@ impl Node {
             convergence: moves::convergence(&felix),
             hears: self.listener.hears(),
         };
+        self.hear_what_came();
         let now = Instant::now();
         self.shared.workloads.set_surroundings(surroundings, now);
         let workloads = self.shared.workloads.addresses();

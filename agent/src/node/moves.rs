@@ -8,12 +8,16 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use caracal_datastore::resources::FelixConfiguration;
 use caracal_fib::RouteStatus;
+use futures::FutureExt;
 use ipnet::IpNet;
 
 use super::Node;
 use crate::announcements::{Announcement, Listener};
 use crate::migration::{CONVERGENCE, question};
 use crate::plan::condition;
+
+/// Whoever floods the ears does not stop the loop.
+const HEARD_A_ROUND: usize = 1000;
 
 /// Ears, as long as they are needed.
 #[derive(Debug, Default)]
@@ -78,6 +82,16 @@ impl Node {
         }
     }
 
+    /// What came while the loop was at something else: an answer in time counts, however late it is looked at.
+    pub(super) fn hear_what_came(&mut self) {
+        for _ in 0..HEARD_A_ROUND {
+            match self.listener.next().now_or_never() {
+                Some(heard) => self.hear(heard),
+                None => return,
+            }
+        }
+    }
+
     /// Opens the ears when somebody is to come, and closes them after.
     pub(super) fn listen(&mut self) {
         if !self.shared.workloads.awaits_any() {
@@ -92,7 +106,7 @@ impl Node {
                 }
             };
         }
-        for question in self.shared.workloads.take_questions() {
+        for question in self.shared.workloads.take_questions(Instant::now()) {
             if self.listener.hears() {
                 tokio::spawn(question::ask(question));
             }

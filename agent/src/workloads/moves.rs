@@ -41,9 +41,16 @@ impl Workloads {
         ends.min()
     }
 
-    /// Those who are to be asked whether they run here, each once.
-    pub(crate) fn take_questions(&self) -> Vec<Question> {
-        std::mem::take(&mut self.state().questions)
+    /// Those who are to be asked now whether they run here, each once.
+    pub(crate) fn take_questions(&self, now: Instant) -> Vec<Question> {
+        let mut state = self.state();
+        let questions = std::mem::take(&mut state.questions);
+        for question in &questions {
+            if let Some(phase) = state.phases.get_mut(&question.device) {
+                *phase = phase.asked_at(now);
+            }
+        }
+        questions
     }
 
     /// Somebody is to come here.
@@ -152,7 +159,11 @@ impl State {
             route,
             can_answer: surroundings.hears && v4.is_some(),
         };
-        let before = self.phase(workload);
+        let mut before = self.phase(workload);
+        // Nobody's patience ends before he was asked.
+        if self.questions.iter().any(|asked| asked.device == device) {
+            before = before.asked_at(now);
+        }
         let phase = before.next(facts, now, surroundings.convergence);
         let was_asked = |phase: Phase| matches!(phase, Phase::Asked { until: Some(_), .. });
         if was_asked(phase) && !was_asked(before) {

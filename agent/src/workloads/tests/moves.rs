@@ -64,7 +64,7 @@ async fn a_running_workload_that_becomes_a_target_keeps_its_route_when_it_answer
     let now = Instant::now();
     workloads.set_surroundings(surroundings(true, true), now);
     // It is asked, once, and nothing changes meanwhile.
-    let questions = workloads.take_questions();
+    let questions = workloads.take_questions(now);
     assert_eq!(questions.len(), 1);
     assert_eq!(
         (questions[0].device.as_str(), questions[0].mac),
@@ -75,7 +75,7 @@ async fn a_running_workload_that_becomes_a_target_keeps_its_route_when_it_answer
     workloads.heard(on("cali2"), now);
     assert_eq!(scene.notes.take(), [""; 0]);
     workloads.set_surroundings(surroundings(true, true), now);
-    assert_eq!(workloads.take_questions(), []);
+    assert_eq!(workloads.take_questions(now), []);
     assert_eq!(scene.notes.take(), [""; 0]);
     workloads.heard(answer(), now);
     assert_eq!(scene.notes.take(), ["set cali1 10.65.0.7 Elevated"]);
@@ -88,6 +88,13 @@ async fn one_that_does_not_answer_loses_its_route_until_it_comes() {
     let workloads = &scene.workloads;
     let now = Instant::now();
     workloads.set_surroundings(surroundings(true, true), now);
+    // The loop is late: until it asks, nobody's patience ends.
+    let now = now + Duration::from_secs(10);
+    workloads.move_on(now);
+    assert_eq!(scene.notes.take(), [""; 0]);
+    assert_eq!(workloads.take_questions(now).len(), 1);
+    workloads.move_on(now);
+    assert_eq!(scene.notes.take(), [""; 0]);
     let until = workloads.next_move().unwrap();
     assert_eq!(until, now + question::PATIENCE);
     workloads.move_on(until);
@@ -130,7 +137,7 @@ async fn a_restart_in_a_migration_leaves_the_route_of_a_workload_that_has_come()
         assert_eq!(scene.notes.take(), [""; 0]);
         workloads.set_surroundings(surroundings(true, hears_later), now);
         assert_eq!(scene.notes.take(), [told]);
-        assert_eq!(workloads.take_questions().len(), usize::from(routed));
+        assert_eq!(workloads.take_questions(now).len(), usize::from(routed));
     }
 }
 
