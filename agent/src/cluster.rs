@@ -129,6 +129,16 @@ impl Cluster {
         self.in_sync && !self.blind && self.invalid.values().all(known)
     }
 
+    /// Whether nothing is unknown of what the packet filter is made from.
+    pub(crate) fn complete_for_filter(&self) -> bool {
+        use Kind::{BGPConfiguration, FelixConfiguration, IPPool, Node};
+        let matters = |kind| matches!(kind, Node | IPPool | FelixConfiguration | BGPConfiguration);
+        let mut invalid = self.invalid.iter();
+        let unknown =
+            |(key, invalid): (&Key, &Invalid)| matters(key.kind) && !invalid.has_good_state;
+        self.in_sync && !self.blind && !invalid.any(unknown)
+    }
+
     /// Everything that cannot be read, one sentence each.
     pub(crate) fn faults(&self) -> impl Iterator<Item = &str> {
         self.faults

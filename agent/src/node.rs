@@ -219,12 +219,12 @@ impl Node {
         sessions::release(&self.shared.shell, &last, &self.plan).await?;
         self.tell_links().await?;
         self.shared.fib.apply(difference::of(&last, &self.plan));
-        self.shared
-            .filter
-            .set(match self.shared.config.filter.enabled {
-                true => self.plan.rules.clone(),
-                false => Rules::default(),
-            });
+        let filter = &self.shared.filter;
+        match self.shared.config.filter.enabled {
+            false => filter.set(Rules::default()),
+            true if self.cluster.complete_for_filter() => filter.set(self.plan.rules.clone()),
+            true => filter.set_and_keep(self.plan.rules.clone()),
+        }
         if last.pools != self.plan.pools {
             self.reroute_everything().await?;
         }

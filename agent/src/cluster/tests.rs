@@ -170,8 +170,14 @@ fn what_was_never_good_leaves_the_cluster_incomplete() {
     assert!(cluster.complete());
     cluster.handle(pool("b", "nonsense"));
     assert!(!cluster.complete());
+    assert!(!cluster.complete_for_filter());
     cluster.handle(pool("b", "10.2.0.0/16"));
     assert!(cluster.complete());
+    // It decides about routes, but not about the packet filter.
+    let peer = object(Kind::BGPPeer, "p", json!({"peerIP": 7}));
+    cluster.handle(WatchEvent::Set(peer));
+    assert!(!cluster.complete());
+    assert!(cluster.complete_for_filter());
 }
 
 #[test]

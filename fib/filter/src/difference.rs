@@ -37,7 +37,7 @@ pub(crate) fn changes(actual: Option<&Table>, desired: Option<&Table>) -> Vec<Ch
 }
 
 /// Whether only elements and chains differ. Anything else in the table is a foreign hand's, or another version's.
-fn same_frame(actual: &Table, desired: &Table) -> bool {
+pub(crate) fn same_frame(actual: &Table, desired: &Table) -> bool {
     let keys = |table: &Table| -> Vec<_> {
         let of = |(name, set): (&String, &Set)| (name.clone(), set.key);
         table.sets.iter().map(of).collect()

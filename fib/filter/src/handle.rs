@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::model::{Counters, FilterStatus, Rules};
-use crate::worker::{Command, Worker};
+use crate::worker::{Command, Standing, Worker};
 
 /// A handle on the filter's own thread, which ends when the last handle is dropped. It leaves the kernel as it is then;
 /// [`crate::remove`] takes the table away.
@@ -69,7 +69,12 @@ impl Filter {
 
     /// Says what is wished for. Returns at once; the kernel follows. Until the first time the kernel stays as it is.
     pub fn set(&self, rules: Rules) {
-        self.send(Command::Set(Box::new(rules)));
+        self.send(Command::Set(Box::new(rules), Standing::Replaced));
+    }
+
+    /// The same while the wish may lack something: what stands in the table is not taken away.
+    pub fn set_and_keep(&self, rules: Rules) {
+        self.send(Command::Set(Box::new(rules), Standing::Kept));
     }
 
     /// Waits until the kernel has what was wished for, or it is known why it has not, or `patience` is over.

@@ -23,6 +23,7 @@ mod difference;
 mod events;
 mod expression;
 mod handle;
+mod keep;
 mod message;
 mod model;
 mod read;

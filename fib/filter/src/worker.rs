@@ -16,20 +16,28 @@ use crate::model::{Counters, FilterStatus, Rules};
 use crate::remove::commit;
 use crate::socket::{Failure, Netfilter};
 use crate::table::Table;
-use crate::{compile, conntrack, difference, read};
+use crate::{compile, conntrack, difference, keep, read};
 
 /// What handles ask for.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Set(Box<Rules>),
+    Set(Box<Rules>, Standing),
     Forget(Vec<IpAddr>, oneshot::Sender<Result<u64, FilterError>>),
     Count(oneshot::Sender<Result<Counters, FilterError>>),
+}
+
+/// What becomes of that which stands and is not wished for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Replaced,
+    Kept,
 }
 
 /// All state of the thread.
 pub(crate) struct Worker {
     kernel: Option<Kernel>,
     desired: Option<Rules>,
+    standing: Standing,
     actual: Actual,
     /// Chains that this kernel does not take, and why: the others do without them.
     refused: BTreeMap<&'static str, String>,
@@ -65,6 +73,7 @@ impl Worker {
         let worker = Worker {
             kernel: None,
             desired: None,
+            standing: Standing::Replaced,
             actual: Actual::Unknown,
             refused: BTreeMap::new(),
             repaired: VecDeque::new(),
@@ -105,9 +114,10 @@ impl Worker {
         let mut waiting = Vec::new();
         for command in batch {
             match command {
-                Command::Set(rules) => {
-                    if self.desired.as_ref() != Some(&*rules) {
+                Command::Set(rules, standing) => {
+                    if self.desired.as_ref() != Some(&*rules) || self.standing != standing {
                         self.desired = Some(*rules);
+                        self.standing = standing;
                         self.due = Some(Instant::now());
                         self.settle(false);
                     }
@@ -254,7 +264,12 @@ impl Worker {
         let (Actual::Known(actual), Some(rules)) = (&self.actual, &self.desired) else {
             return Ok(());
         };
-        let desired = compile::table(rules, &self.refused);
+        let mut desired = compile::table(rules, &self.refused);
+        if self.standing == Standing::Kept
+            && let Some(actual) = actual
+        {
+            desired = keep::joined(actual, desired);
+        }
         let changes = difference::changes(actual.as_ref(), desired.as_ref());
         let foreign = self.foreign.take();
         if changes.is_empty() {

@@ -48,7 +48,7 @@ fn it_is_known_since_when_the_kernel_has_not_what_was_wished_for() {
         }),
         ..Rules::default()
     };
-    worker.handle(vec![Command::Set(Box::new(rules))]);
+    worker.handle(vec![Command::Set(Box::new(rules), Standing::Replaced)]);
     let first = unsettled();
     assert!(first.is_some());
     worker.tell(Some(refused("not now")), false);
