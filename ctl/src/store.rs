@@ -11,7 +11,7 @@ use crate::failure::{Failure, Sort};
 pub(crate) async fn open(places: &Places) -> Result<Arc<dyn Datastore>, Failure> {
     let config = config(places, &|key| std::env::var(key).ok())
         .map_err(|why| Failure::new(Sort::Usage, why))?;
-    let hint = match config.kind {
+    let hint = match config.kind() {
         DatastoreKind::File => "--datastore names another",
         DatastoreKind::Etcd => "--etcd-endpoints names others",
     };
@@ -39,6 +39,10 @@ fn config(
             Some("etcd".to_owned())
         }
         ("CARACAL_DATASTORE_TYPE", None) if places.datastore.is_some() => Some("file".to_owned()),
+        // Whether certificates of the environment are wanted depends on them.
+        ("CALICO_ETCD_ENDPOINTS", _) if !places.etcd_endpoints.is_empty() => {
+            Some(places.etcd_endpoints.join(","))
+        }
         _ => environment(key),
     })?;
     if let Some(path) = &places.datastore {
@@ -93,6 +97,19 @@ mod tests {
         };
         assert_eq!(found(&endpoints, &[]), Ok("etcd http://b:1".into()));
         assert_eq!(found(&endpoints, &calicos), Ok("etcd http://b:1".into()));
+        // Certificates of the environment go with the endpoints that are asked.
+        let certificates = [("ETCD_CA_CERT_FILE", "/ca"), calicos[1]];
+        assert!(found(&endpoints, &certificates).is_ok());
+        let secure = Places {
+            etcd_endpoints: vec!["https://b:1".into()],
+            ..places()
+        };
+        let get = |wanted: &str| {
+            let found = certificates.iter().find(|(key, _)| *key == wanted);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        let ca_file = config(&secure, &get).unwrap().ca_file;
+        assert_eq!(ca_file, Some("/ca".into()));
         let nowhere = Places {
             datastore_type: Some(DatastoreType::Etcd),
             ..places()

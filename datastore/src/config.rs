@@ -13,9 +13,9 @@ use crate::store::{Datastore, StoreError};
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct DatastoreConfig {
-    /// The backend.
+    /// The backend, where one is named; see [`DatastoreConfig::kind`].
     #[serde(rename = "type")]
-    pub kind: DatastoreKind,
+    pub named: Option<DatastoreKind>,
     /// Of `file`: the folder.
     pub path: PathBuf,
     /// Of `etcd`: where its members are.
@@ -49,7 +49,7 @@ pub const PATH_DEFAULT: &str = "/var/lib/caracal/store";
 impl Default for DatastoreConfig {
     fn default() -> DatastoreConfig {
         DatastoreConfig {
-            kind: DatastoreKind::File,
+            named: None,
             path: PATH_DEFAULT.into(),
             endpoints: Vec::new(),
             ca_file: None,
@@ -62,6 +62,11 @@ impl Default for DatastoreConfig {
 }
 
 impl DatastoreConfig {
+    /// The backend: a folder, unless etcd is named.
+    pub fn kind(&self) -> DatastoreKind {
+        self.named.unwrap_or(DatastoreKind::File)
+    }
+
     /// Lays the environment over it: `CARACAL_DATASTORE_TYPE` and `_PATH`, and the names that Calico's programs
     /// read, with and without `CALICO_` before them. The error names variable and value.
     pub fn override_from(
@@ -70,33 +75,50 @@ impl DatastoreConfig {
     ) -> Result<(), String> {
         let own = |key: &str| environment(key).filter(|value| !value.is_empty());
         let calicos = |key: &str| own(&format!("CALICO_{key}")).or_else(|| own(key));
-        let kind = own("CARACAL_DATASTORE_TYPE")
-            .map(|value| ("CARACAL_DATASTORE_TYPE", value))
-            .or_else(|| calicos("DATASTORE_TYPE").map(|value| ("DATASTORE_TYPE", value)));
-        if let Some((key, value)) = kind {
-            self.kind = match value.as_str() {
-                "file" => DatastoreKind::File,
-                "etcd" | "etcdv3" => DatastoreKind::Etcd,
-                _ => return Err(format!("{key}: {value:?} is neither file nor etcd")),
-            };
-        }
         if let Some(path) = own("CARACAL_DATASTORE_PATH") {
             self.path = path.into();
         }
+        if let Some(value) = own("CARACAL_DATASTORE_TYPE") {
+            self.named = Some(match value.as_str() {
+                "file" => DatastoreKind::File,
+                "etcd" | "etcdv3" => DatastoreKind::Etcd,
+                _ => {
+                    return Err(format!(
+                        "CARACAL_DATASTORE_TYPE: {value:?} is neither file nor etcd"
+                    ));
+                }
+            });
+        } else if let Some(value) = calicos("DATASTORE_TYPE") {
+            let nothing_said =
+                self.named.is_none() && self.path == std::path::Path::new(PATH_DEFAULT);
+            match value.as_str() {
+                "etcd" | "etcdv3" => self.named = Some(DatastoreKind::Etcd),
+                // Meant for Calico, whose resources would be looked for in vain in a folder that nobody has named.
+                _ if nothing_said && value != "file" => {
+                    return Err(format!(
+                        "DATASTORE_TYPE: {value:?} is neither file nor etcd; CARACAL_DATASTORE_TYPE or datastore.type says \
+                         what to use in its place"
+                    ));
+                }
+                _ => {}
+            }
+        }
         // A variable meant for other programs does not spoil the choice of a folder.
-        if self.kind != DatastoreKind::Etcd {
+        if self.kind() != DatastoreKind::Etcd {
             return Ok(());
         }
         if let Some(endpoints) = calicos("ETCD_ENDPOINTS") {
             let each = endpoints.split(',').map(|one| one.trim().to_owned());
             self.endpoints = each.filter(|one| !one.is_empty()).collect();
         }
+        // Beside http:// they have no meaning, and may be there for others.
+        let secure = self.endpoints.iter().any(|one| one.starts_with("https://"));
         for (key, field) in [
             ("ETCD_CA_CERT_FILE", &mut self.ca_file),
             ("ETCD_CERT_FILE", &mut self.cert_file),
             ("ETCD_KEY_FILE", &mut self.key_file),
         ] {
-            if let Some(file) = calicos(key) {
+            if let Some(file) = calicos(key).filter(|_| secure) {
                 *field = Some(file.into());
             }
         }
@@ -112,7 +134,7 @@ impl DatastoreConfig {
     /// What is wrong with it, a sentence that begins with the field.
     pub fn check(&self) -> Result<(), String> {
         let etcd = self.etcd();
-        match self.kind {
+        match self.kind() {
             DatastoreKind::Etcd => etcd.check(),
             DatastoreKind::File if etcd != EtcdConfig::default() => Err(
                 "type: is file, but there are fields that have a meaning only with etcd".to_owned(),
@@ -124,7 +146,7 @@ impl DatastoreConfig {
 
     /// The folder or the endpoints, for messages.
     pub fn place(&self) -> String {
-        match self.kind {
+        match self.kind() {
             DatastoreKind::File => self.path.display().to_string(),
             DatastoreKind::Etcd => format!("etcd {}", self.endpoints.join(",")),
         }
@@ -132,15 +154,20 @@ impl DatastoreConfig {
 
     /// Opens it. `Unavailable` when it is not there or cannot be reached.
     pub async fn open(&self) -> Result<Arc<dyn Datastore>, StoreError> {
-        Ok(match self.kind {
+        Ok(match self.kind() {
             DatastoreKind::File => Arc::new(FileDatastore::open(&self.path).await?),
             DatastoreKind::Etcd => Arc::new(EtcdDatastore::connect(&self.etcd()).await?),
         })
     }
 
     fn etcd(&self) -> EtcdConfig {
+        // As URLs often end.
+        let bare = |endpoint: &String| match endpoint.strip_suffix('/') {
+            Some(rest) if !rest.ends_with('/') => rest.to_owned(),
+            _ => endpoint.clone(),
+        };
         EtcdConfig {
-            endpoints: self.endpoints.clone(),
+            endpoints: self.endpoints.iter().map(bare).collect(),
             ca_file: self.ca_file.clone(),
             cert_file: self.cert_file.clone(),
             key_file: self.key_file.clone(),
@@ -200,7 +227,27 @@ mod tests {
             variables[0],
             variables[1],
         ];
-        assert_eq!(with("{}", &ours).unwrap().kind, DatastoreKind::File);
+        assert_eq!(with("{}", &ours).unwrap().kind(), DatastoreKind::File);
+    }
+
+    #[test]
+    fn what_the_environment_has_for_others_is_let_be() {
+        let kubernetes = ("DATASTORE_TYPE", "kubernetes");
+        let folder = with("{type: file}", &[kubernetes]).unwrap();
+        assert_eq!(folder.kind(), DatastoreKind::File);
+        assert!(with("{path: /s}", &[kubernetes]).is_ok());
+        assert!(with("{}", &[("CARACAL_DATASTORE_PATH", "/s"), kubernetes]).is_ok());
+        let file = "{type: etcd, endpoints: [\"http://a:1/\"]}";
+        let files = [kubernetes, ("ETCD_CA_CERT_FILE", "/ca")];
+        let etcd = with(file, &files).unwrap().etcd();
+        assert_eq!(etcd.endpoints, ["http://a:1"]);
+        assert_eq!(etcd.ca_file, None);
+        // What our own file says is looked at.
+        let fault = with(
+            "{type: etcd, endpoints: [\"http://a:1\"], caFile: /ca}",
+            &[],
+        );
+        assert!(fault.unwrap_err().contains("caFile"));
     }
 
     #[test]
