@@ -236,7 +236,7 @@ impl Datastore for FileDatastore {
 }
 
 fn checked(object: &Object) -> Result<(), StoreError> {
-    let faults = resources::faults_of(object);
+    let faults = resources::faults_of_written(object);
     if faults.is_empty() {
         return Ok(());
     }

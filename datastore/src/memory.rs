@@ -173,7 +173,7 @@ impl State {
 }
 
 fn checked(object: &Object) -> Result<(), StoreError> {
-    let faults = resources::faults_of(object);
+    let faults = resources::faults_of_written(object);
     if faults.is_empty() {
         Ok(())
     } else {

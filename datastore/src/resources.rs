@@ -63,7 +63,7 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + Send + Sync + 'static
     fn validate(&self, metadata: &Metadata) -> Vec<String>;
 }
 
-/// What is wrong with an object of any kind, one sentence a fault, field path first. Empty: fine.
+/// What is wrong with an object of any kind that is read, one sentence a fault, field path first. Empty: fine.
 pub fn faults_of(object: &Object) -> Vec<String> {
     match object.key.kind {
         Kind::Node => faults_as::<Node>(object),
@@ -80,6 +80,17 @@ pub fn faults_of(object: &Object) -> Vec<String> {
         Kind::LiveMigration => faults_as::<LiveMigration>(object),
         Kind::Secret => faults_as::<Secret>(object),
     }
+}
+
+/// The same of one that is to be written.
+pub(crate) fn faults_of_written(object: &Object) -> Vec<String> {
+    let mut faults = faults_of(object);
+    if object.key.kind == Kind::FelixConfiguration
+        && let Ok(felix) = Stored::<FelixConfiguration>::read_spec(object)
+    {
+        faults.extend(felix.faults_when_written());
+    }
+    faults
 }
 
 fn faults_as<R: Resource>(object: &Object) -> Vec<String> {

@@ -437,6 +437,12 @@ impl FelixConfiguration {
                 ));
             }
         }
+    }
+
+    /// What is refused when it is written and lived with where it stands: the agent takes other metrics in place of
+    /// these and says so, and the object's other fields go on.
+    pub(crate) fn faults_when_written(&self) -> Vec<String> {
+        let mut faults = Vec::new();
         for (family, normal, elevated) in [
             (
                 "ipv4",
@@ -457,6 +463,7 @@ impl FelixConfiguration {
                 ));
             }
         }
+        faults
     }
 }
 

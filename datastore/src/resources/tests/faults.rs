@@ -4,7 +4,7 @@ use super::*;
 
 /// The faults of an object of that kind, name and spec.
 fn faults(kind: Kind, name: &str, spec: Value) -> Vec<String> {
-    faults_of(&object(kind, name, spec))
+    faults_of_written(&object(kind, name, spec))
 }
 
 fn pool(change: Value) -> Vec<String> {
@@ -342,6 +342,16 @@ fn of_a_felix_configuration() {
         faults(Kind::FelixConfiguration, "other", json!({})),
         ["metadata.name: \"other\" is neither default nor node.<node>"]
     );
+}
+
+#[test]
+fn of_priorities_that_contradict_each_other_only_when_they_are_written() {
+    let spec = json!({"ipv4NormalRoutePriority": 512, "ipv4ElevatedRoutePriority": 512, "vxlanPort": 4790});
+    let standing = object(Kind::FelixConfiguration, "default", spec);
+    assert_eq!(faults_of_written(&standing).len(), 1);
+    assert_eq!(faults_of(&standing), Vec::<String>::new());
+    let read = crate::Stored::<crate::FelixConfiguration>::from_object(&standing).unwrap();
+    assert_eq!(read.spec.vxlan_port, Some(4790));
 }
 
 #[test]
