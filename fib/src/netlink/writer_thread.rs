@@ -1,10 +1,14 @@
 //! A thread that writes batches while the next ones are made.
 
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc as blocking};
 use std::thread;
 
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TryRecvError};
 
 use super::writer::Writer;
 use crate::kernel::{Refusal, Write, WriteError, Written};
@@ -16,6 +20,10 @@ pub(super) struct WriterThread {
     writer: Arc<Mutex<Writer>>,
     batches: blocking::Sender<Vec<Write>>,
     answers: mpsc::UnboundedReceiver<Written>,
+    /// Batches that the thread took and has not answered.
+    owed: usize,
+    /// Answers to batches that were written here, for want of the thread. They stand behind those that are owed.
+    written_here: VecDeque<Written>,
 }
 
 impl WriterThread {
@@ -32,6 +40,8 @@ impl WriterThread {
             writer,
             batches,
             answers,
+            owed: 0,
+            written_here: VecDeque::new(),
         })
     }
 
@@ -42,23 +52,49 @@ impl WriterThread {
         lock(&self.writer).write(batch)
     }
 
+    /// Without the thread, which ends only when it panics, everything is slower and goes on.
     pub(super) fn begin_write(&mut self, batch: Vec<Write>) {
-        // A thread that is gone shows in the answer that does not come.
-        self.batches.send(batch).ok();
+        match self.batches.send(batch) {
+            Ok(()) => self.owed += 1,
+            Err(blocking::SendError(writes)) => {
+                let outcomes = lock(&self.writer).write(&writes);
+                self.written_here.push_back(Written { writes, outcomes });
+            }
+        }
     }
 
+    /// To be asked for as many answers as batches were begun.
     pub(super) async fn written(&mut self) -> Written {
-        let answered = self.answers.recv().await;
-        answered.unwrap_or_else(|| Written {
-            writes: Vec::new(),
-            outcomes: Err(WriteError::Failed(
-                "the thread of the writer has ended".into(),
-            )),
-        })
+        if self.owed == 0
+            && let Some(written) = self.written_here.pop_front()
+        {
+            return written;
+        }
+        self.owed = self.owed.saturating_sub(1);
+        self.answers.recv().await.unwrap_or_else(unanswered)
     }
 
     pub(super) fn try_written(&mut self) -> Option<Written> {
-        self.answers.try_recv().ok()
+        if self.owed == 0 {
+            return self.written_here.pop_front();
+        }
+        let answered = match self.answers.try_recv() {
+            Ok(answered) => answered,
+            Err(TryRecvError::Empty) => return None,
+            Err(TryRecvError::Disconnected) => unanswered(),
+        };
+        self.owed -= 1;
+        Some(answered)
+    }
+}
+
+/// The thread has ended with the batch.
+fn unanswered() -> Written {
+    Written {
+        writes: Vec::new(),
+        outcomes: Err(WriteError::Failed(
+            "the thread of the writer has ended".into(),
+        )),
     }
 }
 
