@@ -26,6 +26,9 @@ pub(crate) mod question;
 /// Calico's.
 pub(crate) const CONVERGENCE: Duration = Duration::from_secs(30);
 
+/// Ten years.
+const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
 /// What migrations know a workload by.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Identity {
@@ -129,7 +132,8 @@ impl Phase {
     /// What follows from the present facts.
     pub(crate) fn next(self, facts: Facts, now: Instant, convergence: Duration) -> Phase {
         let settling = Phase::Settling {
-            until: now + convergence,
+            // Without an end where a clock cannot count so far.
+            until: now.checked_add(convergence).unwrap_or(now + FOREVER),
         };
         let asked = facts.can_answer.then(|| now + question::PATIENCE);
         match (self, facts.role) {

@@ -22,7 +22,8 @@ pub struct Settings {
     pub source_v4: Option<Ipv4Addr>,
     /// The same of IPv6.
     pub source_v6: Option<Ipv6Addr>,
-    /// How often the kernel is read whole, as a safety net under events; zero: never.
+    /// How often the kernel is read whole, as a safety net under events; zero: never, less than a
+    /// second: each second.
     pub verify_interval: Duration,
     /// How devices of local workloads are named: `cali…`.
     pub device_prefixes: DevicePrefixes,

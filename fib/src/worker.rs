@@ -251,7 +251,7 @@ impl<K: Kernel> Worker<K> {
             dirty: Dirty::default(),
             timing: Timing {
                 hold: None,
-                verify: now + config.verify_interval,
+                verify: settings::verification(config.verify_interval, now),
                 again: None,
                 read: now,
                 published: None,

@@ -24,6 +24,18 @@ fn pod() -> Identity {
 }
 
 #[test]
+fn no_convergence_time_is_too_long() {
+    let now = Instant::now();
+    let facts = Facts {
+        role: None,
+        route: Routed::Yes,
+        can_answer: true,
+    };
+    let settling = Phase::Live.next(facts, now, Duration::MAX);
+    assert!(settling.until().is_some_and(|until| until > now));
+}
+
+#[test]
 fn a_workload_is_found_by_its_name_or_its_labels_and_a_machine_by_its_node_too() {
     let openstack = Identity {
         orchestrator: "openstack".into(),

@@ -260,7 +260,7 @@ pub(crate) mod go_duration {
     }
 }
 
-/// Reads a Go duration that is not negative.
+/// Reads a Go duration that is not negative. Longer ones than Go has are refused, as there: clocks cannot count them.
 pub(crate) fn parse_go_duration(text: &str) -> Result<Duration, String> {
     let fault = || format!("{text:?} is not a duration such as 90s or 2m0s");
     if text == "0" {
@@ -292,8 +292,14 @@ pub(crate) fn parse_go_duration(text: &str) -> Result<Duration, String> {
         seconds += number * unit;
         rest = &rest[letters..];
     }
+    if seconds > GO_DURATION_MAX {
+        return Err(format!("{text:?} is longer than 292 years"));
+    }
     Duration::try_from_secs_f64(seconds).map_err(|_| fault())
 }
+
+/// 2^63 nanoseconds, in seconds.
+const GO_DURATION_MAX: f64 = 9_223_372_036.0;
 
 /// Writes a duration as Go does.
 pub(crate) fn format_go_duration(duration: Duration) -> String {

@@ -82,8 +82,7 @@ impl<K: Kernel> Worker<K> {
 
     /// When the kernel is read whole, if nothing happens before.
     pub(super) fn next_verification(&self, now: Instant) -> Instant {
-        let interval = self.settings.verify_interval;
-        now + if interval.is_zero() { NEVER } else { interval }
+        verification(self.settings.verify_interval, now)
     }
 
     /// The route of this prefix stood under this key. If that has changed, it moves.
@@ -163,5 +162,17 @@ pub(super) fn key(settings: &Settings, wishes: &Wishes, prefix: IpNet) -> Key {
     Key::new(prefix, settings.metric(&prefix.addr(), standing))
 }
 
+/// When the kernel is read whole that was read now: seldom enough that other work is done, and at some time that a clock can
+/// tell.
+pub(super) fn verification(interval: Duration, now: Instant) -> Instant {
+    let interval = match interval.is_zero() {
+        true => NEVER,
+        false => interval.clamp(VERIFY_MIN, NEVER),
+    };
+    now + interval
+}
+
+/// Whole reads of large tables take a good part of it.
+const VERIFY_MIN: Duration = Duration::from_secs(1);
 /// Ten years.
 const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);

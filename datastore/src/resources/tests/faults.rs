@@ -329,6 +329,14 @@ fn of_a_felix_configuration() {
             "spec.routeRefreshInterval: \"soon\" is not a duration such as 90s or 2m0s",
         ),
         (
+            json!({"routeRefreshInterval": "3000000h"}),
+            "spec.routeRefreshInterval: \"3000000h\" is longer than 292 years",
+        ),
+        (
+            json!({"liveMigrationRouteConvergenceTime": "18446744073709551615s"}),
+            "spec.liveMigrationRouteConvergenceTime: \"18446744073709551615s\" is longer than 292 years",
+        ),
+        (
             json!({"deviceRouteSourceAddress": "fd00::1"}),
             "spec.deviceRouteSourceAddress: \"fd00::1\" is not an IPv4 address",
         ),

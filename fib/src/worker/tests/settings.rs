@@ -268,6 +268,32 @@ fn the_kernel_is_read_as_often_as_the_settings_say() {
 }
 
 #[test]
+fn the_kernel_is_not_read_without_pause_nor_is_any_interval_too_long() {
+    Bench::run(async |bench| {
+        let verify = |verify_interval| {
+            Change::SetSettings(Settings {
+                verify_interval,
+                ..Settings::default()
+            })
+        };
+        let reads = |bench: &Bench| bench.kernel.with(|kernel| kernel.reads);
+        bench.apply(vec![verify(Duration::from_nanos(1))]);
+        bench.wait_out(Duration::from_millis(3_500)).await;
+        assert_eq!(reads(bench), 1 + 3);
+        bench.apply(vec![verify(Duration::MAX)]);
+        bench.wait_out(Duration::from_secs(100_000)).await;
+        assert_eq!(reads(bench), 1 + 3);
+        let config = Config {
+            verify_interval: Duration::MAX,
+            ..bench.worker.config.clone()
+        };
+        Worker::start(bench.kernel.clone(), config, bench.now)
+            .await
+            .unwrap();
+    });
+}
+
+#[test]
 fn the_mtu_of_the_host_is_that_of_the_devices_that_are_meant() {
     Bench::run(async |bench| {
         let mtu = |bench: &Bench, name: &str, octets| {
