@@ -100,8 +100,14 @@ impl Stamp {
     /// a text can be a good one with half of its objects.
     pub(crate) fn of_quiet(path: &Path, before: &Stamp) -> io::Result<Stamp> {
         let deadline = Instant::now() + QUIET_PATIENCE;
+        let mut emptied = false;
         loop {
-            let (stamp, age) = Stamp::with_age(path)?;
+            let (stamp, mut age) = Stamp::with_age(path)?;
+            // The kernel empties a file before it sets its time: this one may look old, and has just been emptied.
+            if !emptied && stamp.size != before.size && stamp.modified == before.modified {
+                emptied = true;
+                age = Duration::ZERO;
+            }
             // Whoever replaces a file has another one.
             let same_file = (stamp.device, stamp.inode) == (before.device, before.inode);
             let same_text = (stamp.size, stamp.modified) == (before.size, before.modified);
