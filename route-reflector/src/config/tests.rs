@@ -1,5 +1,7 @@
 //! Files, and the sentence for each that is wrong.
 
+use caracal_datastore::DatastoreKind;
+
 use super::*;
 
 const WHOLE: &str = r#"
@@ -78,6 +80,7 @@ fn a_datastore_and_a_nodename_are_enough() {
             .unwrap();
     let expected = FromDatastore {
         datastore: DatastoreConfig {
+            named: Some(DatastoreKind::File),
             path: "/store".into(),
             ..DatastoreConfig::default()
         },
