@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use anyhow::Context;
+use caracal_bgp::Speaker;
 use ipnet::IpNet;
 
 use super::{Node, moves};
@@ -23,11 +24,8 @@ impl Node {
             .with(|speaker, _| {
                 let prefixes = std::iter::from_fn(|| speaker.poll_route_change())
                     .take(PREFIXES_A_ROUND)
-                    .collect::<Vec<_>>();
-                prefixes
-                    .into_iter()
-                    .map(|prefix| (prefix, speaker.next_hops_on_devices(&prefix)))
-                    .collect::<Vec<_>>()
+                    .collect();
+                with_next_hops(speaker, prefixes)
             })
             .await
             .context("BGP has stopped")?;
@@ -45,15 +43,8 @@ impl Node {
             .shared
             .shell
             .with(|speaker, _| {
-                let prefixes: Vec<IpNet> = speaker
-                    .routes()
-                    .into_iter()
-                    .map(|route| route.prefix)
-                    .collect();
-                prefixes
-                    .into_iter()
-                    .map(|prefix| (prefix, speaker.next_hops_on_devices(&prefix)))
-                    .collect::<Vec<_>>()
+                let routes = speaker.routes().into_iter();
+                with_next_hops(speaker, routes.map(|route| route.prefix).collect())
             })
             .await
             .context("BGP has stopped")?;
@@ -79,4 +70,10 @@ impl Node {
             .collect();
         self.shared.fib.apply(changes);
     }
+}
+
+fn with_next_hops(speaker: &Speaker, prefixes: Vec<IpNet>) -> Vec<(IpNet, NextHops)> {
+    let ways = prefixes.into_iter();
+    ways.map(|prefix| (prefix, speaker.next_hops_on_devices(&prefix)))
+        .collect()
 }
