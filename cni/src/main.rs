@@ -17,6 +17,7 @@
 //! | [`add`], [`del`], [`check`] | the commands |
 //! | [`plumb`], [`veth`], [`netns`] | the pod's device: what, by netlink, and where |
 //! | [`spool`] | DELs that wait for the agent |
+//! | [`install`] | puts the plugin where the runtime looks for it |
 //!
 //! Specification: CNI 1.1.0, <https://www.cni.dev/docs/spec/>.
 
@@ -27,6 +28,7 @@ mod config;
 mod del;
 mod env;
 mod error;
+mod install;
 mod netns;
 mod plumb;
 mod result;
@@ -35,6 +37,7 @@ mod version;
 mod veth;
 
 use std::io::{Read, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::Value;
@@ -45,8 +48,18 @@ use crate::error::{CniError, Code};
 use crate::version::Version;
 
 fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1);
+    match words.next().as_deref() {
+        Some("install") => {
+            return place(words, |places| {
+                install::install(places, Path::new(OURSELVES))
+            });
+        }
+        Some("uninstall") => return place(words, install::uninstall),
+        _ => {}
+    }
     if let Some(words) = std::env::args().nth(1).and_then(|option| about(&option)) {
-        say(words);
+        say(&words);
         return ExitCode::SUCCESS;
     }
     let mut text = Vec::new();
@@ -107,16 +120,48 @@ fn obey(text: &[u8]) -> Result<Option<Value>, CniError> {
     })
 }
 
+/// `install` and `uninstall`, for which no runtime is needed. Exit code 1: it could not be done; 2: wrong words.
+fn place(
+    words: impl Iterator<Item = String>,
+    work: impl FnOnce(&install::Places) -> Result<install::Report, String>,
+) -> ExitCode {
+    let complain = |why: &str| eprintln!("caracal-cni: {why}");
+    let places = match install::Places::read(words) {
+        Ok(places) => places,
+        Err(why) => {
+            complain(&why);
+            return ExitCode::from(2);
+        }
+    };
+    match work(&places) {
+        Ok(report) => {
+            report.done.iter().for_each(|line| say(line));
+            report.warnings.iter().for_each(|line| complain(line));
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            complain(&why);
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// For a person who starts the plugin by hand.
-fn about(option: &str) -> Option<&'static str> {
+fn about(option: &str) -> Option<String> {
+    let name = concat!("caracal-cni ", env!("CARGO_PKG_VERSION"));
     match option {
-        "--version" | "-V" => Some(concat!("caracal-cni ", env!("CARGO_PKG_VERSION"))),
-        "--help" | "-h" => Some(concat!(
-            "caracal-cni ",
-            env!("CARGO_PKG_VERSION"),
-            ", a CNI plugin. Container runtimes start it; by hand:\n\n",
-            "  echo '{\"cniVersion\":\"1.1.0\",\"name\":\"pods\",\"type\":\"caracal-cni\"}' | CNI_COMMAND=STATUS caracal-cni\n\n",
-            "Configuration and errors: docs/operation/cni.md"
+        "--version" | "-V" => Some(name.to_owned()),
+        "--help" | "-h" => Some(format!(
+            "{name}, a CNI plugin. Container runtimes start it; by hand:
+
+  echo '{{\"cniVersion\":\"1.1.0\",\"name\":\"pods\",\"type\":\"caracal-cni\"}}' | CNI_COMMAND=STATUS caracal-cni
+
+For those who set a node up:
+
+{}
+
+Configuration and errors: docs/operation/cni.md",
+            install::HELP
         )),
         _ => None,
     }
@@ -128,6 +173,9 @@ fn say(words: &str) {
     let _ = writeln!(out, "{words}");
     let _ = out.flush();
 }
+
+/// This program's own file, also when it was replaced meanwhile.
+const OURSELVES: &str = "/proc/self/exe";
 
 /// A configuration is a few kilobytes; a list of attachments for GC may be some hundred.
 const CONFIG_OCTETS_MAX: u64 = 16 << 20;
