@@ -195,7 +195,7 @@ impl Cluster {
                 let node = object.spec.get("node").and_then(|node| node.as_str());
                 return Touched::Workload(object.key.clone(), node.map(str::to_owned));
             }
-            Kind::IPAMHandle | Kind::IPAMConfig => return Touched::Nothing,
+            _ => return Touched::Nothing,
         };
         match outcome {
             Ok(()) if self.invalid.remove(&object.key).is_none() => touched,
@@ -252,7 +252,7 @@ impl Cluster {
             Kind::LiveMigration => drop(self.migrations.remove(&place(key))),
             Kind::Secret => drop(self.view.secrets.remove(&place(key))),
             Kind::WorkloadEndpoint => return Touched::WorkloadGone(key.clone()),
-            Kind::IPAMHandle | Kind::IPAMConfig => return Touched::Nothing,
+            _ => return Touched::Nothing,
         }
         Touched::Plan
     }

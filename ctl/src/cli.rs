@@ -110,8 +110,9 @@ Examples:
     Ipam(IpamCommand),
     /// Show resources of a kind
     #[command(after_help = "\
-Kinds: Node, IPPool, BGPConfiguration, BGPPeer, BGPFilter, IPAMBlock, BlockAffinity, IPAMHandle, IPAMConfig, WorkloadEndpoint,
-FelixConfiguration, LiveMigration;
+Kinds: Node, IPPool, IPReservation, BGPConfiguration, BGPPeer, BGPFilter, IPAMBlock, BlockAffinity, IPAMHandle, IPAMConfig, WorkloadEndpoint,
+FelixConfiguration, ClusterInformation, CalicoNodeStatus, HostEndpoint, NetworkPolicy, GlobalNetworkPolicy, NetworkSet, GlobalNetworkSet,
+LiveMigration; of Kubernetes Secret, Namespace, Service, EndpointSlice;
 case does not matter, plurals and short names work (pools, bgpconfig, wep).
 
 Examples:

@@ -143,6 +143,64 @@ fn columns(kind: Kind, wide: bool) -> Vec<Column> {
             ],
             &[],
         ),
+        Kind::IPReservation => (vec![("NAME", NAME), ("CIDRS", "/reservedCIDRs")], &[]),
+        Kind::ClusterInformation => (
+            vec![
+                ("NAME", NAME),
+                ("CLUSTER TYPE", "/clusterType"),
+                ("VERSION", "/calicoVersion"),
+                ("READY", "/datastoreReady"),
+            ],
+            &[("GUID", "/clusterGUID")],
+        ),
+        Kind::CalicoNodeStatus => (
+            vec![
+                ("NAME", NAME),
+                ("NODE", "/spec/node"),
+                ("CLASSES", "/spec/classes"),
+                ("INTERVAL", "/spec/updatePeriodSeconds"),
+                ("LASTUPDATED", "/status/lastUpdated"),
+            ],
+            &[],
+        ),
+        Kind::HostEndpoint => (
+            vec![("NAME", NAME), ("NODE", "/node")],
+            &[("INTERFACE", "/interfaceName"), ("IPS", "/expectedIPs")],
+        ),
+        Kind::NetworkPolicy => (
+            vec![("NAMESPACE", NAMESPACE), ("NAME", NAME), ("TIER", "/tier")],
+            &[("ORDER", "/order"), ("SELECTOR", "/selector")],
+        ),
+        Kind::GlobalNetworkPolicy => (
+            vec![("NAME", NAME), ("TIER", "/tier")],
+            &[("ORDER", "/order"), ("SELECTOR", "/selector")],
+        ),
+        Kind::NetworkSet => (
+            vec![("NAMESPACE", NAMESPACE), ("NAME", NAME)],
+            &[("NETS", "/nets")],
+        ),
+        Kind::GlobalNetworkSet => (vec![("NAME", NAME)], &[("NETS", "/nets")]),
+        Kind::Namespace => (vec![("NAME", NAME), ("PHASE", "/status/phase")], &[]),
+        Kind::Service => (
+            vec![
+                ("NAMESPACE", NAMESPACE),
+                ("NAME", NAME),
+                ("TYPE", "/spec/type"),
+                ("CLUSTER IPS", "/spec/clusterIPs"),
+            ],
+            &[
+                ("EXTERNAL IPS", "/spec/externalIPs"),
+                ("TRAFFIC POLICY", "/spec/externalTrafficPolicy"),
+            ],
+        ),
+        Kind::EndpointSlice => (
+            vec![
+                ("NAMESPACE", NAMESPACE),
+                ("NAME", NAME),
+                ("ADDRESS TYPE", "/addressType"),
+            ],
+            &[],
+        ),
         // Never the values.
         Kind::Secret => (
             vec![

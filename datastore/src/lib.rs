@@ -21,6 +21,7 @@ pub mod etcd;
 pub mod file;
 mod hub;
 pub mod ipam;
+mod kind;
 pub mod manifest;
 pub mod memory;
 pub mod resources;

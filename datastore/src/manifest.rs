@@ -15,27 +15,16 @@ use crate::store::{Key, Kind, Metadata, Object, StoreError};
 
 use document::leading_comments;
 
-/// The group and version that is written.
+/// The group and version that is written, but of the kinds of Kubernetes.
 pub const API_VERSION: &str = "projectcalico.org/v3";
 
 /// The group and version of Calico's CRDs, read as the same.
 const CRD_API_VERSION: &str = "crd.projectcalico.org/v1";
 
-/// The version of Secret.
-const CORE_API_VERSION: &str = "v1";
-
 /// Kinds of Calico that nothing here needs. They may stand in a file and are passed over.
-const OTHER_KINDS: [&str; 15] = [
-    "CalicoNodeStatus",
-    "ClusterInformation",
+const OTHER_KINDS: [&str; 7] = [
     "ExternalNetwork",
-    "GlobalNetworkPolicy",
-    "GlobalNetworkSet",
-    "HostEndpoint",
-    "IPReservation",
     "KubeControllersConfiguration",
-    "NetworkPolicy",
-    "NetworkSet",
     "Profile",
     "StagedGlobalNetworkPolicy",
     "StagedKubernetesNetworkPolicy",
@@ -214,32 +203,27 @@ fn kind_of(value: &Value) -> Result<Option<Kind>, String> {
         Some(other) => Err(format!("{field}: {other} is not a word")),
         None => Err(format!("{field}: is missing")),
     };
-    let version = word("apiVersion")?;
-    if word("kind")? == Kind::Secret.as_str() {
-        return if version == CORE_API_VERSION {
-            Ok(Some(Kind::Secret))
+    let (version, kind) = (word("apiVersion")?, word("kind")?);
+    let known = Kind::all().iter().find(|known| known.as_str() == kind);
+    if let Some(known) = known.filter(|known| known.is_of_kubernetes()) {
+        let wanted = known.api_version();
+        return if version == wanted {
+            Ok(Some(*known))
         } else {
             Err(format!(
-                "apiVersion: {version:?} is not {CORE_API_VERSION}, which Secret has"
+                "apiVersion: {version:?} is not {wanted}, which {known} has"
             ))
         };
     }
     if version != API_VERSION && version != CRD_API_VERSION {
         return Err(format!("apiVersion: {version:?} is not {API_VERSION}"));
     }
-    let kind = word("kind")?;
-    if OTHER_KINDS.contains(&kind) {
-        return Ok(None);
+    match known {
+        Some(known) => Ok(Some(*known)),
+        None if OTHER_KINDS.contains(&kind) => Ok(None),
+        None if kind == "IPAMConfiguration" => Ok(Some(Kind::IPAMConfig)),
+        None => Err(format!("kind: there is no kind {kind:?}")),
     }
-    if kind == "IPAMConfiguration" {
-        return Ok(Some(Kind::IPAMConfig));
-    }
-    Kind::all()
-        .iter()
-        .copied()
-        .find(|known| known.as_str() == kind)
-        .map(Some)
-        .ok_or_else(|| format!("kind: there is no kind {kind:?}"))
 }
 
 /// The object, and whether nothing but its own fields stands in the manifest.
@@ -262,10 +246,12 @@ pub(crate) fn object_of(kind: Kind, value: Value) -> Result<(Object, bool), Stri
     if kind.namespaced() && metadata.namespace.is_none() {
         metadata.namespace = Some("default".to_owned());
     }
-    let (spec, plain) = if kind == Kind::Secret {
+    let (spec, plain) = if kind.is_whole() {
         fields.remove("apiVersion");
         fields.remove("kind");
-        resources::fold_string_data(&mut fields)?;
+        if kind == Kind::Secret {
+            resources::fold_string_data(&mut fields)?;
+        }
         (Value::Object(fields), true)
     } else {
         let spec = fields.remove("spec").unwrap_or(Value::Null);
@@ -287,10 +273,11 @@ pub(crate) fn object_of(kind: Kind, value: Value) -> Result<(Object, bool), Stri
 
 /// The manifest of an object.
 pub fn to_value(object: &Object) -> Value {
-    if object.key.kind == Kind::Secret {
+    let kind = object.key.kind;
+    if kind.is_whole() {
         let mut value = json!({
-            "apiVersion": CORE_API_VERSION,
-            "kind": object.key.kind.as_str(),
+            "apiVersion": kind.api_version(),
+            "kind": kind.as_str(),
             "metadata": metadata_value(object),
         });
         if let (Value::Object(value), Value::Object(fields)) = (&mut value, &object.spec) {
@@ -299,8 +286,8 @@ pub fn to_value(object: &Object) -> Value {
         return value;
     }
     json!({
-        "apiVersion": API_VERSION,
-        "kind": object.key.kind.as_str(),
+        "apiVersion": kind.api_version(),
+        "kind": kind.as_str(),
         "metadata": metadata_value(object),
         "spec": object.spec,
     })
@@ -382,8 +369,8 @@ pub(crate) fn is_empty(text: &str) -> bool {
 /// The old manifest with the new object's metadata and spec; other fields stay.
 fn merged(old: Value, object: &Object) -> Value {
     let mut fields = match old {
-        // All fields of a Secret are its own.
-        Value::Object(fields) if object.key.kind != Kind::Secret => fields,
+        // Of a kind that is whole all fields are the object's own.
+        Value::Object(fields) if !object.key.kind.is_whole() => fields,
         _ => Map::new(),
     };
     if let Value::Object(new) = to_value(object) {

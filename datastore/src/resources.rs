@@ -1,4 +1,4 @@
-//! Calico's kinds: names, fields and meaning as in `projectcalico.org/v3`; and Kubernetes' Secret. One file a kind.
+//! Calico's kinds: names, fields and meaning as in `projectcalico.org/v3`; and some of Kubernetes. One file a kind.
 //!
 //! Every spec keeps unknown fields (`extra`), and `validate` says what is wrong with which field.
 
@@ -6,14 +6,23 @@ mod bgp_configuration;
 mod bgp_filter;
 mod bgp_peer;
 mod block_affinity;
+mod calico_node_status;
+mod cluster_information;
 mod felix_configuration;
 mod fields;
+mod host_endpoint;
 mod ip_pool;
+mod ip_reservation;
 mod ipam_block;
 mod ipam_config;
 mod ipam_handle;
+mod kubernetes;
 mod live_migration;
+mod network_policy;
+mod network_set;
 mod node;
+mod policy_rule;
+mod port;
 mod secret;
 mod timestamp;
 mod workload_endpoint;
@@ -36,17 +45,35 @@ pub use bgp_peer::{
     BGPPeer, NextHopMode, Password, PeerAddress, ReversePeering, SecretKeyRef, SourceAddress,
 };
 pub use block_affinity::{AffinityState, AffinityType, BlockAffinity};
+pub use calico_node_status::{
+    AgentAnswer, BgpAnswer, CalicoNodeStatus, DaemonAnswer, LearnedFrom, NodeStatusAnswer,
+    NodeStatusClass, NodeStatusQuestion, PeerAnswer, RouteAnswer, RoutesAnswer,
+};
+pub use cluster_information::ClusterInformation;
 pub use felix_configuration::{
     FelixConfiguration, NatOutgoingExclusions, PortRange, ServiceLoopPrevention,
     WorkloadSourceSpoofing,
 };
+pub use host_endpoint::{HostEndpoint, NamedPort};
 pub(crate) use ip_pool::overlap;
 pub use ip_pool::{AllowedUse, AssignmentMode, Encapsulation, IPPool, overlaps};
+pub use ip_reservation::IPReservation;
 pub use ipam_block::{Attribute, IPAMBlock};
 pub use ipam_config::IPAMConfig;
 pub use ipam_handle::IPAMHandle;
+pub use kubernetes::{
+    EndpointSlice, LoadBalancerIngress, LoadBalancerStatus, Namespace, SERVICE_NAME_LABEL, Service,
+    ServiceSpec, ServiceStatus, SliceConditions, SliceEndpoint, SlicePort,
+};
 pub use live_migration::{LiveMigration, MigrationSource, MigrationTarget, WorkloadIdentifier};
+pub use network_policy::{GlobalNetworkPolicy, NetworkPolicy, PolicyType, types_of};
+pub use network_set::{GlobalNetworkSet, NetworkSet};
 pub use node::{Node, NodeAddress, NodeBgp};
+pub use policy_rule::{
+    Action, EntityRule, HttpMatch, HttpPath, IcmpMatch, Rule, RuleMetadata, ServiceAccountMatch,
+    ServiceMatch,
+};
+pub use port::{Port, Protocol};
 pub(crate) use secret::fold_string_data;
 pub use secret::{Secret, SecretValue};
 pub use timestamp::Timestamp;
@@ -79,6 +106,17 @@ pub fn faults_of(object: &Object) -> Vec<String> {
         Kind::FelixConfiguration => faults_as::<FelixConfiguration>(object),
         Kind::LiveMigration => faults_as::<LiveMigration>(object),
         Kind::Secret => faults_as::<Secret>(object),
+        Kind::IPReservation => faults_as::<IPReservation>(object),
+        Kind::ClusterInformation => faults_as::<ClusterInformation>(object),
+        Kind::CalicoNodeStatus => faults_as::<CalicoNodeStatus>(object),
+        Kind::HostEndpoint => faults_as::<HostEndpoint>(object),
+        Kind::NetworkPolicy => faults_as::<NetworkPolicy>(object),
+        Kind::GlobalNetworkPolicy => faults_as::<GlobalNetworkPolicy>(object),
+        Kind::NetworkSet => faults_as::<NetworkSet>(object),
+        Kind::GlobalNetworkSet => faults_as::<GlobalNetworkSet>(object),
+        Kind::Namespace => faults_as::<Namespace>(object),
+        Kind::Service => faults_as::<Service>(object),
+        Kind::EndpointSlice => faults_as::<EndpointSlice>(object),
     }
 }
 

@@ -73,6 +73,16 @@ impl Selector {
         }
     }
 
+    /// Whether `global()` stands somewhere in it.
+    pub fn speaks_of_global(&self) -> bool {
+        self.root.speaks_of_global()
+    }
+
+    /// Whether it is `global()` and nothing else.
+    pub fn is_global(&self) -> bool {
+        self.root == Expression::Global
+    }
+
     /// Whether it selects something with these labels.
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         self.root.matches(labels)
@@ -80,6 +90,17 @@ impl Selector {
 }
 
 impl Expression {
+    fn speaks_of_global(&self) -> bool {
+        match self {
+            Expression::Global => true,
+            Expression::Not(inner) => inner.speaks_of_global(),
+            Expression::And(parts) | Expression::Or(parts) => {
+                parts.iter().any(Expression::speaks_of_global)
+            }
+            _ => false,
+        }
+    }
+
     fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         let value = |label: &String| labels.get(label);
         match self {

@@ -2,146 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use crate::kind::Kind;
 use crate::resources::Resource;
-
-/// The kinds of this datastore, by their names in Calico and Kubernetes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub enum Kind {
-    Node,
-    IPPool,
-    BGPConfiguration,
-    BGPPeer,
-    BGPFilter,
-    IPAMBlock,
-    BlockAffinity,
-    IPAMHandle,
-    IPAMConfig,
-    WorkloadEndpoint,
-    FelixConfiguration,
-    LiveMigration,
-    Secret,
-}
-
-impl Kind {
-    /// All of them.
-    pub fn all() -> &'static [Kind] {
-        &[
-            Kind::Node,
-            Kind::IPPool,
-            Kind::BGPConfiguration,
-            Kind::BGPFilter,
-            Kind::BGPPeer,
-            Kind::IPAMBlock,
-            Kind::BlockAffinity,
-            Kind::IPAMHandle,
-            Kind::IPAMConfig,
-            Kind::WorkloadEndpoint,
-            Kind::LiveMigration,
-            Kind::FelixConfiguration,
-            Kind::Secret,
-        ]
-    }
-
-    /// Whether its objects live in namespaces.
-    pub fn namespaced(self) -> bool {
-        matches!(
-            self,
-            Kind::WorkloadEndpoint | Kind::LiveMigration | Kind::Secret
-        )
-    }
-
-    /// Where the faults of a spec's fields begin: most kinds have `spec`, a Secret has its fields at the top.
-    fn fields_path(self) -> &'static str {
-        if self == Kind::Secret { "" } else { "spec" }
-    }
-
-    /// As it stands in manifests.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Kind::Node => "Node",
-            Kind::IPPool => "IPPool",
-            Kind::BGPConfiguration => "BGPConfiguration",
-            Kind::BGPPeer => "BGPPeer",
-            Kind::BGPFilter => "BGPFilter",
-            Kind::IPAMBlock => "IPAMBlock",
-            Kind::BlockAffinity => "BlockAffinity",
-            Kind::IPAMHandle => "IPAMHandle",
-            Kind::IPAMConfig => "IPAMConfig",
-            Kind::WorkloadEndpoint => "WorkloadEndpoint",
-            Kind::FelixConfiguration => "FelixConfiguration",
-            Kind::LiveMigration => "LiveMigration",
-            Kind::Secret => "Secret",
-        }
-    }
-
-    /// What else it is called on a command line, in singular and without case.
-    fn short_names(self) -> &'static [&'static str] {
-        match self {
-            Kind::Node => &["no"],
-            Kind::IPPool => &["pool"],
-            Kind::BGPConfiguration => &["bgpconfig"],
-            Kind::BGPPeer => &["peer"],
-            Kind::BGPFilter => &["filter"],
-            Kind::IPAMBlock => &["block"],
-            Kind::BlockAffinity => &["affinity", "affinitie"],
-            Kind::IPAMHandle => &["handle"],
-            // The kind's name in the group projectcalico.org/v3 served as CRDs.
-            Kind::IPAMConfig => &["ipamconfiguration"],
-            Kind::WorkloadEndpoint => &["wep", "endpoint"],
-            Kind::FelixConfiguration => &["felixconfig"],
-            Kind::LiveMigration => &["migration"],
-            Kind::Secret => &[],
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Kind {
-    type Err = String;
-
-    /// As tolerant as `calicoctl`: any case, singular or plural, short names.
-    fn from_str(text: &str) -> Result<Kind, String> {
-        let wanted = text.to_ascii_lowercase();
-        let singular = wanted.strip_suffix('s').unwrap_or(&wanted);
-        Kind::all()
-            .iter()
-            .copied()
-            .find(|kind| {
-                let name = kind.as_str().to_ascii_lowercase();
-                // blockaffinities
-                let plural_y = name.strip_suffix('y').map(|stem| format!("{stem}ie"));
-                name == wanted
-                    || name == singular
-                    || plural_y.as_deref() == Some(singular)
-                    || kind.short_names().contains(&singular)
-                    || kind.short_names().contains(&wanted.as_str())
-            })
-            .ok_or_else(|| {
-                let known: Vec<&str> = Kind::all().iter().map(|kind| kind.as_str()).collect();
-                format!("there is no kind {text:?}; known are {}", known.join(", "))
-            })
-    }
-}
 
 /// Names one object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Key {
     /// Its kind.
     pub kind: Kind,
-    /// Its namespace, for kinds that have one (WorkloadEndpoint, LiveMigration, Secret).
+    /// Its namespace, for kinds that have one.
     pub namespace: Option<String>,
     /// Its name.
     pub name: String,
@@ -208,7 +83,7 @@ pub struct Object {
     pub key: Key,
     /// Metadata, name and namespace included.
     pub metadata: Metadata,
-    /// `spec` as it stands; of a Secret, everything beside the metadata.
+    /// `spec` as it stands; of a kind that [is whole](Kind::is_whole), everything beside the metadata.
     pub spec: Value,
     /// `None` on an object that was not stored yet.
     pub revision: Option<Revision>,

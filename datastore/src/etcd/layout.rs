@@ -6,7 +6,7 @@
 //!   /calico/ipam/v2/host/<node>/ipv4/block/10.0.0.0-26                     BlockAffinity; virtual/ beside host/
 //!   /calico/ipam/v2/handle/<handle>                                        IPAMHandle
 //!   /calico/ipam/v2/config                                                 IPAMConfig
-//!   /caracal/v1/secrets/<namespace>/<name>                                 Secret, which Calico has in Kubernetes only
+//!   /caracal/v1/<plural>/[<namespace>/]<name>                              Kubernetes' kinds, which Calico has in Kubernetes only
 //! ```
 //!
 //! In a name `/` is `%2F` and `%` is `%25`, which Calico's names do not contain.
@@ -24,7 +24,7 @@ const HANDLES: &str = "/calico/ipam/v2/handle/";
 const CONFIG: &str = "/calico/ipam/v2/config";
 const HOSTS: &str = "/calico/ipam/v2/host/";
 const VIRTUAL: &str = "/calico/ipam/v2/virtual/";
-const SECRETS: &str = "/caracal/v1/secrets/";
+const KUBERNETES: &str = "/caracal/v1/";
 
 /// A longer affinity's name does not say whose it is.
 const NAME_CUT: usize = 253;
@@ -114,8 +114,7 @@ pub(super) fn ranges(kind: Kind) -> Vec<Range> {
         Kind::IPAMBlock => &[BLOCKS],
         Kind::IPAMHandle => &[HANDLES],
         Kind::BlockAffinity => &[HOSTS, VIRTUAL],
-        Kind::Secret => &[SECRETS],
-        _ => return vec![Range::Prefix(format!("{RESOURCES}{}/", plural(kind)))],
+        _ => return vec![Range::Prefix(folder(kind))],
     };
     let prefixes = prefixes.iter();
     prefixes
@@ -195,13 +194,7 @@ fn read(kind: Kind, path: &str) -> Option<Located> {
             }
         }
         _ => {
-            let rest = match kind {
-                Kind::Secret => path.strip_prefix(SECRETS)?,
-                _ => path
-                    .strip_prefix(RESOURCES)?
-                    .strip_prefix(plural(kind))?
-                    .strip_prefix('/')?,
-            };
+            let rest = path.strip_prefix(&folder(kind))?;
             let (namespace, name) = match kind.namespaced() {
                 true => rest
                     .split_once('/')
@@ -223,10 +216,16 @@ fn resource_path(key: &Key) -> String {
         Some(namespace) => format!("{}/{name}", escaped(namespace)),
         None => name,
     };
-    match key.kind {
-        Kind::Secret => format!("{SECRETS}{name}"),
-        kind => format!("{RESOURCES}{}/{name}", plural(kind)),
-    }
+    folder(key.kind) + &name
+}
+
+/// Where the objects of a kind stand that has no keys of its own.
+fn folder(kind: Kind) -> String {
+    let above = match kind.is_of_kubernetes() {
+        true => KUBERNETES,
+        false => RESOURCES,
+    };
+    format!("{above}{}/", kind.plural())
 }
 
 fn affinity_path(affinity_type: AffinityType, node: &str, cidr: &IpNet) -> String {
@@ -298,26 +297,6 @@ fn escaped(name: &str) -> String {
 
 fn unescaped(name: &str) -> String {
     name.replace("%2F", "/").replace("%25", "%")
-}
-
-/// As it stands in Calico's keys: without a capital letter.
-fn plural(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Node => "nodes",
-        Kind::IPPool => "ippools",
-        Kind::BGPConfiguration => "bgpconfigurations",
-        Kind::BGPPeer => "bgppeers",
-        Kind::BGPFilter => "bgpfilters",
-        Kind::WorkloadEndpoint => "workloadendpoints",
-        Kind::FelixConfiguration => "felixconfigurations",
-        Kind::LiveMigration => "livemigrations",
-        // These have keys of their own.
-        Kind::IPAMBlock => "ipamblocks",
-        Kind::BlockAffinity => "blockaffinities",
-        Kind::IPAMHandle => "ipamhandles",
-        Kind::IPAMConfig => "ipamconfigs",
-        Kind::Secret => "secrets",
-    }
 }
 
 #[cfg(test)]

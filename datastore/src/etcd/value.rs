@@ -74,7 +74,7 @@ pub(super) fn read(kind: Kind, found: &KeyValue) -> Reading {
 
 /// Fills in what Calico's clients expect of every object: who made it when.
 pub(super) fn complete(object: &mut Object) -> Result<(), StoreError> {
-    if !has_siblings(object.key.kind) {
+    if is_ipams(object.key.kind) || object.key.kind.is_of_kubernetes() {
         return Ok(());
     }
     let extra = &mut object.metadata.extra;
@@ -100,18 +100,21 @@ fn unique() -> Result<String, StoreError> {
 
 /// Whether the value is a manifest in which others' fields may stand beside `spec`.
 pub(super) fn has_siblings(kind: Kind) -> bool {
-    !matches!(
+    !is_ipams(kind) && !kind.is_whole()
+}
+
+/// Whether the value is one of Calico's older structures.
+fn is_ipams(kind: Kind) -> bool {
+    matches!(
         kind,
-        Kind::IPAMBlock | Kind::BlockAffinity | Kind::IPAMHandle | Kind::IPAMConfig | Kind::Secret
+        Kind::IPAMBlock | Kind::BlockAffinity | Kind::IPAMHandle | Kind::IPAMConfig
     )
 }
 
 /// The value of an object; `before` is the value that it replaces.
 pub(super) fn encode(object: &Object, before: Option<&[u8]>) -> Result<Vec<u8>, String> {
     let value = match object.key.kind {
-        Kind::IPAMBlock | Kind::BlockAffinity | Kind::IPAMHandle | Kind::IPAMConfig => {
-            ipam_value(object)?
-        }
+        kind if is_ipams(kind) => ipam_value(object)?,
         _ => {
             let mut fields = match before.map(serde_json::from_slice) {
                 Some(Ok(Value::Object(fields))) if has_siblings(object.key.kind) => fields,

@@ -52,7 +52,7 @@ pub struct BGPPeer {
     #[serde(
         default,
         deserialize_with = "fields::null_is_default",
-        skip_serializing_if = "is_default"
+        skip_serializing_if = "fields::is_default"
     )]
     pub source_address: SourceAddress,
     /// Graceful restart: how long the peer keeps our routes.
@@ -101,7 +101,7 @@ pub struct BGPPeer {
     #[serde(
         default,
         deserialize_with = "fields::null_is_default",
-        skip_serializing_if = "is_default"
+        skip_serializing_if = "fields::is_default"
     )]
     pub reverse_peering: ReversePeering,
     /// Time between keepalives; the hold time is three times as long.
@@ -315,8 +315,4 @@ impl Resource for BGPPeer {
 /// Whether a string field says anything: Calico treats an empty string as absent.
 fn given(text: &Option<String>) -> bool {
     text.as_deref().is_some_and(|text| !text.is_empty())
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }

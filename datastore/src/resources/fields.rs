@@ -126,6 +126,29 @@ pub(crate) mod text_list {
     }
 }
 
+/// CIDRs of which a single address may stand without its prefix length.
+pub(crate) mod networks {
+    use super::*;
+
+    pub(crate) use super::text_list::serialize;
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<ipnet::IpNet>, D::Error> {
+        let texts = Option::<Vec<String>>::deserialize(deserializer)?.unwrap_or_default();
+        let parse = |text: &String| {
+            let address = || text.parse::<std::net::IpAddr>().map(ipnet::IpNet::from);
+            let network = text.parse().or_else(|_| address());
+            network.map_err(|_| {
+                de::Error::custom(format!(
+                    "{text:?} is not a CIDR such as 10.0.0.0/16, nor an address"
+                ))
+            })
+        };
+        texts.iter().map(parse).collect()
+    }
+}
+
 /// A type that stands as text in a field.
 pub(crate) trait FieldText: Sized {
     /// Reads it; the error carries the value.
@@ -376,6 +399,11 @@ pub(crate) fn is_false(value: &bool) -> bool {
     !*value
 }
 
+/// `skip_serializing_if` for what says nothing.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// What is wrong with the name and the namespace of an object.
 pub(crate) fn name_faults(key: &Key) -> Vec<String> {
     let mut faults = Vec::new();
@@ -414,7 +442,18 @@ fn written_by_people(kind: Kind) -> bool {
             | Kind::BGPFilter
             | Kind::IPAMConfig
             | Kind::FelixConfiguration
+            | Kind::IPReservation
+            | Kind::ClusterInformation
+            | Kind::CalicoNodeStatus
+            | Kind::HostEndpoint
+            | Kind::NetworkPolicy
+            | Kind::GlobalNetworkPolicy
+            | Kind::NetworkSet
+            | Kind::GlobalNetworkSet
             | Kind::Secret
+            | Kind::Namespace
+            | Kind::Service
+            | Kind::EndpointSlice
     )
 }
 
@@ -430,6 +469,15 @@ fn is_subdomain(name: &str) -> bool {
         })
 }
 
+/// The same of a name in a field.
+pub(crate) fn name(path: &str, text: &str, faults: &mut Vec<String>) {
+    if !is_subdomain(text) {
+        faults.push(format!(
+            "{path}: {text:?} is not a lower-case DNS name (letters, digits, '-' and '.')"
+        ));
+    }
+}
+
 /// `path: {cidr} has host bits set`.
 pub(crate) fn host_bits(path: &str, cidr: &ipnet::IpNet, faults: &mut Vec<String>) {
     if cidr.addr() != cidr.network() {
@@ -439,10 +487,34 @@ pub(crate) fn host_bits(path: &str, cidr: &ipnet::IpNet, faults: &mut Vec<String
 
 /// A selector that must parse.
 pub(crate) fn selector(path: &str, text: Option<&str>, faults: &mut Vec<String>) {
-    if let Some(text) = text
-        && let Err(fault) = Selector::parse(text)
+    parsed_selector(path, text, faults);
+}
+
+/// A selector that must parse and select among endpoints: `global()` is for namespaces.
+pub(crate) fn selector_of_some(path: &str, text: Option<&str>, faults: &mut Vec<String>) {
+    if let Some(selector) = parsed_selector(path, text, faults)
+        && selector.speaks_of_global()
     {
-        faults.push(format!("{path}: {text:?} is not a selector: {fault}"));
+        faults.push(format!(
+            "{path}: {:?}: global() is for the namespaceSelector of a rule's source and destination only",
+            text.unwrap_or_default()
+        ));
+    }
+}
+
+/// A selector that must parse, parsed.
+pub(crate) fn parsed_selector(
+    path: &str,
+    text: Option<&str>,
+    faults: &mut Vec<String>,
+) -> Option<Selector> {
+    match Selector::parse(text?) {
+        Ok(selector) => Some(selector),
+        Err(fault) => {
+            let text = text.unwrap_or_default();
+            faults.push(format!("{path}: {text:?} is not a selector: {fault}"));
+            None
+        }
     }
 }
 
