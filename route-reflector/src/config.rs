@@ -43,6 +43,7 @@ CONFIGURATION, one of two ways. Defaults in brackets.
                                       certFile, keyFile, username, password; and the environment over it, as
                                       the agent reads it: docs/operation/datastore.md
     nodename: rr1                     its Node has spec.bgp.routeReflectorClusterID
+                                      [CARACAL_NODENAME or NODENAME of the environment]
     routerId: hash                    an address, or `hash` of the name [the node's IPv4 address]
     listen: [\"172.31.0.1:179\"]        [all addresses, listenPort of BGPConfiguration]
     holdTime: 90                      [90]
@@ -309,7 +310,11 @@ impl Raw {
     fn into_node(self, mut datastore: DatastoreConfig) -> Result<FromDatastore, String> {
         datastore.override_from(&|key| std::env::var(key).ok())?;
         datastore.check()?;
-        let nodename = match self.nodename {
+        let variable = |key: &str| std::env::var(key).ok();
+        let named = self.nodename.filter(|name| !name.is_empty());
+        // In Kubernetes all reflectors have the same file.
+        let named = named.or_else(|| variable("CARACAL_NODENAME"));
+        let nodename = match named.or_else(|| variable("NODENAME")) {
             Some(name) if !name.is_empty() => name,
             _ => {
                 return Err(

@@ -16,6 +16,7 @@ pub struct Daemon {
     netns: Netns,
     program: PathBuf,
     args: Vec<String>,
+    environment: Vec<(String, String)>,
     log: PathBuf,
     child: Option<Child>,
 }
@@ -28,9 +29,16 @@ impl Daemon {
             netns: netns.clone(),
             program: program.to_owned(),
             args,
+            environment: Vec::new(),
             log: log.to_owned(),
             child: None,
         }
+    }
+
+    /// It shall have these variables in its environment.
+    pub fn with_environment(mut self, variables: Vec<(String, String)>) -> Daemon {
+        self.environment = variables;
+        self
     }
 
     /// Starts it; its output is added to the log.
@@ -42,6 +50,7 @@ impl Daemon {
         let mut command = Command::new(&self.program);
         command
             .args(&self.args)
+            .envs(self.environment.iter().map(|(key, value)| (key, value)))
             .stdin(Stdio::null())
             .env("RUST_BACKTRACE", "0")
             .stdout(log.try_clone()?)
