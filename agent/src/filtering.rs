@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use caracal_datastore::resources::{
     FelixConfiguration, NatOutgoingExclusions, ServiceLoopPrevention, WorkloadSourceSpoofing,
 };
-use caracal_fib::Tunnels;
+use caracal_fib::{Tunnels, VxlanDevice};
 use caracal_filter::{Masquerade, Rules, ServiceLoops, SpoofProtection, TunnelProtection};
 use caracal_peering::View;
 use ipnet::IpNet;
@@ -25,11 +25,13 @@ pub(crate) type AllowedSources = BTreeMap<String, BTreeSet<IpNet>>;
 /// Names of the devices that `caracal-cni` makes begin so.
 const DEVICE_PREFIX: &str = "cali";
 
-/// What the filter of this node shall do. `tunnels`: those that end here.
+/// What the filter of this node shall do. `tunnels`: those that shall end here; `there`: those whose devices are there, and
+/// take what comes, whether they shall or not.
 pub(crate) fn rules(
     view: &View,
     pools: &[Pool],
     tunnels: &Tunnels,
+    there: &BTreeSet<Tunnel>,
     felix: &FelixConfiguration,
     allowed: &AllowedSources,
 ) -> Rules {
@@ -39,7 +41,7 @@ pub(crate) fn rules(
             ..masquerade(view, pools, felix)
         },
         spoofing: Some(spoof_protection(felix, allowed)),
-        tunnels: tunnel_protection(view, tunnels, felix),
+        tunnels: tunnel_protection(view, tunnels, there, felix),
         service_loops: service_loops(view, felix),
     }
 }
@@ -96,12 +98,18 @@ fn devices(tunnels: &Tunnels) -> BTreeSet<String> {
 fn tunnel_protection(
     view: &View,
     tunnels: &Tunnels,
+    there: &BTreeSet<Tunnel>,
     felix: &FelixConfiguration,
 ) -> Option<TunnelProtection> {
+    let port = |tunnel, device: &Option<VxlanDevice>| {
+        let is_there = there.contains(&tunnel);
+        let port = device.as_ref().map(|device| device.port);
+        port.or_else(|| is_there.then(|| settings::vxlan_port(felix)))
+    };
     let protection = TunnelProtection {
-        ipip: tunnels.ipip.is_some(),
-        vxlan: tunnels.vxlan.as_ref().map(|device| device.port),
-        vxlan_v6: tunnels.vxlan_v6.as_ref().map(|device| device.port),
+        ipip: tunnels.ipip.is_some() || there.contains(&Tunnel::Ipip),
+        vxlan: port(Tunnel::Vxlan, &tunnels.vxlan),
+        vxlan_v6: port(Tunnel::VxlanV6, &tunnels.vxlan_v6),
         ends: BTreeSet::new(),
     };
     if protection == TunnelProtection::default() {

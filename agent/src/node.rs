@@ -1,5 +1,6 @@
 //! The one loop: take what is new, mark what it touches, apply once a round.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,7 +17,7 @@ use tokio::sync::watch;
 use crate::cluster::{Cluster, Touched};
 use crate::plan::{self, Own, Plan, condition};
 use crate::shared::Shared;
-use crate::tunnels::Tended;
+use crate::tunnels::{Tended, Tunnel};
 use crate::workloads::{Circumstances, Surroundings};
 use crate::{filtering, mtu_file, settings};
 
@@ -96,6 +97,7 @@ impl Node {
         let mut fib_status = self.shared.fib.status();
         let mut workload_changes = self.shared.workloads.changes();
         let mut host_mtu = None;
+        let mut tunnels_there = BTreeSet::new();
         loop {
             tokio::select! {
                 news = self.watching.next() => match news {
@@ -117,9 +119,12 @@ impl Node {
                 }
                 changed = fib_status.changed() => {
                     changed.context("the FIB has stopped")?;
-                    let now = fib_status.borrow_and_update().host_mtu;
-                    self.plan_dirty |= host_mtu != now;
-                    host_mtu = now;
+                    let (mtu, there) = {
+                        let status = fib_status.borrow_and_update();
+                        (status.host_mtu, Tunnel::there(&status.tunnels))
+                    };
+                    self.plan_dirty |= host_mtu != mtu || tunnels_there != there;
+                    (host_mtu, tunnels_there) = (mtu, there);
                 }
                 changed = self.assigned.changed() => {
                     changed.context("the tender has stopped")?;
@@ -144,7 +149,7 @@ impl Node {
             let may_plan = self.planned || self.shared.workloads.all_read();
             if self.cluster.in_sync && may_plan && std::mem::take(&mut self.plan_dirty) {
                 self.planned = true;
-                self.apply_plan(host_mtu).await?;
+                self.apply_plan(host_mtu, &tunnels_there).await?;
             }
             self.apply_gate().await?;
         }
@@ -180,7 +185,11 @@ impl Node {
     }
 
     /// Makes the plan anew and carries out how it differs from the last.
-    async fn apply_plan(&mut self, host_mtu: Option<u32>) -> anyhow::Result<()> {
+    async fn apply_plan(
+        &mut self,
+        host_mtu: Option<u32>,
+        tunnels_there: &BTreeSet<Tunnel>,
+    ) -> anyhow::Result<()> {
         let felix = settings::effective(
             &self.cluster.felix,
             &self.shared.config.nodename,
@@ -204,6 +213,7 @@ impl Node {
             addresses: self.shared.addresses,
             workloads: &workloads,
             assigned: tended.assigned,
+            tunnels_there,
             mesh_options: &self.shared.config.bgp.mesh_options,
             felix: &self.shared.config.felix,
             allowed_sources: &allowed_sources,

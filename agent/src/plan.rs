@@ -71,6 +71,8 @@ pub(crate) struct Own<'a> {
     pub(crate) elevated: &'a BTreeSet<IpAddr>,
     /// Tunnel addresses that IPAM has given this run.
     pub(crate) assigned: Assigned,
+    /// Whose devices the kernel has.
+    pub(crate) tunnels_there: &'a BTreeSet<Tunnel>,
     /// For the sessions of the mesh.
     pub(crate) mesh_options: &'a PeerOptions,
     /// What the environment says over FelixConfiguration.
@@ -126,7 +128,14 @@ pub(crate) fn make(cluster: &Cluster, own: Own<'_>) -> Plan {
         of_all(Ipv6Net::default().into()),
     );
     let allowed = own.allowed_sources;
-    let rules = filtering::rules(&cluster.view, &pools, &ends.tunnels, &felix, allowed);
+    let rules = filtering::rules(
+        &cluster.view,
+        &pools,
+        &ends.tunnels,
+        own.tunnels_there,
+        &felix,
+        allowed,
+    );
     conditions.extend(
         settings::faults(&felix, in_bgp(cluster))
             .iter()

@@ -2,7 +2,7 @@
 //! can receive, taken off it when no route uses the tunnel any more, released when the device is gone
 //! (docs/adr/0009-staged-encapsulation.md).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use caracal_agent_api::Condition;
@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use crate::ways::Pool;
 
 /// One of Calico's tunnels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Tunnel {
     Ipip,
     Vxlan,
@@ -44,6 +44,12 @@ impl Tunnel {
             Tunnel::Vxlan => "vxlan.calico",
             Tunnel::VxlanV6 => "vxlan-v6.calico",
         }
+    }
+
+    /// Those that the kernel has: desired, or there for the sake of others.
+    pub(crate) fn there(devices: &[TunnelStatus]) -> BTreeSet<Tunnel> {
+        let has = |tunnel: &Tunnel| devices.iter().any(|there| there.device == tunnel.device());
+        Tunnel::ALL.into_iter().filter(has).collect()
     }
 
     /// What it takes of every packet.

@@ -90,6 +90,8 @@ struct State {
     promised: HashMap<(String, String), Workload>,
     /// Interfaces deleted in this run: a late report of the datastore does not bring them back.
     gone: Gone,
+    /// Of these nothing is left in the datastore either: runtimes repeat a DEL, and to look for a record costs a whole list.
+    finished: Gone,
     /// Of workloads that arrive, by device.
     phases: HashMap<String, Phase>,
     /// Whom to ask whether it runs here.
@@ -257,8 +259,11 @@ impl Workloads {
         {
             let mut state = self.state();
             state.gone.remove(&workload.place());
+            state.finished.remove(&workload.place());
             let device = workload.device.clone();
-            state.known.insert(device.clone(), workload);
+            if let Some(before) = state.known.insert(device.clone(), workload) {
+                state.replaced(&before);
+            }
             // Told while nobody else can tell the FIB what was true before.
             let change = state.tell(&self.node, &device, Instant::now());
             self.dataplane.apply(change.into_iter().collect());

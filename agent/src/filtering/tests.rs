@@ -48,7 +48,14 @@ fn nets(texts: &[&str]) -> BTreeSet<IpNet> {
 }
 
 fn made(felix: &FelixConfiguration, allowed: &AllowedSources) -> Rules {
-    rules(&view(), &[], &Tunnels::default(), felix, allowed)
+    rules(
+        &view(),
+        &[],
+        &Tunnels::default(),
+        &BTreeSet::new(),
+        felix,
+        allowed,
+    )
 }
 
 fn ipip() -> Tunnels {
@@ -60,7 +67,14 @@ fn ipip() -> Tunnels {
 }
 
 fn with_tunnels(felix: &FelixConfiguration) -> Rules {
-    rules(&view(), &[], &ipip(), felix, &AllowedSources::new())
+    rules(
+        &view(),
+        &[],
+        &ipip(),
+        &BTreeSet::new(),
+        felix,
+        &AllowedSources::new(),
+    )
 }
 
 #[test]
@@ -76,10 +90,41 @@ fn a_pool_that_overlaps_the_nodes_network_is_no_pool_for_masquerade() {
     let pools = [pool("natted", Some("overlaps")), pool("disabled", None)];
     let felix = FelixConfiguration::default();
     let allowed = AllowedSources::new();
-    let rules = rules(&view(), &pools, &Tunnels::default(), &felix, &allowed);
+    let rules = rules(
+        &view(),
+        &pools,
+        &Tunnels::default(),
+        &BTreeSet::new(),
+        &felix,
+        &allowed,
+    );
     let masquerade = rules.masquerade;
     assert_eq!(masquerade.sources, nets(&["fd65::/64"]));
     assert_eq!(masquerade.except_to, nets(&["10.66.0.0/16", "fd65::/64"]));
+}
+
+/// It stays for others who may not know yet, for minutes.
+#[test]
+fn a_device_that_nobody_wishes_for_any_more_is_protected_as_long_as_it_is_there() {
+    let felix = FelixConfiguration {
+        vxlan_port: Some(8472),
+        ..FelixConfiguration::default()
+    };
+    let protection = |there: &[Tunnel]| {
+        let there = there.iter().copied().collect();
+        let none = Tunnels::default();
+        let made = rules(&view(), &[], &none, &there, &felix, &AllowedSources::new());
+        made.tunnels
+    };
+    assert_eq!(protection(&[]), None);
+    let ipip = protection(&[Tunnel::Ipip]).unwrap();
+    assert_eq!((ipip.ipip, ipip.vxlan, ipip.vxlan_v6), (true, None, None));
+    assert!(ipip.ends.contains(&"192.0.2.1/32".parse().unwrap()));
+    let vxlan = protection(&[Tunnel::Vxlan, Tunnel::VxlanV6]).unwrap();
+    assert_eq!(
+        (vxlan.ipip, vxlan.vxlan, vxlan.vxlan_v6),
+        (false, Some(8472), Some(8472))
+    );
 }
 
 #[test]

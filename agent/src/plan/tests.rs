@@ -89,6 +89,7 @@ fn own(workloads: &[IpAddr]) -> Own<'_> {
         workloads,
         elevated: &NOBODY,
         assigned: Assigned::default(),
+        tunnels_there: const { &BTreeSet::new() },
         mesh_options: &NO_OPTIONS,
         felix: &NOTHING_SAID,
         allowed_sources: &NOTHING_ALLOWED,

@@ -1,4 +1,5 @@
-//! Interfaces of containers that were deleted in this run, so that a late report of the datastore does not bring them back.
+//! Interfaces of containers that were deleted in this run, so that a late report of the datastore does not bring them back, and
+//! a repeated DEL costs little.
 
 use std::collections::{HashSet, VecDeque};
 

@@ -191,6 +191,19 @@ impl State {
         Some(Change::SetEndpoint(device.to_owned(), endpoint))
     }
 
+    /// Its device is another workload's now, or it has other addresses.
+    pub(super) fn replaced(&mut self, before: &Workload) {
+        let now = self.known.get(&before.device);
+        let has = |address: &IpAddr| now.is_some_and(|now| now.addresses.contains(address));
+        let gone: Vec<IpAddr> = before
+            .addresses
+            .iter()
+            .copied()
+            .filter(|a| !has(a))
+            .collect();
+        self.outranked.retain(|address| !gone.contains(address));
+    }
+
     /// It is not here any more.
     pub(super) fn untell(&mut self, workload: &Workload) {
         self.phases.remove(&workload.device);

@@ -176,16 +176,21 @@ impl Workloads {
             Refusal::Later(format!("container {}: {fault}", request.container_id))
         };
         let known = self.forget(&request.container_id, &request.ifname);
-        let recorded = record::remove(
-            &*self.store,
-            &self.node,
-            &request.container_id,
-            &request.ifname,
-            &request.network,
-            known.as_ref().map(|workload| &workload.key),
-        )
-        .await
-        .map_err(|fault| later(&fault))?;
+        let place = (request.container_id.clone(), request.ifname.clone());
+        let finished = known.is_none() && self.state().finished.contains(&place);
+        let recorded = match finished {
+            true => record::Removed::default(),
+            false => record::remove(
+                &*self.store,
+                &self.node,
+                &request.container_id,
+                &request.ifname,
+                &request.network,
+                known.as_ref().map(|workload| &workload.key),
+            )
+            .await
+            .map_err(|fault| later(&fault))?,
+        };
         let workload = known.or(recorded.removed);
         // A second interface on a network is refused, and the runtime deletes it all the same: the handle is the first's.
         let held = recorded.has_sibling
@@ -214,6 +219,9 @@ impl Workloads {
                 released.map_err(|fault| later(&fault))?
             }
         };
+        if !held {
+            self.state().finished.insert(place);
+        }
         match &workload {
             Some(workload) => info!(
                 "workload {}: detached {}, released {released:?}",

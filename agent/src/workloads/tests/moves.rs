@@ -158,3 +158,19 @@ async fn an_address_that_goes_is_no_longer_outranked() {
     workloads.told_of(&key).await;
     assert_eq!(scene.notes.take(), ["set cali2 10.65.0.7"]);
 }
+
+#[tokio::test]
+async fn an_address_that_a_workload_has_no_more_is_no_longer_outranked() {
+    let scene = with_web().await;
+    let workloads = &scene.workloads;
+    let address = "10.65.0.7".parse().unwrap();
+    workloads.set_outranked(&[address], &BTreeSet::from([address]), Instant::now());
+    assert_eq!(scene.notes.take(), ["set cali1 10.65.0.7 Awaited"]);
+    // In its place comes one with another address.
+    let key = scene.put(&endpoint("web", "cali1", "10.65.0.8"));
+    workloads.told_of(&key).await;
+    assert_eq!(scene.notes.take(), ["set cali1 10.65.0.8"]);
+    let key = scene.put(&endpoint("db", "cali2", "10.65.0.7"));
+    workloads.told_of(&key).await;
+    assert_eq!(scene.notes.take(), ["set cali2 10.65.0.7"]);
+}

@@ -96,6 +96,39 @@ async fn of_two_interfaces_only_the_one_that_is_asked_for_goes() {
     }
 }
 
+/// Runtimes repeat it; the node knows its own pods, and the list is the cluster's.
+#[tokio::test]
+async fn a_repeated_del_lists_no_records_and_one_after_another_add_removes_the_new_one() {
+    let scene = scene().await;
+    let lists = Arc::new(AtomicUsize::new(0));
+    let counted = lists.clone();
+    scene.theirs.set_plan(move |operation| {
+        if operation.verb == Verb::List && operation.kind == Kind::WorkloadEndpoint {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+        Fault::None
+    });
+    let del = del_of("eth0", "net");
+    // Of something that was never heard of.
+    for _ in 0..3 {
+        scene.workloads.del(&del).await.unwrap();
+    }
+    assert_eq!(lists.load(Ordering::Relaxed), 1);
+    for _ in 0..2 {
+        let (device, _) = add(&scene, "eth0", "net").await;
+        let reply = scene.workloads.del(&del).await.unwrap();
+        assert_eq!(reply.device, Some(device));
+        let reply = scene.workloads.del(&del).await.unwrap();
+        assert_eq!(reply.device, None);
+    }
+    assert_eq!(lists.load(Ordering::Relaxed), 1);
+    let records = scene.store.list(Kind::WorkloadEndpoint).await.unwrap();
+    assert_eq!(records.len(), 0);
+    let handle = handle("net", "0123456789ab");
+    let given = scene.ipam.addresses_of(&handle).await.unwrap();
+    assert_eq!(given, [] as [IpAddr; 0]);
+}
+
 #[tokio::test]
 async fn a_second_interface_on_the_same_network_is_refused() {
     let scene = scene().await;
