@@ -62,14 +62,14 @@ pub(crate) struct Counts {
 pub(crate) type Rank<K, V> = fn(&K, Action<&V>) -> usize;
 
 /// What a value is found by, beside its key: keys that share a tag are listed by [`Delta::tagged`].
-pub(crate) type Tag<V> = fn(&V) -> Option<u32>;
+pub(crate) type Tag<V, T> = fn(&V) -> Option<T>;
 
 #[derive(Debug)]
-pub(crate) struct Delta<K, V> {
+pub(crate) struct Delta<K, V, T = u32> {
     slots: HashMap<K, Slot<V>, foldhash::fast::RandomState>,
     rank: Rank<K, V>,
-    tag: Tag<V>,
-    tagged: Tagged<K>,
+    tag: Tag<V, T>,
+    tagged: Tagged<K, T>,
     /// Keys by rank. An entry whose slot says another queue, or none, is out of date and is skipped.
     queues: [VecDeque<K>; RANKS],
     retries: BTreeSet<(Instant, K)>,
@@ -134,13 +134,13 @@ struct Failure {
     reason: String,
 }
 
-impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
+impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq, T: Copy + Eq + Hash> Delta<K, V, T> {
     /// Values have no tags.
-    pub(crate) fn new(rank: Rank<K, V>) -> Delta<K, V> {
+    pub(crate) fn new(rank: Rank<K, V>) -> Delta<K, V, T> {
         Delta::with_tags(rank, |_| None)
     }
 
-    pub(crate) fn with_tags(rank: Rank<K, V>, tag: Tag<V>) -> Delta<K, V> {
+    pub(crate) fn with_tags(rank: Rank<K, V>, tag: Tag<V, T>) -> Delta<K, V, T> {
         Delta {
             slots: HashMap::default(),
             rank,
@@ -494,12 +494,12 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq> Delta<K, V> {
     }
 
     /// The keys whose desired or actual value has this tag.
-    pub(crate) fn tagged(&self, tag: u32) -> impl Iterator<Item = &K> {
+    pub(crate) fn tagged(&self, tag: T) -> impl Iterator<Item = &K> {
         self.tagged.keys(tag)
     }
 
     /// The tags that some desired or actual value has.
-    pub(crate) fn tags(&self) -> impl Iterator<Item = u32> {
+    pub(crate) fn tags(&self) -> impl Iterator<Item = T> {
         self.tagged.tags()
     }
 
@@ -566,7 +566,7 @@ impl<V: Clone + Eq> Slot<V> {
         }
     }
 
-    fn tags(&self, tag: Tag<V>) -> Tags {
+    fn tags<T>(&self, tag: Tag<V, T>) -> Tags<T> {
         [&self.desired, &self.actual].map(|value| value.as_ref().and_then(tag))
     }
 

@@ -286,6 +286,8 @@ pub(crate) enum WriteError {
     Overrun,
     /// The socket failed.
     Failed(String),
+    /// It was not written, because one before it failed: what it deletes may be replaced by what that one sets.
+    Behind,
 }
 
 /// What became of a batch.
@@ -323,7 +325,8 @@ pub(crate) trait Kernel {
     /// Writes a batch. The outcomes are in the order of the batch.
     fn write(&mut self, batch: &[Write]) -> Result<Vec<Result<(), Refusal>>, WriteError>;
 
-    /// Begins to write a batch, behind those begun before. [`Kernel::write`] is not called until all are answered.
+    /// Begins to write a batch, behind those begun before. [`Kernel::write`] is not called until all are answered. When one
+    /// of them fails, those begun before that is known are not written ([`WriteError::Behind`]).
     fn begin_write(&mut self, batch: Vec<Write>);
 
     /// Waits for what became of the oldest batch that was begun and is not answered yet.
@@ -501,6 +504,7 @@ impl fmt::Display for WriteError {
         match self {
             WriteError::Overrun => f.write_str("the kernel dropped answers"),
             WriteError::Failed(reason) => f.write_str(reason),
+            WriteError::Behind => f.write_str("one before it has none"),
         }
     }
 }

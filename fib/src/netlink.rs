@@ -4,7 +4,7 @@
 //!   writer      1 blocking socket   routes and objects out, in batches netlink-sys; large ones on a thread of its own
 //!   requests    2 connections       devices, neighbours, lookups       rtnetlink, netlink-proto
 //!   reads       2 connections       all tables, on a thread a read     the same
-//!   events      1 socket            what others did                    netlink-sys, multicast
+//!   events      1 socket            what others did                    netlink-sys, multicast, a bounded queue
 //! ```
 //!
 //! Requests and events have sockets of their own: on one socket a notification could be taken for an answer.
@@ -52,13 +52,43 @@ pub(crate) struct Netlink {
 impl Netlink {
     /// Opens all sockets. Events are subscribed to first, so that nothing is missed between a read and the first event.
     /// Must be called within a tokio runtime; ends with it.
-    pub(crate) fn open() -> io::Result<(Netlink, mpsc::UnboundedReceiver<Event>)> {
+    pub(crate) fn open() -> io::Result<(Netlink, Events)> {
         let writer = Writer::open()?;
-        let (sender, events) = mpsc::unbounded_channel();
-        events::subscribe(writer.port(), sender.clone())?;
+        let (sender, news) = mpsc::channel(NEWS_MAX);
+        events::subscribe(writer.port(), sender)?;
+        let (sender, of_requests) = mpsc::unbounded_channel();
         let requests = Requests::open(sender)?;
         let writer = WriterThread::start(writer)?;
-        Ok((Netlink { writer, requests }, events))
+        Ok((Netlink { writer, requests }, Events { news, of_requests }))
+    }
+}
+
+/// What happened, in its order, but for what became of our own sockets for requests.
+#[derive(Debug)]
+pub(crate) struct Events {
+    /// Whoever writes here waits for room.
+    news: mpsc::Receiver<Event>,
+    /// Written by the very worker that reads them: it cannot wait for itself. There are two for each socket that is lost.
+    of_requests: mpsc::UnboundedReceiver<Event>,
+}
+
+impl Events {
+    /// `None`: the kernel is followed no more.
+    pub(crate) async fn recv(&mut self) -> Option<Event> {
+        tokio::select! {
+            biased;
+            Some(event) = self.of_requests.recv() => Some(event),
+            event = self.news.recv() => event,
+        }
+    }
+
+    pub(crate) fn try_recv(&mut self) -> Option<Event> {
+        let event = self.of_requests.try_recv();
+        event.or_else(|_| self.news.try_recv()).ok()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.of_requests.is_empty() && self.news.is_empty()
     }
 }
 
@@ -231,6 +261,8 @@ pub(crate) async fn interfaces() -> Result<Vec<Interface>, FibError> {
         .collect())
 }
 
+/// A few megabytes. More is in the socket's buffer, which the kernel bounds.
+const NEWS_MAX: usize = 16 << 10;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const DUMP_TIMEOUT: Duration = Duration::from_secs(30);
 

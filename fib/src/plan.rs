@@ -9,6 +9,32 @@ mod tests;
 use crate::delta::{Action, RANKS};
 use crate::kernel::{Key, Kind, NeighbourKey, NeighbourValue, Object, ObjectId, Spec, Write};
 
+/// What routes are found by when something goes on which they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Mark {
+    Object(ObjectId),
+    /// Of a workload, or else straight there: few routes, of many devices that come and go.
+    Device(u32),
+}
+
+impl Mark {
+    pub(crate) fn object(self) -> Option<ObjectId> {
+        match self {
+            Mark::Object(id) => Some(id),
+            Mark::Device(_) => None,
+        }
+    }
+}
+
+/// Routes by a gateway of their own have no mark: there may be all of them on one device.
+pub(crate) fn mark(spec: &Spec) -> Option<Mark> {
+    match spec.object() {
+        Some(id) => Some(Mark::Object(id)),
+        None if is_workload(spec) => spec.hops().first().map(|hop| Mark::Device(hop.device)),
+        None => None,
+    }
+}
+
 /// The place of a route action in the queue.
 pub(crate) fn route(_: &Key, action: Action<&Spec>) -> usize {
     match action {

@@ -42,9 +42,10 @@ use crate::delta::Delta;
 use crate::egress::Subnet;
 use crate::handle::FibError;
 use crate::hash::{Backlog, Map};
-use crate::kernel::{Event, Kernel, Key, Lane, NeighbourKey, NeighbourValue, Refusal, Spec};
+use crate::kernel::{Kernel, Key, Lane, NeighbourKey, NeighbourValue, Refusal, Spec};
 use crate::model::{Change, Config, FibStatus, RouteStatus};
-use crate::plan;
+use crate::netlink::Events;
+use crate::plan::{self, Mark};
 use crate::resolve::{Surroundings, Waiting};
 use crate::settings::Settings;
 use crate::sysctl::Sysctls;
@@ -86,12 +87,12 @@ pub(crate) struct Worker<K> {
     config: Config,
     wishes: Wishes,
     world: World,
-    routes: Delta<Key, Spec>,
+    routes: Delta<Key, Spec, Mark>,
     ahead: Ahead,
     /// Nexthop objects that routes share.
     sharing: Sharing,
     /// Routes that Calico left, only ever deleted.
-    leftovers: Delta<Key, Spec>,
+    leftovers: Delta<Key, Spec, Mark>,
     /// Of local workloads.
     neighbours: Delta<NeighbourKey, NeighbourValue>,
     /// Of remote VTEPs: there may be thousands, and no pod waits for them.
@@ -218,7 +219,7 @@ impl<K: Kernel> Worker<K> {
             kernel,
             wishes: Wishes::default(),
             world: World::default(),
-            routes: Delta::with_tags(plan::route, Spec::object),
+            routes: Delta::with_tags(plan::route, plan::mark),
             ahead: Ahead::default(),
             sharing: Sharing::new(config.protocol),
             leftovers: Delta::new(plan::route),
@@ -274,7 +275,7 @@ impl<K: Kernel> Worker<K> {
     pub(crate) async fn run(
         mut self,
         mut commands: mpsc::UnboundedReceiver<Command>,
-        mut events: mpsc::UnboundedReceiver<Event>,
+        mut events: Events,
     ) {
         loop {
             let next = self.turn(Instant::now()).await;
@@ -304,7 +305,9 @@ impl<K: Kernel> Worker<K> {
                 self.catch_up(Instant::now()).await;
             }
             for _ in 0..EVENTS_A_TURN {
-                let Ok(event) = events.try_recv() else { break };
+                let Some(event) = events.try_recv() else {
+                    break;
+                };
                 self.handle_event(event, Instant::now());
             }
         }
@@ -371,6 +374,7 @@ impl<K: Kernel> Worker<K> {
 
     fn finish(&mut self, now: Instant, more: bool) -> Next {
         self.answer_waiters(now);
+        self.look_at_writer();
         let held = self.timing.hold.is_some();
         let to_read = self.dirty.resync && self.reading.is_none();
         let more = ((more || to_read) && !held)
@@ -381,8 +385,8 @@ impl<K: Kernel> Worker<K> {
             .timing
             .published
             .is_some_and(|at| now < at + PUBLISH_INTERVAL);
-        let publish_later = more && recently && self.readers.is_empty();
-        if !publish_later {
+        // It costs as much as there are routes that wait or are refused: not at each event.
+        if !recently || !self.readers.is_empty() {
             self.publish(now);
         }
         if self.dirty.unresolved() == 0 {
@@ -411,17 +415,23 @@ impl<K: Kernel> Worker<K> {
             self.vteps.next_due(&self.wishes.vteps, now),
             self.timing.again,
             self.next_waiter(),
+            self.next_publication(),
         ];
         let next = deadlines.into_iter().flatten().min();
         Next::At(next.map_or(self.timing.verify, |next| next.min(self.timing.verify)))
     }
 
-    /// What is due before has to wait, or we would wake up for nothing; but for those whose patience ends.
+    /// What is due before has to wait, or we would wake up for nothing; but for those whose patience ends, and those who
+    /// look on.
     fn held_until(&self, hold: Instant) -> Next {
-        Next::At(
-            self.next_waiter()
-                .map_or(hold, |deadline| deadline.min(hold)),
-        )
+        let others = [self.next_waiter(), self.next_publication()];
+        let first = others.into_iter().flatten().min();
+        Next::At(first.map_or(hold, |deadline| deadline.min(hold)))
+    }
+
+    fn next_publication(&self) -> Option<Instant> {
+        let due = self.timing.published.map(|at| at + PUBLISH_INTERVAL);
+        due.filter(|_| self.dirty.status)
     }
 
     fn next_waiter(&self) -> Option<Instant> {

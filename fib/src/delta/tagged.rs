@@ -6,19 +6,19 @@ use std::hash::Hash;
 use crate::hash::Map;
 
 /// What the values of a key are found by: of the desired one and of the actual one.
-pub(super) type Tags = [Option<u32>; 2];
+pub(super) type Tags<T> = [Option<T>; 2];
 
 #[derive(Debug)]
-pub(super) struct Tagged<K>(Map<u32, HashSet<K, foldhash::fast::RandomState>>);
+pub(super) struct Tagged<K, T>(Map<T, HashSet<K, foldhash::fast::RandomState>>);
 
-impl<K> Default for Tagged<K> {
-    fn default() -> Tagged<K> {
+impl<K, T> Default for Tagged<K, T> {
+    fn default() -> Tagged<K, T> {
         Tagged(Map::default())
     }
 }
 
-impl<K: Copy + Eq + Hash> Tagged<K> {
-    pub(super) fn change(&mut self, key: K, before: Tags, now: Tags) {
+impl<K: Copy + Eq + Hash, T: Copy + Eq + Hash> Tagged<K, T> {
+    pub(super) fn change(&mut self, key: K, before: Tags<T>, now: Tags<T>) {
         if before == now {
             return;
         }
@@ -39,11 +39,11 @@ impl<K: Copy + Eq + Hash> Tagged<K> {
         }
     }
 
-    pub(super) fn keys(&self, tag: u32) -> impl Iterator<Item = &K> {
+    pub(super) fn keys(&self, tag: T) -> impl Iterator<Item = &K> {
         self.0.get(&tag).into_iter().flatten()
     }
 
-    pub(super) fn tags(&self) -> impl Iterator<Item = u32> {
+    pub(super) fn tags(&self) -> impl Iterator<Item = T> {
         self.0.keys().copied()
     }
 }

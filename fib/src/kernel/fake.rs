@@ -56,6 +56,8 @@ pub(crate) struct State {
     /// Reads that are kept back until a test lets them arrive; `None`: they arrive at once.
     pub late_reads: Option<Vec<LateRead>>,
     pub has_ipip: bool,
+    /// Larger ones are refused.
+    pub mtu_max: Option<u32>,
     /// Next hops of multipath routes whose device went down or lost its last IPv4 address since, by index of the device.
     dead: BTreeSet<(Key, u32)>,
     next_index: u32,
@@ -145,7 +147,11 @@ impl Kernel for FakeKernel {
     }
 
     fn begin_write(&mut self, batch: Vec<Write>) {
-        let outcomes = self.write(&batch);
+        let lost = |state: &mut State| state.answers.iter().any(|a| a.outcomes.is_err());
+        let outcomes = match self.with(lost) {
+            true => Err(WriteError::Behind),
+            false => self.write(&batch),
+        };
         let writes = batch;
         self.with(|state| state.answers.push_back(Written { writes, outcomes }));
     }
@@ -209,6 +215,9 @@ impl Kernel for FakeKernel {
                     state.delete_link(*device);
                 }
                 DeviceChange::SetUp(device, up) => state.set_up(*device, *up),
+                DeviceChange::SetMtu(_, mtu) if state.mtu_max.is_some_and(|max| *mtu > max) => {
+                    return Err(refusal(libc::EINVAL, "Invalid argument"));
+                }
                 DeviceChange::SetMtu(device, mtu) => {
                     if let Some(link) = state.links.get_mut(device) {
                         link.mtu = *mtu;

@@ -17,7 +17,7 @@ use crate::kernel::Event;
 
 /// Subscribes, and translates in a task of its own, which ends with the receiver. Our own messages are left out; what is
 /// no route of the main table, or no permanent neighbour, is dropped early. A socket that is lost is opened again.
-pub(super) fn subscribe(own: &OwnPort, events: mpsc::UnboundedSender<Event>) -> io::Result<()> {
+pub(super) fn subscribe(own: &OwnPort, events: mpsc::Sender<Event>) -> io::Result<()> {
     let port = own.clone();
     subscribe_by(move || open(&port), own, events)
 }
@@ -26,7 +26,7 @@ pub(super) fn subscribe(own: &OwnPort, events: mpsc::UnboundedSender<Event>) -> 
 pub(super) fn subscribe_by<S: Receive + Send + Sync + 'static>(
     mut open: impl FnMut() -> io::Result<S> + Send + 'static,
     own: &OwnPort,
-    events: mpsc::UnboundedSender<Event>,
+    events: mpsc::Sender<Event>,
 ) -> io::Result<()> {
     let socket = open()?;
     let own = own.clone();

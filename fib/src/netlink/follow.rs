@@ -3,6 +3,9 @@
 //! A socket that has overrun says so once, before its queue, and takes nothing more until the queue is empty. So what
 //! is read of the kernel before then may be followed by changes of which nobody hears: the overrun is passed on when
 //! the queue is empty, and what was left in it is thrown away, since the read that follows knows better.
+//!
+//! A worker that is busy is waited for, and the kernel's buffer fills meanwhile: so there is one place where too much is lost,
+//! and one way to make it good.
 
 use std::future::poll_fn;
 use std::io;
@@ -59,7 +62,7 @@ pub(super) async fn follow<M: NetlinkDeserializable, S: Receive>(
     mut open: impl FnMut() -> io::Result<S>,
     own: OwnPort,
     translate: impl Fn(NetlinkMessage<M>) -> Option<Event>,
-    events: mpsc::UnboundedSender<Event>,
+    events: mpsc::Sender<Event>,
 ) {
     loop {
         let Err(error) = hear(&socket, &own, &translate, &events).await else {
@@ -67,7 +70,7 @@ pub(super) async fn follow<M: NetlinkDeserializable, S: Receive>(
         };
         warn!(%error, "netlink: no more events; opening the socket again");
         let lost = |error: &io::Error| Event::SocketLost(Lane::Events, error.to_string());
-        events.send(lost(&error)).ok();
+        events.send(lost(&error)).await.ok();
         drop(socket);
         let mut pauses = Pauses::default();
         socket = loop {
@@ -80,7 +83,7 @@ pub(super) async fn follow<M: NetlinkDeserializable, S: Receive>(
                 Err(error) => warn!(%error, "netlink: the socket for events does not open"),
             }
         };
-        events.send(Event::SocketBack(Lane::Events)).ok();
+        events.send(Event::SocketBack(Lane::Events)).await.ok();
     }
 }
 
@@ -89,7 +92,7 @@ async fn hear<M: NetlinkDeserializable>(
     socket: &impl Receive,
     own: &OwnPort,
     translate: &impl Fn(NetlinkMessage<M>) -> Option<Event>,
-    events: &mpsc::UnboundedSender<Event>,
+    events: &mpsc::Sender<Event>,
 ) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(DATAGRAM_BYTES_MAX);
     let mut lost = false;
@@ -107,7 +110,7 @@ async fn hear<M: NetlinkDeserializable>(
                             Ok(message) => {
                                 if let Some(event) = translate(message) {
                                     // Whoever does not listen any more ends the loop.
-                                    events.send(event).ok();
+                                    events.send(event).await.ok();
                                 }
                             }
                             Err(error) => debug!(%error, "netlink: an event does not decode"),
@@ -126,7 +129,7 @@ async fn hear<M: NetlinkDeserializable>(
             received = next(socket, &mut buffer);
         }
         if std::mem::take(&mut lost) {
-            events.send(Event::Overrun).ok();
+            events.send(Event::Overrun).await.ok();
         }
     }
     Ok(())

@@ -47,6 +47,13 @@ impl Writer {
         &self.own
     }
 
+    /// Nobody is there to send to.
+    #[cfg(test)]
+    pub(super) fn lose(&mut self) {
+        let nobody = netlink_sys::SocketAddr::new(self.port().number() + 1, 0);
+        self.socket.connect(&nobody).unwrap();
+    }
+
     /// Writes a batch and waits for its answers.
     pub(super) fn write(
         &mut self,

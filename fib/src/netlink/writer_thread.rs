@@ -18,12 +18,21 @@ use crate::kernel::{Refusal, Write, WriteError, Written};
 pub(super) struct WriterThread {
     /// A small batch is written where it was made: to wake another thread takes longer.
     writer: Arc<Mutex<Writer>>,
-    batches: blocking::Sender<Vec<Write>>,
+    batches: blocking::Sender<Begun>,
+    /// Counts the failures that were told. A batch that was begun under the same number as one that failed is behind it.
+    failures: u64,
     answers: mpsc::UnboundedReceiver<Written>,
     /// Batches that the thread took and has not answered.
     owed: usize,
     /// Answers to batches that were written here, for want of the thread. They stand behind those that are owed.
     written_here: VecDeque<Written>,
+}
+
+/// A batch on its way to the thread.
+#[derive(Debug)]
+struct Begun {
+    writes: Vec<Write>,
+    failures: u64,
 }
 
 impl WriterThread {
@@ -39,6 +48,7 @@ impl WriterThread {
         Ok(WriterThread {
             writer,
             batches,
+            failures: 0,
             answers,
             owed: 0,
             written_here: VecDeque::new(),
@@ -54,9 +64,13 @@ impl WriterThread {
 
     /// Without the thread, which ends only when it panics, everything is slower and goes on.
     pub(super) fn begin_write(&mut self, batch: Vec<Write>) {
-        match self.batches.send(batch) {
+        let begun = Begun {
+            writes: batch,
+            failures: self.failures,
+        };
+        match self.batches.send(begun) {
             Ok(()) => self.owed += 1,
-            Err(blocking::SendError(writes)) => {
+            Err(blocking::SendError(Begun { writes, .. })) => {
                 let outcomes = lock(&self.writer).write(&writes);
                 self.written_here.push_back(Written { writes, outcomes });
             }
@@ -71,7 +85,8 @@ impl WriterThread {
             return written;
         }
         self.owed = self.owed.saturating_sub(1);
-        self.answers.recv().await.unwrap_or_else(unanswered)
+        let answered = self.answers.recv().await.unwrap_or_else(unanswered);
+        self.told(answered)
     }
 
     pub(super) fn try_written(&mut self) -> Option<Written> {
@@ -84,7 +99,12 @@ impl WriterThread {
             Err(TryRecvError::Disconnected) => unanswered(),
         };
         self.owed -= 1;
-        Some(answered)
+        Some(self.told(answered))
+    }
+
+    fn told(&mut self, answered: Written) -> Written {
+        self.failures += u64::from(answered.outcomes.is_err());
+        answered
     }
 }
 
@@ -100,11 +120,18 @@ fn unanswered() -> Written {
 
 fn work(
     writer: &Mutex<Writer>,
-    batches: &blocking::Receiver<Vec<Write>>,
+    batches: &blocking::Receiver<Begun>,
     answers: &mpsc::UnboundedSender<Written>,
 ) {
-    while let Ok(writes) = batches.recv() {
-        let outcomes = lock(writer).write(&writes);
+    let mut failed = None;
+    while let Ok(Begun { writes, failures }) = batches.recv() {
+        let outcomes = match failed == Some(failures) {
+            true => Err(WriteError::Behind),
+            false => lock(writer).write(&writes),
+        };
+        if outcomes.is_err() {
+            failed = Some(failures);
+        }
         if answers.send(Written { writes, outcomes }).is_err() {
             return;
         }

@@ -10,7 +10,7 @@ use crate::kernel::Hop;
 
 #[test]
 fn a_pods_route_comes_before_the_blackhole_that_covers_it_and_deletions_are_last() {
-    let mut routes = Delta::new(route);
+    let mut routes = Delta::<_, _>::new(route);
     let stale = key("10.233.5.0/26");
     routes.report(stale, Some(via()));
     routes.report(key("10.233.1.9/32"), Some(device()));
@@ -43,7 +43,7 @@ fn a_pods_route_comes_before_the_blackhole_that_covers_it_and_deletions_are_last
 
 #[test]
 fn a_route_that_changes_is_one_replacement() {
-    let mut routes = Delta::new(route);
+    let mut routes = Delta::<_, _>::new(route);
     let key = key("10.233.2.0/26");
     routes.report(key, Some(device()));
     routes.set(key, via());

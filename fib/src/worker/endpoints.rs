@@ -162,6 +162,7 @@ impl<K: Kernel> Worker<K> {
             DeviceChange::DeleteAddress(index, address) => {
                 self.world.remove_address(index, address);
             }
+            DeviceChange::DeleteLink(index) => self.note_deleted(index),
             _ => {}
         }
         Ok(())

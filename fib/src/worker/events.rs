@@ -6,7 +6,8 @@ use ipnet::IpNet;
 use tracing::{info, warn};
 
 use super::Worker;
-use crate::kernel::{Event, Kernel, Key, Link, NeighbourKey};
+use crate::kernel::{Event, Kernel, Key, Link, LinkKind, NeighbourKey};
+use crate::plan::Mark;
 use crate::resolve::{IPIP_DEVICE, VXLAN_DEVICE, VXLAN_V6_DEVICE};
 use crate::world::is_host_device;
 
@@ -17,6 +18,7 @@ impl<K: Kernel> Worker<K> {
             Event::Link(link) => self.link_changed(link, now),
             Event::LinkGone(index) => {
                 if let Some(link) = self.world.remove_link(index) {
+                    self.tunnel_gone(&link);
                     self.flushed(&link, now);
                     self.carrier_returned(index);
                     self.dropped.remove(&index);
@@ -107,18 +109,14 @@ impl<K: Kernel> Worker<K> {
     fn flushed(&mut self, link: &Link, now: Instant) {
         let index = link.index;
         self.flush_objects(index);
-        let keys: Vec<Key> = match self.wishes.endpoints.get(&link.name) {
-            Some(endpoint) => {
-                let prefixes = endpoint.addresses.iter().map(|a| IpNet::from(*a));
-                prefixes
-                    .map(|prefix| self.key(prefix))
-                    .filter(|key| self.routes.actual(key).is_some_and(|s| s.uses(index)))
-                    .collect()
-            }
-            None => {
-                let uses = self.routes.all_actual().filter(|(_, s)| s.uses(index));
-                uses.map(|(key, _)| *key).collect()
-            }
+        let keys: Vec<Key> = if self.is_of_workload(link) {
+            let marked = self.routes.tagged(Mark::Device(index));
+            let uses = |key: &&Key| self.routes.actual(key).is_some_and(|s| s.uses(index));
+            marked.filter(uses).copied().collect()
+        } else {
+            self.note_walk();
+            let uses = self.routes.all_actual().filter(|(_, s)| s.uses(index));
+            uses.map(|(key, _)| *key).collect()
         };
         for key in keys {
             let whole = self
@@ -134,7 +132,12 @@ impl<K: Kernel> Worker<K> {
                 self.read_again(now);
             }
         }
-        for neighbours in [&mut self.neighbours, &mut self.vtep_neighbours] {
+        // Thousands, and all on devices of that kind.
+        let vteps = match link.kind {
+            LinkKind::Vxlan(_) => Some(&mut self.vtep_neighbours),
+            _ => None,
+        };
+        for neighbours in vteps.into_iter().chain([&mut self.neighbours]) {
             let gone: Vec<NeighbourKey> = neighbours
                 .all_actual()
                 .map(|(key, _)| *key)
@@ -161,12 +164,16 @@ impl<K: Kernel> Worker<K> {
         self.dirty.vteps = true;
     }
 
+    /// Whose routes are those of one workload: there are many, and they come and go.
+    fn is_of_workload(&self, link: &Link) -> bool {
+        self.wishes.endpoints.contains_key(&link.name)
+            || self.config.device_prefixes.fit(&link.name)
+    }
+
     /// Next hops that were reached by this device are asked for again, and those that may be from now on.
     fn ask_gateways_over(&mut self, before: Option<&Link>, link: &Link, now: Instant) {
         let works = |link: &Link| (link.up, link.carrier);
-        let is_workload = self.wishes.endpoints.contains_key(&link.name)
-            || self.config.device_prefixes.fit(&link.name);
-        if is_workload || before.map(works) == Some(works(link)) {
+        if self.is_of_workload(link) || before.map(works) == Some(works(link)) {
             return;
         }
         if works(link) == (true, true) {

@@ -26,6 +26,7 @@ use crate::fights::Fights;
 use crate::kernel::{Hop, Kernel, Key, Nexthops, Object, ObjectId, Spec};
 use crate::model::Route;
 use crate::nexthops::{self, Allocation, Legs, Objects};
+use crate::plan::Mark;
 use crate::resolve::{self, Waiting};
 use crate::staging::Choice;
 use borrowers::Borrowers;
@@ -210,7 +211,8 @@ impl<K: Kernel> Worker<K> {
                 && !wishes.workloads.contains_key(&key.prefix)
                 && route.is_some_and(|route| resolve::legs(&key.prefix, route) == *legs)
         };
-        let may_move = |id| routes.tagged(id).all(wishes_so) && others.user(id).is_none();
+        let may_move =
+            |id| routes.tagged(Mark::Object(id)).all(wishes_so) && others.user(id).is_none();
         let lead = sharing
             .allocation
             .lead(legs, &alive, there, may_move, &mut sharing.objects);

@@ -168,14 +168,19 @@ impl<K: Kernel> Worker<K> {
         self.counters.in_sync = true;
         self.counters.resyncs += 1;
         self.unsettled &= !reading.settles;
-        if !self.unsettled && self.is_all_written() {
-            // No batch will come to show that the writer works.
-            self.writer_problem = None;
-        }
         if self.read_problem.take().is_some() {
             info!("the kernel's routes can be read again");
         }
         Ok(())
+    }
+
+    /// A writer that was lost is so no more when all is written, or nobody wishes for what was not: no batch will come to show
+    /// that it works.
+    pub(super) fn look_at_writer(&mut self) {
+        if self.writer_problem.is_some() && !self.unsettled && self.is_all_written() {
+            self.writer_problem = None;
+            self.dirty.status = true;
+        }
     }
 
     /// Of routes, objects and leftovers, nothing is to be written.

@@ -30,6 +30,8 @@ impl<K: Kernel> Worker<K> {
         let others: Vec<IpNet> = std::iter::from_fn(|| self.dirty.prefixes.pop_first())
             .take(limit)
             .collect();
+        // A workload's change is read before what stands in front of it: also before the route that takes its place.
+        let replaced = self.dirty.unread.will_set(&workloads);
         let any = !workloads.is_empty() || !others.is_empty();
         self.catch_up_with(workloads.iter().chain(&others), now)
             .await;
@@ -62,6 +64,11 @@ impl<K: Kernel> Worker<K> {
                         self.ask_gate_about(key);
                         self.unset_superseded(prefix, false);
                     }
+                }
+                // It stays until that is read.
+                None if replaced.contains(&prefix) => {
+                    self.forget_waiting(&prefix);
+                    self.routes.unset(key, false);
                 }
                 None => {
                     self.forget_waiting(&prefix);
@@ -235,6 +242,7 @@ impl<K: Kernel> Worker<K> {
                 self.counters.lost_batches += 1;
                 self.writer_problem = Some(reason);
             }
+            WriteError::Behind => {}
         }
         self.unsettled = true;
         if let Some(reading) = &mut self.reading {

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::Worker;
 use super::walks::Pace;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Link};
 use crate::model::{TunnelStatus, Tunnels};
 use crate::resolve::{IPIP_DEVICE, VXLAN_DEVICE, VXLAN_V6_DEVICE, Waiting};
 
@@ -27,6 +27,10 @@ pub(super) struct TunnelState {
     /// Others may still send to a device that is not desired: since when it is not, and until when it stays.
     retiring: [Option<Retiring>; 3],
     statuses: Vec<TunnelStatus>,
+    /// By us, and nobody has told yet that they are gone.
+    deleted: HashSet<u32>,
+    /// How often somebody deleted one that is wished for.
+    pub(super) deleted_by_others: u64,
     /// Index and whether it is up, as routes were last resolved with.
     devices: [Option<(u32, bool)>; 3],
 }
@@ -137,6 +141,33 @@ impl<K: Kernel> Worker<K> {
             self.note_tunnel(name, outcome, now);
         }
         self.tunnels.statuses = self.tunnel_statuses(&tunnels, now);
+    }
+
+    /// By its index.
+    pub(super) fn note_deleted(&mut self, device: u32) {
+        self.tunnels.deleted.insert(device);
+    }
+
+    /// Says so when it was neither us nor for want of a wish.
+    pub(super) fn tunnel_gone(&mut self, link: &Link) {
+        let by_us = self.tunnels.deleted.remove(&link.index);
+        let wished = self
+            .wishes
+            .tunnels
+            .as_ref()
+            .is_some_and(|tunnels| match link.name.as_str() {
+                IPIP_DEVICE => tunnels.ipip.is_some(),
+                VXLAN_DEVICE => tunnels.vxlan.is_some(),
+                VXLAN_V6_DEVICE => tunnels.vxlan_v6.is_some(),
+                _ => false,
+            });
+        if wished && !by_us {
+            self.tunnels.deleted_by_others += 1;
+            warn!(
+                device = link.name,
+                "someone deleted the tunnel device; making it anew"
+            );
+        }
     }
 
     /// Whether a device that is not desired any more stays as it is: routes of ours use it, or others may still send to it.

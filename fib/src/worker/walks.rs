@@ -103,7 +103,7 @@ impl<K: Kernel> Worker<K> {
         self.sharing.hops_of(spec)
     }
 
-    fn note_walk(&mut self) {
+    pub(super) fn note_walk(&mut self) {
         #[cfg(test)]
         {
             self.walks += 1;

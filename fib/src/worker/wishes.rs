@@ -100,6 +100,19 @@ impl Unread {
         self.moves && self.left > 0
     }
 
+    /// Those of them to which something will lead that is not read yet.
+    pub(super) fn will_set(&self, prefixes: &BTreeSet<IpNet>) -> BTreeSet<IpNet> {
+        if prefixes.is_empty() {
+            return BTreeSet::new();
+        }
+        let all = self.commands.iter().flat_map(std::vec::IntoIter::as_slice);
+        let routes = all.filter_map(|change| match change {
+            Change::SetRoute(prefix, _) => Some(prefix.trunc()),
+            _ => None,
+        });
+        routes.filter(|unread| prefixes.contains(unread)).collect()
+    }
+
     fn push(&mut self, changes: Vec<Change>) {
         self.left += changes.len();
         self.commands.push_back(changes.into_iter());

@@ -103,7 +103,7 @@ fn a_socket_that_fails_is_replaced_and_who_gets_its_port_is_heard() {
             .unwrap();
         runtime.block_on(async {
             let mut own = Writer::open().unwrap();
-            let (sender, mut events) = mpsc::unbounded_channel();
+            let (sender, mut events) = mpsc::channel(100_000);
             events::subscribe(own.port(), sender).unwrap();
             let port = own.port().number();
             fail(&mut own);
@@ -161,7 +161,7 @@ fn events_are_heard_again_after_their_socket_was_lost() {
                     },
                 })
             };
-            let (sender, mut events) = mpsc::unbounded_channel();
+            let (sender, mut events) = mpsc::channel(100_000);
             events::subscribe_by(open, own.port(), sender).unwrap();
             other.write(&[blackhole(1)]).unwrap();
             let heard = events.recv().await.unwrap();
@@ -195,7 +195,7 @@ fn own_writes_are_no_events_and_too_many_of_others_are_an_overrun() {
         runtime.block_on(async {
             let mut own = Writer::open().unwrap();
             let mut other = Writer::open().unwrap();
-            let (sender, mut events) = mpsc::unbounded_channel();
+            let (sender, mut events) = mpsc::channel(100_000);
             events::subscribe(own.port(), sender).unwrap();
             own.write(&[blackhole(0)]).unwrap();
             other.write(&[blackhole(1)]).unwrap();
@@ -217,10 +217,35 @@ fn own_writes_are_no_events_and_too_many_of_others_are_an_overrun() {
     });
 }
 
+#[test]
+fn what_nobody_takes_fills_the_kernels_buffer_and_no_memory_of_ours() {
+    in_namespace(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let own = Writer::open().unwrap();
+            let mut other = Writer::open().unwrap();
+            let (sender, mut events) = mpsc::channel(8);
+            events::subscribe(own.port(), sender).unwrap();
+            let flood: Vec<Write> = (0..40_000).map(blackhole).collect();
+            for part in flood.chunks(500) {
+                other.write(part).unwrap();
+                // Time enough to take all of it, if there were room.
+                for _ in 0..10 {
+                    tokio::task::yield_now().await;
+                }
+                assert!(events.len() <= 8);
+            }
+            while events.recv().await.unwrap() != Event::Overrun {}
+        });
+    });
+}
+
 /// Nobody is there: to send is refused.
 fn fail(writer: &mut Writer) {
-    let nobody = SocketAddr::new(writer.port().number() + 1, 0);
-    writer.socket.connect(&nobody).unwrap();
+    writer.lose();
     let error = writer.write(&[blackhole(1)]).unwrap_err();
     assert!(matches!(error, WriteError::Failed(_)), "{error}");
 }

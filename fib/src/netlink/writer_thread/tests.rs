@@ -37,6 +37,35 @@ fn without_its_thread_the_writer_still_writes_and_answers_in_order() {
     });
 }
 
+#[test]
+fn what_is_behind_a_batch_that_failed_is_not_written_before_that_is_told() {
+    in_namespace(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let mut thread = WriterThread::start(Writer::open().unwrap()).unwrap();
+            lock(&thread.writer).lose();
+            for i in 1..4 {
+                thread.begin_write(vec![blackhole(i)]);
+            }
+            let outcomes = [
+                thread.written().await.outcomes,
+                thread.written().await.outcomes,
+                thread.written().await.outcomes,
+            ];
+            assert!(
+                matches!(outcomes[0], Err(WriteError::Failed(_))),
+                "{outcomes:?}"
+            );
+            let behind = Err(WriteError::Behind);
+            assert_eq!(outcomes[1..], [behind.clone(), behind]);
+            thread.begin_write(vec![blackhole(4)]);
+            assert_eq!(thread.written().await.outcomes, Ok(vec![Ok(())]));
+        });
+    });
+}
+
 fn blackhole(i: u8) -> Write {
     Write::Set {
         key: Key::new(std::net::IpAddr::from([10, 0, 0, i]).into(), 0),

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::time::Instant;
 
 use crate::kernel::{GROUPS, Kernel, Object, ObjectId};
+use crate::plan::Mark;
 use crate::worker::Worker;
 use crate::world::World;
 
@@ -80,7 +81,7 @@ impl<K: Kernel> Worker<K> {
         };
         let groups: Vec<ObjectId> = objects.tagged(GROUPS).filter(has_one).copied().collect();
         for id in ids.iter().chain(&groups) {
-            let prefixes = self.routes.tagged(*id).map(|key| &key.prefix);
+            let prefixes = self.routes.tagged(Mark::Object(*id)).map(|key| &key.prefix);
             self.dirty.prefixes.extend(prefixes);
         }
         groups

@@ -8,6 +8,7 @@ use tracing::info;
 use super::news::What;
 use crate::fights::Round;
 use crate::kernel::{GROUPS, Kernel, Key, Object, ObjectId, Spec};
+use crate::plan::Mark;
 use crate::worker::Worker;
 
 impl<K: Kernel> Worker<K> {
@@ -193,7 +194,7 @@ impl<K: Kernel> Worker<K> {
         let mut routes = 0;
         for id in &gone {
             objects.report(*id, None);
-            let on_it: Vec<Key> = self.routes.tagged(*id).copied().collect();
+            let on_it: Vec<Key> = self.routes.tagged(Mark::Object(*id)).copied().collect();
             for key in on_it {
                 if self.routes.actual(&key).and_then(Spec::object) == Some(*id) {
                     routes += 1;

@@ -8,6 +8,7 @@ use tracing::info;
 use super::LINGER;
 use crate::kernel::{GROUPS, Kernel, Object, ObjectId};
 use crate::model::Gate;
+use crate::plan::Mark;
 use crate::worker::Worker;
 
 impl<K: Kernel> Worker<K> {
@@ -27,7 +28,8 @@ impl<K: Kernel> Worker<K> {
         self.sharing.fights.end_quiet(now);
         let sharing = &mut self.sharing;
         let objects = &mut sharing.objects;
-        let mut used: HashSet<ObjectId> = self.routes.tags().collect();
+        let of_routes = self.routes.tags().filter_map(Mark::object);
+        let mut used: HashSet<ObjectId> = of_routes.collect();
         let groups: Vec<ObjectId> = objects.tagged(GROUPS).copied().collect();
         for id in &groups {
             let desired = objects.desired(id).filter(|_| used.contains(id));

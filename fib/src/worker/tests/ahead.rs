@@ -111,6 +111,59 @@ fn when_a_batch_has_no_answer_the_ones_behind_it_are_waited_for_and_the_kernel_i
     });
 }
 
+/// One route takes the place of many: while it is not there, they are.
+#[test]
+fn nothing_is_deleted_behind_a_batch_that_failed() {
+    Bench::run(async |bench| {
+        bench.worker.config.nexthop_objects = false;
+        bench.worker.resync(bench.now).await.unwrap();
+        bench.apply((0..1_000).map(|i| remote(i, 2)).collect());
+        bench.settle().await;
+        bench.kernel.with(|kernel| {
+            kernel.late_answers = true;
+            kernel.fail_writes = 1;
+        });
+        let wider = net("10.64.0.0/14");
+        let others = (2_000..2_300).map(|i| remote(i, 2));
+        let mut changes: Vec<Change> = others.collect();
+        let Change::SetRoute(_, route) = remote(0, 2) else {
+            panic!("no route");
+        };
+        changes.push(Change::SetRoute(wider, route));
+        let removed = (0..1_000).map(|i| {
+            let prefix = format!("10.{}.{}.0/26", 64 + i / 256, i % 256);
+            Change::RemoveRoute(net(&prefix))
+        });
+        changes.extend(removed);
+        bench.apply(changes);
+        let there = |bench: &Bench| {
+            let routes = bench.kernel.routes();
+            let narrow = |key: &Key| (64..68).contains(&second_octet(key));
+            let narrower = routes.keys().filter(|key| key.prefix != wider);
+            (
+                routes.contains_key(&Key::new(wider, 0)),
+                narrower.filter(|key| narrow(key)).count(),
+            )
+        };
+        for _ in 0..200 {
+            bench.worker.turn(bench.now).await;
+            let (wide, narrow) = there(bench);
+            assert!(wide || narrow == 1_000, "{narrow} are left, and no other");
+        }
+        bench.wait_out(Duration::from_secs(1)).await;
+        assert_eq!(there(bench), (true, 0));
+        let status = bench.status();
+        assert_eq!((status.counters.lost_batches, status.pending), (1, 0));
+    });
+}
+
+fn second_octet(key: &Key) -> u8 {
+    match key.prefix.addr() {
+        IpAddr::V4(address) => address.octets()[1],
+        IpAddr::V6(_) => 0,
+    }
+}
+
 #[test]
 fn one_refused_route_of_a_batch_that_runs_ahead_is_tried_again_alone() {
     Bench::run(async |bench| {

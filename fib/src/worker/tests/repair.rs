@@ -446,3 +446,35 @@ fn a_route_of_others_with_a_lower_metric_is_a_condition_before_and_after_our_own
         assert_eq!(bench.status().conditions, []);
     });
 }
+
+#[test]
+fn a_writer_that_keeps_undoing_is_not_fought_without_pause() {
+    Bench::run(async |bench| {
+        bench.apply(vec![remote(1, 2)]);
+        bench.settle().await;
+        let mut writes = 0;
+        for _ in 0..50 {
+            bench.kernel.foreign_delete(key("10.64.1.0/26"));
+            bench.settle().await;
+            writes = bench.status().writes;
+        }
+        assert!(writes < 10, "{writes} writes in no time");
+        assert_eq!(bench.status().failed, 1);
+        bench.wait_out(Duration::from_secs(1)).await;
+        assert_eq!(bench.kernel.routes().len(), 1, "nor is it given up");
+    });
+}
+
+#[test]
+fn a_neighbour_that_nobody_desires_goes_while_the_gate_is_open() {
+    Bench::run(async |bench| {
+        let device = bench.kernel.add_link("cali1", LinkKind::Ordinary);
+        bench.apply(vec![Change::SetGate(Gate::Open)]);
+        bench.settle().await;
+        let key = NeighbourKey::Address(device, [10, 233, 1, 9].into());
+        let set = DeviceChange::SetNeighbour(key, NeighbourValue::Mac([2; 6]));
+        bench.kernel.clone().change(&set).await.unwrap();
+        bench.settle().await;
+        assert_eq!(bench.kernel.with(|kernel| kernel.neighbours.len()), 0);
+    });
+}

@@ -316,7 +316,7 @@ impl Bench {
     }
 
     /// State and use of the one tunnel.
-    pub(super) fn tunnel(&self) -> (String, bool) {
+    pub(super) fn tunnel(&mut self) -> (String, bool) {
         let tunnels = self.status().tunnels;
         assert_eq!(tunnels.len(), 1, "{tunnels:?}");
         (tunnels[0].state.clone(), tunnels[0].used)

@@ -190,10 +190,14 @@ impl<K: Kernel> Worker<K> {
             let path = format!("net/ipv4/conf/{}/rp_filter", link.name);
             self.sysctls.set(&path, LOOSE);
         }
-        if link.mtu != mtu {
-            self.change_device(DeviceChange::SetMtu(index, mtu), &link.name, now)
-                .await?;
-        }
+        // A tunnel with another MTU is better than none: what is refused here holds nothing back.
+        let with_mtu = match link.mtu == mtu {
+            true => Ok(()),
+            false => {
+                let set = DeviceChange::SetMtu(index, mtu);
+                self.change_device(set, &link.name, now).await
+            }
+        };
         // The new one first, so that the device is never without.
         let there = self.world.addresses(index).to_vec();
         if !there.contains(&address) {
@@ -213,7 +217,7 @@ impl<K: Kernel> Worker<K> {
             self.change_device(DeviceChange::SetUp(index, true), &link.name, now)
                 .await?;
         }
-        Ok(())
+        with_mtu.map_err(|reason| format!("its MTU cannot be {mtu}: {reason}"))
     }
 
     fn tunnel_mtu(&self, configured: Option<u32>, overhead: u32) -> u32 {

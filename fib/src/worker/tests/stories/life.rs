@@ -188,6 +188,7 @@ impl<G: Ground> Life<G> {
         let snapshot = self.ground.snapshot().await;
         let desired = self.watch().desired.clone();
         let mut found = oracle::differences(&desired, &snapshot);
+        self.worker.publish(self.now);
         let status = self.status.borrow().clone();
         let ours = snapshot.routes.iter();
         let ours = ours.filter(|(_, spec)| spec.protocol == OURS).count();
@@ -410,6 +411,7 @@ impl<G: Ground> Life<G> {
                 _ => {}
             }
         }
+        self.worker.publish(self.now);
         let status = self.status.borrow().clone();
         Err(format!("not quiet after {TURNS_MAX} turns: {status:?}"))
     }

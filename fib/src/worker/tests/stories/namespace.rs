@@ -5,20 +5,20 @@ use std::time::Duration;
 
 use netlink_packet_route::link::InfoKind;
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::grounds::{Ground, Has, Snapshot, kind_of};
 use crate::kernel::{
     Answer, DeviceChange, Devices, Event, Kernel, Key, Link, Refusal, Resolution, Spec, Write,
     WriteError, Written,
 };
-use crate::netlink::Netlink;
+use crate::netlink::{Events, Netlink};
 
 pub(super) struct Namespace {
     /// Someone else.
     other: Netlink,
     handle: Handle,
-    events: mpsc::UnboundedReceiver<Event>,
+    events: Events,
     has: Has,
     marks: u8,
 }

@@ -302,7 +302,11 @@ impl<K: Kernel> Kernel for Watched<K> {
 
     /// Written at once, and told later.
     fn begin_write(&mut self, batch: Vec<Write>) {
-        let outcomes = self.write(&batch);
+        let lost = self.answers.iter().any(|a| a.outcomes.is_err());
+        let outcomes = match lost {
+            true => Err(WriteError::Behind),
+            false => self.write(&batch),
+        };
         let writes = batch;
         self.answers.push_back(Written { writes, outcomes });
     }

@@ -1,0 +1,85 @@
+//! What is cheap, however much there is.
+
+use super::*;
+
+/// Twenty thousand routes of others and two hundred pods, which all go.
+#[test]
+fn a_pods_device_that_goes_costs_no_walk_over_all_routes() {
+    Bench::run(async |bench| {
+        let devices: Vec<u32> = (0..200)
+            .map(|i| {
+                bench
+                    .kernel
+                    .add_link(&format!("cali{i}"), LinkKind::Ordinary)
+            })
+            .collect();
+        bench.deliver();
+        bench.apply((0..20_000).map(|i| remote(i, 2)).collect());
+        let pods = (0..200).map(|i| workload(&format!("cali{i}"), &format!("10.233.1.{i}")));
+        bench.apply(pods.collect());
+        bench.settle().await;
+        assert_eq!(bench.kernel.routes().len(), 20_200);
+        let walks = bench.worker.walks;
+        for (i, device) in devices.iter().enumerate() {
+            // The endpoint goes before its device, after it, or stays.
+            let remove = vec![Change::RemoveEndpoint(format!("cali{i}"))];
+            match i % 3 {
+                0 => {
+                    bench.apply(remove);
+                    bench.kernel.set_up(*device, false);
+                    bench.kernel.delete_link(*device);
+                    bench.deliver();
+                }
+                1 => {
+                    bench.kernel.set_up(*device, false);
+                    bench.kernel.delete_link(*device);
+                    bench.deliver();
+                    bench.apply(remove);
+                }
+                _ => {
+                    bench.kernel.set_up(*device, false);
+                    bench.kernel.delete_link(*device);
+                }
+            }
+            bench.settle().await;
+        }
+        assert_eq!(bench.worker.walks, walks);
+        assert_eq!(bench.kernel.routes().len(), 20_000);
+        let status = bench.status();
+        assert_eq!((status.actual, status.repairs), (20_000, 0));
+    });
+}
+
+#[test]
+fn the_status_is_told_now_and_then_and_not_at_each_event() {
+    Bench::run(async |bench| {
+        bench.apply(vec![remote(1, 2)]);
+        bench.wait_out(Duration::from_secs(1)).await;
+        let before = bench.status.borrow_and_update().resyncs;
+        for i in 0..100 {
+            let lost = Event::SocketLost(Lane::Events, format!("attempt {i}"));
+            bench.worker.handle_event(lost, bench.now);
+            let next = bench.worker.turn(bench.now).await;
+            // The first is told at once, the others when their time has come.
+            let told = bench.status.has_changed().unwrap();
+            assert_eq!(told, i == 0, "{i}");
+            if told {
+                bench.status.mark_unchanged();
+            } else {
+                assert_eq!(next, Next::At(bench.now + PUBLISH_INTERVAL));
+            }
+        }
+        bench.now += PUBLISH_INTERVAL;
+        bench.worker.turn(bench.now).await;
+        let status = bench.status.borrow_and_update().clone();
+        assert_eq!(
+            (status.counters.lost_sockets, status.resyncs),
+            (100, before)
+        );
+        let condition = status
+            .conditions
+            .iter()
+            .find(|(name, _)| name == "SocketLost");
+        assert!(condition.unwrap().1.contains("attempt 99"));
+    });
+}
