@@ -89,7 +89,7 @@ lab_tests! {
         let api = started()?;
         api.kubectl(&["create", "namespace", NAMESPACE])?;
         let taken = ["apply", "--server-side", "--force-conflicts"];
-        for folder in ["crds", "", "reflector"] {
+        for folder in ["crds", "", "reflector", "uninstall"] {
             let folder = deploy(folder);
             api.kubectl(&[&taken, &["--dry-run=server", "-k", &folder] as &[&str]].concat())?;
             api.kubectl(&[&taken, &["-k", &folder] as &[&str]].concat())?;
