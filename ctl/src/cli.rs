@@ -5,6 +5,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod resources;
+
+pub(crate) use resources::{
+    DeleteArgs, GetArgs, GetFormat, LabelArgs, PatchArgs, PatchType, ResourceCommand, Sources,
+};
+
 /// Looks at a Caracal node and edits the cluster's resources.
 #[derive(Debug, Parser)]
 #[command(
@@ -108,37 +114,18 @@ Examples:
     /// Addresses: pools, blocks, who has what
     #[command(subcommand)]
     Ipam(IpamCommand),
-    /// Show resources of a kind
-    #[command(after_help = "\
-Kinds: Node, IPPool, IPReservation, BGPConfiguration, BGPPeer, BGPFilter, IPAMBlock, BlockAffinity, IPAMHandle, IPAMConfig, WorkloadEndpoint,
-FelixConfiguration, ClusterInformation, CalicoNodeStatus, HostEndpoint, NetworkPolicy, GlobalNetworkPolicy, NetworkSet, GlobalNetworkSet,
-LiveMigration; of Kubernetes Secret, Namespace, Service, EndpointSlice;
-case does not matter, plurals and short names work (pools, bgpconfig, wep).
-
-Examples:
-  caracalctl get nodes
-  caracalctl get ippool default-ipv4-ippool -o yaml
-  caracalctl get pools -o name")]
-    Get(GetArgs),
-    /// Create resources, or change them to what the manifests say
-    #[command(after_help = "\
-All documents are checked before the first is written. A file may hold several, separated by `---`.
-
-Examples:
-  caracalctl apply -f pools.yaml
-  caracalctl apply -f manifests/            every .yaml, .yml and .json file of a folder
-  caracalctl get ippool default-ipv4-ippool -o yaml > pool.yaml; vi pool.yaml; caracalctl apply -f pool.yaml")]
-    Apply(Manifests),
-    /// Create resources; those that exist already are an error
-    Create(Manifests),
-    /// Change resources; those that do not exist are an error
-    Replace(Manifests),
-    /// Delete resources, by kind and name or by manifest
+    #[command(flatten)]
+    Resources(ResourceCommand),
+    /// Words that a shell completes: a script for it on standard output
     #[command(after_help = "\
 Examples:
-  caracalctl delete ippool old-pool
-  caracalctl delete -f pools.yaml --skip-not-exists")]
-    Delete(DeleteArgs),
+  caracalctl completion bash > /etc/bash_completion.d/caracalctl
+  caracalctl completion zsh > \"${fpath[1]}/_caracalctl\"
+  caracalctl completion fish > ~/.config/fish/completions/caracalctl.fish")]
+    Completion {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
     /// Versions of this program and of the agent
     Version(VersionArgs),
 }
@@ -242,21 +229,6 @@ pub(crate) enum Format {
     Yaml,
 }
 
-/// Formats of resources.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum GetFormat {
-    /// For people
-    Table,
-    /// For people with wide screens
-    Wide,
-    /// For programs
-    Json,
-    /// For both, and for `apply`
-    Yaml,
-    /// KIND/NAME, one a line
-    Name,
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct RoutesArgs {
     /// A prefix, or an address
@@ -284,46 +256,6 @@ pub(crate) struct IpamShow {
     pub(crate) ip: Option<IpAddr>,
     #[command(flatten)]
     pub(crate) view: View,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct GetArgs {
-    /// The kind
-    pub(crate) kind: String,
-    /// Names; none: all
-    pub(crate) names: Vec<String>,
-    /// Namespace, for kinds that have one; none: all when listing, `default` for a name
-    #[arg(short, long)]
-    pub(crate) namespace: Option<String>,
-    /// How to print
-    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
-    pub(crate) output: GetFormat,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Manifests {
-    /// A file, a folder, or `-` for standard input; may be given several times
-    #[arg(short, long = "filename", value_name = "FILE", required = true)]
-    pub(crate) filename: Vec<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-#[command(arg_required_else_help = true)]
-pub(crate) struct DeleteArgs {
-    /// The kind
-    #[arg(required_unless_present = "filename", requires = "names")]
-    pub(crate) kind: Option<String>,
-    /// Names
-    pub(crate) names: Vec<String>,
-    /// What the manifests in a file or folder, or on standard input (`-`), name
-    #[arg(short, long = "filename", value_name = "FILE", conflicts_with = "kind")]
-    pub(crate) filename: Vec<PathBuf>,
-    /// Namespace, for kinds that have one
-    #[arg(short, long)]
-    pub(crate) namespace: Option<String>,
-    /// Absence is success
-    #[arg(long, visible_alias = "ignore-not-found")]
-    pub(crate) skip_not_exists: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,8 @@
 //! Which columns a kind has in a table. Values are taken as they stand, so that an object which is not quite
 //! right can still be looked at.
 
+use std::borrow::Borrow;
+
 use caracal_datastore::{Kind, Object};
 use serde_json::Value;
 
@@ -10,13 +12,14 @@ use crate::table::Table;
 type Column = (&'static str, &'static str);
 
 /// Objects of one kind for people.
-pub(crate) fn table(kind: Kind, objects: &[Object], wide: bool) -> String {
+pub(crate) fn table<O: Borrow<Object>>(kind: Kind, objects: &[O], wide: bool) -> String {
     if objects.is_empty() {
         return format!("No {kind} found.\n");
     }
     let columns = columns(kind, wide);
     let mut table = Table::new(columns.iter().map(|(heading, _)| *heading));
     for object in objects {
+        let object = object.borrow();
         table.row(columns.iter().map(|(_, place)| cell(object, place)));
     }
     table.columns()

@@ -43,6 +43,14 @@ impl Failure {
             words: vec![words.into()],
         }
     }
+
+    /// The same, with the place where its cause stands.
+    pub(crate) fn at(mut self, place: &str) -> Failure {
+        for words in &mut self.words {
+            *words = format!("{place}: {words}");
+        }
+        self
+    }
 }
 
 impl fmt::Display for Failure {

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   node, peers, routes, fib, endpoints, version ──▶ agent's socket      (node.rs, orders.rs, routes.rs)
-//!   get, apply, create, replace, delete, ipam    ──▶ datastore, no agent (resources.rs, ipam.rs)
+//!   get, apply, patch, label, …, ipam, datastore ──▶ datastore, no agent (get.rs, resources.rs, edit.rs, ipam.rs, …)
+//!   validate, completion                         ──▶ nobody
 //! ```
 //!
 //! A command puts its whole output together ([`outcome`]) and it is written once ([`output`]). What a failure
@@ -10,9 +11,14 @@
 
 mod cli;
 mod columns;
+mod conflict;
+mod custom_columns;
+mod edit;
 mod explain;
 mod failure;
+mod get;
 mod ipam;
+mod jsonpath;
 mod manifests;
 mod node;
 mod orders;
@@ -22,20 +28,23 @@ mod resources;
 mod routes;
 mod store;
 mod table;
+mod validate;
 
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use caracal_agent_api::{Client, Explained, Peer, Route, Status};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use serde::Serialize;
 
-use crate::cli::{Cli, Command, IpamCommand, NodeCommand, PeersArgs, RoutesArgs, VersionArgs};
+use crate::cli::{
+    Cli, Command, IpamCommand, NodeCommand, PeersArgs, ResourceCommand, RoutesArgs, VersionArgs,
+};
 use crate::failure::{Failure, Sort};
 use crate::node::NodeStatus;
 use crate::outcome::Outcome;
-use crate::resources::Verb;
+use crate::resources::{Verb, Writing};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -131,24 +140,41 @@ async fn run(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Ipam(IpamCommand::Show(args)) => {
             return ipam::show(&store::open(&cli.places).await?, args).await;
         }
-        Command::Get(args) => return resources::get(&store::open(&cli.places).await?, args).await,
-        Command::Apply(args) => {
-            let store = store::open(&cli.places).await?;
-            return resources::write(&store, Verb::Apply, &args.filename).await;
-        }
-        Command::Create(args) => {
-            let store = store::open(&cli.places).await?;
-            return resources::write(&store, Verb::Create, &args.filename).await;
-        }
-        Command::Replace(args) => {
-            let store = store::open(&cli.places).await?;
-            return resources::write(&store, Verb::Replace, &args.filename).await;
-        }
-        Command::Delete(args) => {
-            return resources::delete(&store::open(&cli.places).await?, args).await;
-        }
+        Command::Resources(command) => return about_resources(cli, command).await,
+        Command::Completion { shell } => completion(*shell),
     };
     Ok(Outcome::text(text))
+}
+
+async fn about_resources(cli: &Cli, command: &ResourceCommand) -> Result<Outcome, Failure> {
+    if let ResourceCommand::Validate(args) = command {
+        return Ok(validate::validate(&args.sources));
+    }
+    let store = store::open(&cli.places).await?;
+    let (verb, args, lenient) = match command {
+        ResourceCommand::Get(args) => return get::get(&store, args).await,
+        ResourceCommand::Delete(args) => return resources::delete(&store, args).await,
+        ResourceCommand::Patch(args) => return edit::patch(&store, args).await,
+        ResourceCommand::Label(args) => return edit::label(&store, args).await,
+        ResourceCommand::Validate(args) => return Ok(validate::validate(&args.sources)),
+        ResourceCommand::Apply(args) => (Verb::Apply, args, false),
+        ResourceCommand::Create(args) => (Verb::Create, &args.write, args.skip_exists),
+        ResourceCommand::Replace(args) => (Verb::Replace, &args.write, args.skip_not_exists),
+    };
+    let writing = Writing {
+        verb,
+        sources: &args.sources,
+        dry_run: args.dry_run,
+        lenient,
+    };
+    resources::write(&store, &writing).await
+}
+
+/// The script that teaches a shell our words.
+fn completion(shell: clap_complete::Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "caracalctl", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
 }
 
 /// What `version` shows.

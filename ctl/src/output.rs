@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use caracal_datastore::{Object, manifest};
 use serde::Serialize;
 
 use crate::cli::Format;
@@ -32,6 +33,18 @@ pub(crate) fn json<T: Serialize>(value: &T) -> Result<String, Failure> {
 pub(crate) fn yaml<T: Serialize>(value: &T) -> Result<String, Failure> {
     serde_saphyr::to_string(value)
         .map_err(|error| Failure::new(Sort::Failed, format!("cannot print as YAML: {error}")))
+}
+
+/// One document an object: what `apply` takes, and what a person cuts pieces out of.
+pub(crate) fn documents(objects: &[Object]) -> Result<String, Failure> {
+    let mut text = String::new();
+    for object in objects {
+        if !text.is_empty() {
+            text.push_str("---\n");
+        }
+        text.push_str(&manifest::to_yaml(object)?);
+    }
+    Ok(text)
 }
 
 /// Writes. A reader that has gone (`caracalctl routes | head`) has seen what it wanted.

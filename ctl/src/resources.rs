@@ -1,16 +1,14 @@
-//! `get`, `apply`, `create`, `replace` and `delete`.
+//! `apply`, `create`, `replace` and `delete`.
 
 use std::sync::Arc;
 
-use caracal_datastore::{Datastore, IPPool, Key, Kind, Object, StoreError, Stored, manifest};
-use serde_json::{Value, json};
+use caracal_datastore::{Datastore, IPPool, Key, Kind, Object, StoreError, Stored};
 
-use crate::cli::{DeleteArgs, GetArgs, GetFormat};
-use crate::columns;
+use crate::cli::{DeleteArgs, Sources};
+use crate::conflict;
 use crate::failure::{Failure, Sort};
-use crate::manifests;
+use crate::manifests::{self, Found};
 use crate::outcome::Outcome;
-use crate::output;
 
 /// Which of the three writing verbs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,98 +21,103 @@ pub(crate) enum Verb {
     Replace,
 }
 
+/// What to write, and how.
+#[derive(Debug)]
+pub(crate) struct Writing<'a> {
+    /// The verb.
+    pub(crate) verb: Verb,
+    /// Where the manifests are.
+    pub(crate) sources: &'a Sources,
+    /// Say what would happen, and write nothing.
+    pub(crate) dry_run: bool,
+    /// Existence, for `create`, and absence, for `replace`, are success.
+    pub(crate) lenient: bool,
+}
+
 /// What became of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Change {
+pub(crate) enum Change {
     Created,
     Configured,
     Unchanged,
+    Skipped,
 }
 
-/// `get`.
-pub(crate) async fn get(store: &Arc<dyn Datastore>, args: &GetArgs) -> Result<Outcome, Failure> {
-    let kind = kind(&args.kind)?;
-    let mut outcome = Outcome::default();
-    let mut objects = Vec::new();
-    if args.names.is_empty() {
-        objects = store.list(kind).await?;
-        if let Some(namespace) = &args.namespace {
-            objects.retain(|object| object.key.namespace.as_ref() == Some(namespace));
+impl Change {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Change::Created => "created",
+            Change::Configured => "configured",
+            Change::Unchanged => "unchanged",
+            Change::Skipped => "skipped",
         }
     }
-    for name in &args.names {
-        let key = key(kind, name, args.namespace.as_deref());
-        match store.get(&key).await? {
-            Some(object) => objects.push(object),
-            None => outcome.fails(StoreError::NotFound(key).into()),
-        }
-    }
-    if objects.is_empty() && outcome.failure.is_some() {
-        return Ok(outcome);
-    }
-    // A single object that was asked for by name is itself; everything else is a list.
-    let single = args.names.len() == 1;
-    outcome.text = match args.output {
-        GetFormat::Table => columns::table(kind, &objects, false),
-        GetFormat::Wide => columns::table(kind, &objects, true),
-        GetFormat::Name => objects
-            .iter()
-            .map(|object| path(&object.key) + "\n")
-            .collect(),
-        GetFormat::Json => match objects.as_slice() {
-            [object] if single => output::json(&manifest::to_value(object))?,
-            objects => output::json(&list(kind, objects))?,
-        },
-        GetFormat::Yaml => documents(&objects)?,
-    };
-    Ok(outcome)
 }
 
 /// `apply`, `create` and `replace`: everything is checked before the first write.
 pub(crate) async fn write(
     store: &Arc<dyn Datastore>,
-    verb: Verb,
-    sources: &[std::path::PathBuf],
+    order: &Writing<'_>,
 ) -> Result<Outcome, Failure> {
-    let read = manifests::read(sources)?;
+    let read = manifests::read(order.sources)?;
     check_pools(store, &read.objects).await?;
     let mut outcome = Outcome {
         notes: read.notes,
         ..Outcome::default()
     };
-    for object in read.objects {
-        let key = object.key.clone();
-        match write_one(store, verb, object).await {
+    let dry = if order.dry_run { " (dry run)" } else { "" };
+    let all = read.objects.len();
+    for (done, found) in read.objects.into_iter().enumerate() {
+        let key = found.object.key.clone();
+        match write_one(store, order, found.object).await {
             Ok(change) => {
-                let word = match change {
-                    Change::Created => "created",
-                    Change::Configured => "configured",
-                    Change::Unchanged => "unchanged",
-                };
-                outcome.text.push_str(&format!("{key} {word}\n"));
+                let word = change.word();
+                outcome.text.push_str(&format!("{key} {word}{dry}\n"));
             }
-            Err(failure) => outcome.fails(failure),
+            Err(failure) => {
+                let gone = failure.sort == Sort::Unavailable;
+                outcome.fails(failure.at(&found.place));
+                if gone {
+                    outcome.fails(not_done(all - done, &key));
+                    break;
+                }
+            }
         }
     }
     Ok(outcome)
 }
 
+/// A datastore that went away is not asked for each of ten thousand objects.
+fn not_done(rest: usize, first: &Key) -> Failure {
+    let words = format!("{rest} objects were not reached, from {first} on");
+    Failure::new(Sort::Unavailable, words)
+}
+
 async fn write_one(
     store: &Arc<dyn Datastore>,
-    verb: Verb,
+    order: &Writing<'_>,
     wanted: Object,
 ) -> Result<Change, Failure> {
     let key = wanted.key.clone();
+    let mut first = None;
     for _ in 0..TRIES {
         let current = store.get(&key).await?;
-        let result = match (verb, current) {
+        let seen = current.clone();
+        let result = match (order.verb, current) {
+            (Verb::Create, Some(_)) | (Verb::Replace, None) if order.lenient => {
+                return Ok(Change::Skipped);
+            }
             (Verb::Create, Some(_)) => return Err(StoreError::Exists(key).into()),
             (Verb::Replace, None) => return Err(StoreError::NotFound(key).into()),
+            (_, None) if order.dry_run => return Ok(Change::Created),
             (_, None) => store.create(wanted.clone()).await.map(|_| Change::Created),
             (_, Some(current)) => {
                 let merged = merged(&current, &wanted);
                 if merged == current {
                     return Ok(Change::Unchanged);
+                }
+                if order.dry_run {
+                    return Ok(Change::Configured);
                 }
                 store.update(merged).await.map(|_| Change::Configured)
             }
@@ -122,16 +125,18 @@ async fn write_one(
         match result {
             // Somebody was faster: look again.
             Err(StoreError::Conflict(_)) => {}
-            Err(StoreError::Exists(_) | StoreError::NotFound(_)) if verb == Verb::Apply => {}
+            Err(StoreError::Exists(_) | StoreError::NotFound(_)) if order.verb == Verb::Apply => {}
             other => return Ok(other?),
         }
+        first.get_or_insert(seen);
     }
-    Err(StoreError::Conflict(key).into())
+    let now = store.get(&key).await?;
+    Err(conflict::failure(first.flatten().as_ref(), now.as_ref()))
 }
 
 /// The current object with what the manifest says. What the manifest does not speak of (`uid`,
 /// `creationTimestamp`) stays; what belongs to one version of one store (`resourceVersion`) is not taken over.
-fn merged(current: &Object, wanted: &Object) -> Object {
+pub(crate) fn merged(current: &Object, wanted: &Object) -> Object {
     let mut merged = current.clone();
     merged.spec = wanted.spec.clone();
     merged.metadata.labels = wanted.metadata.labels.clone();
@@ -145,8 +150,12 @@ fn merged(current: &Object, wanted: &Object) -> Object {
 }
 
 /// What only shows when pools are looked at together, or before and after.
-async fn check_pools(store: &Arc<dyn Datastore>, wanted: &[Object]) -> Result<(), Failure> {
-    if !wanted.iter().any(|object| object.key.kind == Kind::IPPool) {
+pub(crate) async fn check_pools(
+    store: &Arc<dyn Datastore>,
+    wanted: &[Found],
+) -> Result<(), Failure> {
+    let is_pool = |found: &&Found| found.object.key.kind == Kind::IPPool;
+    if !wanted.iter().any(|found| is_pool(&found)) {
         return Ok(());
     }
     let before: Vec<Stored<IPPool>> = store
@@ -157,10 +166,7 @@ async fn check_pools(store: &Arc<dyn Datastore>, wanted: &[Object]) -> Result<()
         .collect();
     let mut after = before.clone();
     let mut faults = Vec::new();
-    for object in wanted
-        .iter()
-        .filter(|object| object.key.kind == Kind::IPPool)
-    {
+    for Found { object, place } in wanted.iter().filter(is_pool) {
         let new = Stored::<IPPool>::from_object(object)?;
         let Some(old) = after
             .iter_mut()
@@ -172,12 +178,12 @@ async fn check_pools(store: &Arc<dyn Datastore>, wanted: &[Object]) -> Result<()
         let sizes = [&old.spec, &new.spec].map(IPPool::block_prefix_length);
         if old.spec.cidr != new.spec.cidr {
             faults.push(format!(
-                "{}: spec.cidr: {} cannot become {}: make another pool",
+                "{place}: {}: spec.cidr: {} cannot become {}: make another pool",
                 object.key, old.spec.cidr, new.spec.cidr
             ));
         } else if sizes[0] != sizes[1] {
             faults.push(format!(
-                "{}: spec.blockSize: {} cannot become {}: make another pool",
+                "{place}: {}: spec.blockSize: {} cannot become {}: make another pool",
                 object.key, sizes[0], sizes[1]
             ));
         }
@@ -208,33 +214,58 @@ pub(crate) async fn delete(
     let keys: Vec<Key> = match &args.kind {
         Some(word) => {
             let kind = kind(word)?;
-            args.names
-                .iter()
+            let names = args.names.iter();
+            names
                 .map(|name| key(kind, name, args.namespace.as_deref()))
                 .collect()
         }
         None => {
-            let read = manifests::read(&args.filename)?;
+            let read = manifests::read(&Sources {
+                filename: args.filename.clone(),
+                recursive: args.recursive,
+                skip_empty: args.skip_empty,
+            })?;
             outcome.notes = read.notes;
-            read.objects.into_iter().map(|object| object.key).collect()
+            let found = read.objects.into_iter();
+            found.map(|found| found.object.key).collect()
         }
     };
-    for key in keys {
-        match store.delete(&key, None).await {
-            Ok(()) => outcome.text.push_str(&format!("{key} deleted\n")),
+    for (done, key) in keys.iter().enumerate() {
+        let (result, word) = match args.dry_run {
+            true => (would_delete(store, key).await, "deleted (dry run)"),
+            false => (store.delete(key, None).await, "deleted"),
+        };
+        match result {
+            Ok(()) => outcome.text.push_str(&format!("{key} {word}\n")),
             Err(StoreError::NotFound(_)) if args.skip_not_exists => {}
-            Err(error) => outcome.fails(error.into()),
+            Err(error) => {
+                let gone = matches!(error, StoreError::Unavailable { .. });
+                outcome.fails(error.into());
+                if gone {
+                    outcome.fails(not_done(keys.len() - done, key));
+                    break;
+                }
+            }
         }
     }
     Ok(outcome)
 }
 
-fn kind(word: &str) -> Result<Kind, Failure> {
+async fn would_delete(store: &Arc<dyn Datastore>, key: &Key) -> Result<(), StoreError> {
+    match store.get(key).await? {
+        Some(_) => Ok(()),
+        None => Err(StoreError::NotFound(key.clone())),
+    }
+}
+
+/// The kind that a word on the command line means.
+pub(crate) fn kind(word: &str) -> Result<Kind, Failure> {
     word.parse()
         .map_err(|why: String| Failure::new(Sort::Usage, why))
 }
 
-fn key(kind: Kind, name: &str, namespace: Option<&str>) -> Key {
+/// The key of a name on the command line.
+pub(crate) fn key(kind: Kind, name: &str, namespace: Option<&str>) -> Key {
     if kind.namespaced() {
         Key::in_namespace(kind, namespace.unwrap_or("default"), name)
     } else {
@@ -242,33 +273,8 @@ fn key(kind: Kind, name: &str, namespace: Option<&str>) -> Key {
     }
 }
 
-/// `IPPool/default-ipv4-ippool`.
-fn path(key: &Key) -> String {
-    match &key.namespace {
-        Some(namespace) => format!("{}/{namespace}/{}", key.kind, key.name),
-        None => format!("{}/{}", key.kind, key.name),
-    }
-}
-
-fn list(kind: Kind, objects: &[Object]) -> Value {
-    json!({
-        "apiVersion": manifest::API_VERSION,
-        "kind": format!("{kind}List"),
-        "items": objects.iter().map(manifest::to_value).collect::<Vec<_>>(),
-    })
-}
-
-/// One document an object: what `apply` takes, and what a person cuts pieces out of.
-fn documents(objects: &[Object]) -> Result<String, Failure> {
-    let texts: Vec<String> = objects
-        .iter()
-        .map(manifest::to_yaml)
-        .collect::<Result<_, _>>()?;
-    Ok(texts.join("---\n"))
-}
-
 /// Others write too, but not all the time.
-const TRIES: usize = 5;
+pub(crate) const TRIES: usize = 5;
 
 #[cfg(test)]
 mod tests;

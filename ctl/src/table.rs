@@ -7,15 +7,15 @@ use tabled::settings::{Alignment, Modify, Padding, Style};
 /// Rows under a heading.
 #[derive(Debug)]
 pub(crate) struct Table {
-    heading: Vec<&'static str>,
+    heading: Vec<String>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// An empty one.
-    pub(crate) fn new(heading: impl IntoIterator<Item = &'static str>) -> Table {
+    pub(crate) fn new<H: Into<String>>(heading: impl IntoIterator<Item = H>) -> Table {
         Table {
-            heading: heading.into_iter().collect(),
+            heading: heading.into_iter().map(Into::into).collect(),
             rows: Vec::new(),
         }
     }
@@ -46,7 +46,7 @@ impl Table {
 
     fn builder(&self) -> Builder {
         let mut builder = Builder::default();
-        builder.push_record(self.heading.iter().copied());
+        builder.push_record(self.heading.iter().map(String::as_str));
         for row in &self.rows {
             builder.push_record(row.iter().map(|cell| one_line(cell)));
         }

@@ -121,7 +121,7 @@ pub fn faults_of(object: &Object) -> Vec<String> {
 }
 
 /// The same of one that is to be written.
-pub(crate) fn faults_of_written(object: &Object) -> Vec<String> {
+pub fn faults_of_written(object: &Object) -> Vec<String> {
     let mut faults = faults_of(object);
     if object.key.kind == Kind::FelixConfiguration
         && let Ok(felix) = Stored::<FelixConfiguration>::read_spec(object)

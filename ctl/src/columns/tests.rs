@@ -42,7 +42,10 @@ six       fd00:1::/64     rack == 'a'
 
 #[test]
 fn an_empty_kind_says_so() {
-    assert_eq!(table(Kind::BGPPeer, &[], false), "No BGPPeer found.\n");
+    assert_eq!(
+        table(Kind::BGPPeer, &objects(""), false),
+        "No BGPPeer found.\n"
+    );
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! The verbs, against a store in memory.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use caracal_datastore::MemoryDatastore;
+use caracal_datastore::memory::Fault;
 
 use super::*;
-use crate::failure::Failure;
+use crate::cli::{GetArgs, GetFormat};
+use crate::get::get;
 
 fn store() -> Arc<dyn Datastore> {
     Arc::new(MemoryDatastore::new())
@@ -26,7 +28,30 @@ fn pool(name: &str, cidr: &str, more: &str) -> String {
 
 async fn run(store: &Arc<dyn Datastore>, verb: Verb, text: &str) -> Result<Outcome, Failure> {
     let file = file(text);
-    write(store, verb, &[file.path().to_path_buf()]).await
+    let sources = sources(file.path());
+    write(store, &order(verb, &sources)).await
+}
+
+fn sources(path: &Path) -> Sources {
+    Sources {
+        filename: vec![path.to_owned()],
+        recursive: false,
+        skip_empty: false,
+    }
+}
+
+fn order(verb: Verb, sources: &Sources) -> Writing<'_> {
+    Writing {
+        verb,
+        sources,
+        dry_run: false,
+        lenient: false,
+    }
+}
+
+/// Words that begin with a file that the test has made.
+fn behind_place(words: &str) -> &str {
+    words.split_once(".yaml:1: ").unwrap().1
 }
 
 async fn said(store: &Arc<dyn Datastore>, verb: Verb, text: &str) -> String {
@@ -88,19 +113,26 @@ async fn pools_that_overlap_or_change_their_shape_are_refused() {
     said(&store, Verb::Apply, &pool("a", "10.1.0.0/16", "")).await;
     let refused = |text: String| {
         let store = Arc::clone(&store);
-        async move { run(&store, Verb::Apply, &text).await.unwrap_err().words }
+        async move {
+            let words = run(&store, Verb::Apply, &text).await.unwrap_err().words;
+            assert_eq!(words.len(), 1);
+            match words[0].split_once(".yaml:1: ") {
+                Some((_, words)) => words.to_owned(),
+                None => words[0].clone(),
+            }
+        }
     };
     assert_eq!(
         refused(pool("b", "10.1.2.0/24", "")).await,
-        ["IPPool b: spec.cidr: 10.1.2.0/24 overlaps 10.1.0.0/16 of IPPool a"]
+        "IPPool b: spec.cidr: 10.1.2.0/24 overlaps 10.1.0.0/16 of IPPool a"
     );
     assert_eq!(
         refused(pool("a", "10.7.0.0/16", "")).await,
-        ["IPPool a: spec.cidr: 10.1.0.0/16 cannot become 10.7.0.0/16: make another pool"]
+        "IPPool a: spec.cidr: 10.1.0.0/16 cannot become 10.7.0.0/16: make another pool"
     );
     assert_eq!(
         refused(pool("a", "10.1.0.0/16", ", blockSize: 28")).await,
-        ["IPPool a: spec.blockSize: 26 cannot become 28: make another pool"]
+        "IPPool a: spec.blockSize: 26 cannot become 28: make another pool"
     );
     // The default said aloud is no change of shape.
     said(
@@ -121,7 +153,7 @@ async fn create_and_replace_insist_on_what_is_there() {
         .failure
         .unwrap();
     assert_eq!(missing.sort, Sort::NotFound);
-    assert_eq!(missing.words, ["IPPool a does not exist"]);
+    assert_eq!(behind_place(&missing.words[0]), "IPPool a does not exist");
     assert_eq!(
         said(&store, Verb::Create, &text).await,
         "IPPool a created\n"
@@ -132,7 +164,7 @@ async fn create_and_replace_insist_on_what_is_there() {
         .failure
         .unwrap();
     assert_eq!(exists.sort, Sort::Failed);
-    assert_eq!(exists.words, ["IPPool a exists already"]);
+    assert_eq!(behind_place(&exists.words[0]), "IPPool a exists already");
     assert_eq!(
         said(
             &store,
@@ -153,12 +185,7 @@ async fn what_get_prints_apply_takes_back_unchanged() {
         pool("b", "10.2.0.0/16", "")
     );
     said(&store, Verb::Apply, &text).await;
-    let args = |output| GetArgs {
-        kind: "pools".to_owned(),
-        names: Vec::new(),
-        namespace: None,
-        output,
-    };
+    let args = |output| asked("pools", &[], output);
     for format in [GetFormat::Yaml, GetFormat::Json] {
         let printed = get(&store, &args(format)).await.unwrap().text;
         assert_eq!(
@@ -194,17 +221,9 @@ async fn kinds_that_are_not_used_here_are_passed_over_aloud() {
 async fn what_is_missing_is_named_and_the_rest_is_done() {
     let store = store();
     said(&store, Verb::Apply, &pool("a", "10.1.0.0/16", "")).await;
-    let got = get(
-        &store,
-        &GetArgs {
-            kind: "IPPool".to_owned(),
-            names: vec!["a".to_owned(), "zz".to_owned()],
-            namespace: None,
-            output: GetFormat::Name,
-        },
-    )
-    .await
-    .unwrap();
+    let got = get(&store, &asked("IPPool", &["a", "zz"], GetFormat::Name))
+        .await
+        .unwrap();
     assert_eq!(got.text, "IPPool/a\n");
     assert_eq!(got.failure.unwrap().sort, Sort::NotFound);
 
@@ -212,8 +231,11 @@ async fn what_is_missing_is_named_and_the_rest_is_done() {
         kind: Some("ippool".to_owned()),
         names: vec!["zz".to_owned(), "a".to_owned()],
         filename: Vec::new(),
+        recursive: false,
+        skip_empty: false,
         namespace: None,
         skip_not_exists,
+        dry_run: false,
     };
     let deleted = delete(&store, &args(false)).await.unwrap();
     assert_eq!(deleted.text, "IPPool a deleted\n");
@@ -225,15 +247,92 @@ async fn what_is_missing_is_named_and_the_rest_is_done() {
 async fn a_folder_is_read_in_order_and_an_empty_one_is_an_error() {
     let store = store();
     let folder = tempfile::tempdir().unwrap();
-    let sources = [PathBuf::from(folder.path())];
-    let empty = write(&store, Verb::Apply, &sources).await.unwrap_err();
-    assert!(
-        empty.words[0].ends_with("has no .yaml, .yml or .json file"),
-        "{empty}"
-    );
+    let mut sources = sources(folder.path());
+    let empty = write(&store, &order(Verb::Apply, &sources)).await;
+    let empty = empty.unwrap_err();
+    assert!(empty.words[0].starts_with("no objects in /"), "{empty}");
+    sources.skip_empty = true;
+    let outcome = write(&store, &order(Verb::Apply, &sources)).await.unwrap();
+    assert_eq!(outcome.text, "");
     std::fs::write(folder.path().join("2.yml"), pool("b", "10.2.0.0/16", "")).unwrap();
     std::fs::write(folder.path().join("1.yaml"), pool("a", "10.1.0.0/16", "")).unwrap();
     std::fs::write(folder.path().join("README.md"), "not this").unwrap();
-    let outcome = write(&store, Verb::Apply, &sources).await.unwrap();
+    std::fs::create_dir(folder.path().join("below")).unwrap();
+    let below = folder.path().join("below/3.json");
+    let json = r#"{"apiVersion": "projectcalico.org/v3", "kind": "IPPool", "metadata": {"name": "c"}, "spec": {"cidr": "10.3.0.0/16"}}"#;
+    std::fs::write(below, json).unwrap();
+    let outcome = write(&store, &order(Verb::Apply, &sources)).await.unwrap();
     assert_eq!(outcome.text, "IPPool a created\nIPPool b created\n");
+    sources.recursive = true;
+    let outcome = write(&store, &order(Verb::Apply, &sources)).await.unwrap();
+    assert_eq!(
+        outcome.text,
+        "IPPool a unchanged\nIPPool b unchanged\nIPPool c created\n"
+    );
+}
+
+#[tokio::test]
+async fn a_dry_run_says_what_would_happen() {
+    let store = store();
+    said(&store, Verb::Apply, &pool("a", "10.1.0.0/16", "")).await;
+    let two = format!(
+        "{}---\n{}",
+        pool("a", "10.1.0.0/16", ", disabled: true"),
+        pool("b", "10.2.0.0/16", "")
+    );
+    let file = file(&two);
+    let sources = sources(file.path());
+    let dry = Writing {
+        dry_run: true,
+        ..order(Verb::Apply, &sources)
+    };
+    let outcome = write(&store, &dry).await.unwrap();
+    assert_eq!(
+        outcome.text,
+        "IPPool a configured (dry run)\nIPPool b created (dry run)\n"
+    );
+    assert_eq!(store.list(Kind::IPPool).await.unwrap().len(), 1);
+    let lenient = Writing {
+        lenient: true,
+        ..order(Verb::Create, &sources)
+    };
+    let outcome = write(&store, &lenient).await.unwrap();
+    assert_eq!(outcome.text, "IPPool a skipped\nIPPool b created\n");
+}
+
+#[tokio::test]
+async fn a_datastore_that_goes_away_is_not_asked_a_thousand_times() {
+    let memory = MemoryDatastore::new();
+    let faulty = memory.client();
+    faulty.set_plan(|operation| match operation.name.as_str() {
+        "b" => Fault::Before(MemoryDatastore::down()),
+        _ => Fault::None,
+    });
+    let store: Arc<dyn Datastore> = Arc::new(faulty);
+    let three =
+        ["a", "b", "c"].map(|name| pool(name, &format!("10.{}.0.0/16", name.as_bytes()[0]), ""));
+    let outcome = run(&store, Verb::Apply, &three.join("---\n"))
+        .await
+        .unwrap();
+    assert_eq!(outcome.text, "IPPool a created\n");
+    let failure = outcome.failure.unwrap();
+    assert_eq!(failure.sort, Sort::Unavailable);
+    assert_eq!(
+        failure.words[1],
+        "2 objects were not reached, from IPPool b on"
+    );
+}
+
+fn asked(kind: &str, names: &[&str], output: GetFormat) -> GetArgs {
+    GetArgs {
+        kind: Some(kind.to_owned()),
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        filename: Vec::new(),
+        recursive: false,
+        namespace: None,
+        all_namespaces: false,
+        selector: None,
+        output,
+        no_headers: false,
+    }
 }

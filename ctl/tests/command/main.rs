@@ -170,6 +170,14 @@ fn help_teaches_by_examples() {
         vec!["--help"],
         vec!["apply", "--help"],
         vec!["ipam", "show", "--help"],
+        vec!["get", "--help"],
+        vec!["create", "--help"],
+        vec!["replace", "--help"],
+        vec!["patch", "--help"],
+        vec!["delete", "--help"],
+        vec!["label", "--help"],
+        vec!["validate", "--help"],
+        vec!["completion", "--help"],
     ] {
         let (exit, stdout, _) = run(folder.path(), &args);
         assert_eq!(exit, 0);
@@ -262,4 +270,153 @@ fn a_wrong_manifest_is_named_with_its_line_and_nothing_is_written() {
         stderr.starts_with("caracalctl: there is no kind \"poles\"; known are Node, "),
         "{stderr}"
     );
+}
+
+#[test]
+fn validate_tells_all_faults_with_file_and_line_and_needs_no_datastore() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = folder.path().join("good.yaml");
+    std::fs::write(&good, POOL).unwrap();
+    let good = good.to_str().unwrap();
+    let (exit, stdout, stderr) = run(folder.path(), &["validate", "-f", good]);
+    assert_eq!(
+        (exit, stdout.as_str(), stderr.as_str()),
+        (0, "1 valid object in 1 text: no faults\n", "")
+    );
+    for (content, words) in [
+        ("spec:\n\tcidr: a", ":2: not YAML: "),
+        ("a: 1\na: 2\n", "duplicate mapping key"),
+        ("", "no objects in "),
+        ("--- \n# nothing\n", "no objects in "),
+        ("just text", "this is not an object with apiVersion"),
+        ("kind: IPPool\n", "apiVersion: is missing"),
+        (
+            "apiVersion: projectcalico.org/v3\nkind: Pool\nmetadata: {name: a}\n",
+            ":2: kind: there is no kind \"Pool\"",
+        ),
+        ("\u{0}\u{1}", "not YAML"),
+    ] {
+        let bad = folder.path().join("bad.yaml");
+        std::fs::write(&bad, content).unwrap();
+        let bad = bad.to_str().unwrap();
+        let (exit, stdout, stderr) = run(folder.path(), &["validate", "-f", bad, "-f", good]);
+        assert_eq!(exit, 1, "{content:?}: {stdout}{stderr}");
+        assert!(stderr.contains(words), "{content:?}: {stderr}");
+        assert!(stdout.contains("1 fault\n"), "{content:?}: {stdout}");
+    }
+    let bytes = folder.path().join("bytes.yaml");
+    std::fs::write(&bytes, b"\xff\xfe").unwrap();
+    let absent = folder.path().join("absent.yaml");
+    let (bytes, absent) = (bytes.to_str().unwrap(), absent.to_str().unwrap());
+    let (exit, stdout, stderr) = run(
+        folder.path(),
+        &[
+            "validate", "-f", bytes, "-f", absent, "-f", good, "-f", good,
+        ],
+    );
+    assert_eq!(
+        (exit, stdout.as_str()),
+        (1, "2 valid objects in 2 texts: 3 faults\n")
+    );
+    let lines: Vec<&str> = stderr.lines().collect();
+    assert!(
+        lines[0].contains(bytes) && lines[1].contains(absent),
+        "{stderr}"
+    );
+    assert!(
+        lines[2].contains("good.yaml:1: IPPool default-ipv4-ippool stands in "),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn ten_thousand_objects_are_applied_and_listed_and_a_reader_may_stop_at_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    std::fs::create_dir(&store).unwrap();
+    let mut text = String::new();
+    for n in 0..10_000 {
+        text.push_str(&format!(
+            "---\napiVersion: projectcalico.org/v3\nkind: Node\nmetadata: {{name: n{n:05}}}\nspec: {{}}\n"
+        ));
+    }
+    let (exit, stdout, _) = run_with(folder.path(), &["validate", "-f", "-"], &text);
+    assert_eq!(
+        (exit, stdout.as_str()),
+        (0, "10000 valid objects in 1 text: no faults\n")
+    );
+    // One file, as a person may leave it.
+    std::fs::write(store.join("nodes.yaml"), &text).unwrap();
+    let (exit, stdout, stderr) = run(folder.path(), &["get", "nodes", "-o", "name"]);
+    assert_eq!((exit, stdout.lines().count()), (0, 10_000), "{stderr}");
+    assert_eq!(stdout.lines().next(), Some("Node/n00000"));
+    let mut child = command(folder.path())
+        .args(["get", "nodes", "-o", "yaml"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = [0; 10];
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut first).unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stderr).as_ref()
+        ),
+        (Some(0), "")
+    );
+}
+
+#[test]
+fn shells_learn_our_words() {
+    let folder = tempfile::tempdir().unwrap();
+    for (shell, word) in [
+        ("bash", "complete -F"),
+        ("zsh", "#compdef caracalctl"),
+        ("fish", "complete -c caracalctl"),
+    ] {
+        let (exit, stdout, stderr) = run(folder.path(), &["completion", shell]);
+        assert_eq!((exit, stderr.as_str()), (0, ""));
+        assert!(
+            stdout.contains(word) && stdout.contains("validate"),
+            "{shell}"
+        );
+    }
+    assert_eq!(run(folder.path(), &["completion", "cmd"]).0, 2);
+}
+
+#[test]
+fn what_cannot_be_understood_is_usage() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("store")).unwrap();
+    for (args, words) in [
+        (
+            vec!["get", "frobs"],
+            "there is no kind \"frobs\"; known are Node, IPPool",
+        ),
+        (
+            vec!["get", "pools", "-o", "go-template={{.}}"],
+            "Go templates are not known here",
+        ),
+        (
+            vec!["get", "pools", "-o", "jsonpath={.a"],
+            "has no closing brace",
+        ),
+        (
+            vec!["get", "pools", "-o", "custom-columns=a"],
+            "is not HEADING:PATH",
+        ),
+        (
+            vec!["patch", "pool", "a", "-p", "{}", "--type", "strategic"],
+            "have no merge keys",
+        ),
+        (vec!["label", "pool", "a", "b"], "is neither KEY=VALUE"),
+        (vec!["get", "pools", "-A", "-n", "x"], "cannot be used with"),
+    ] {
+        let (exit, stdout, stderr) = run(folder.path(), &args);
+        assert_eq!((exit, stdout.as_str()), (2, ""), "{args:?}: {stderr}");
+        assert!(stderr.contains(words), "{args:?}: {stderr}");
+    }
 }
