@@ -22,6 +22,11 @@ pub mod file;
 mod hub;
 pub mod ipam;
 mod kind;
+/// The pure part; the client that uses it comes.
+#[allow(dead_code)]
+mod kubernetes {
+    mod form;
+}
 pub mod manifest;
 pub mod memory;
 pub mod resources;
