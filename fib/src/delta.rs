@@ -10,6 +10,7 @@
 //! Each key has at most one pending action, made from the newest wish. Pending keys stand in queues by rank;
 //! a key that failed leaves the queue until its back-off is over, so that it holds nobody back.
 
+mod slot;
 mod tagged;
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,10 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-use tagged::{Tagged, Tags};
+use slot::{Failure, Slot};
+use tagged::Tagged;
+
+pub(crate) use slot::{Counts, State};
 
 /// What has to be done to one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,29 +39,6 @@ pub(crate) enum Action<V> {
     Delete(V),
 }
 
-/// How a key stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
-    /// Desired and there.
-    Installed,
-    /// To be set or deleted.
-    Pending,
-    /// As pending, and the last attempt failed.
-    Failed,
-    /// There, desired by nobody, and protected.
-    Stale,
-}
-
-/// Numbers of keys.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub desired: usize,
-    pub actual: usize,
-    pub pending: usize,
-    pub failed: usize,
-    pub stale: usize,
-}
-
 /// The order in which actions are taken: the lower rank first. Below [`RANKS`].
 pub(crate) type Rank<K, V> = fn(&K, Action<&V>) -> usize;
 
@@ -66,7 +47,7 @@ pub(crate) type Tag<V, T> = fn(&V) -> Option<T>;
 
 #[derive(Debug)]
 pub(crate) struct Delta<K, V, T = u32> {
-    slots: HashMap<K, Slot<V>, foldhash::fast::RandomState>,
+    slots: Slots<K, V>,
     rank: Rank<K, V>,
     tag: Tag<V, T>,
     tagged: Tagged<K, T>,
@@ -103,35 +84,6 @@ impl<V: Clone> Action<&V> {
             Action::Delete(value) => Action::Delete(value.clone()),
         }
     }
-}
-
-#[derive(Debug)]
-struct Slot<V> {
-    desired: Option<V>,
-    actual: Option<V>,
-    owned: bool,
-    /// Others are said to have changed what is there, and that may be old news: it is written whatever is believed.
-    doubted: bool,
-    /// It was desired at some time of this run.
-    wished: bool,
-    /// Its wish was taken back, or something else has its place: no need to ask whether it may be deleted.
-    withdrawn: bool,
-    /// The gate lets it go.
-    permitted: bool,
-    queued: Option<u8>,
-    /// As it is counted.
-    counted: Option<State>,
-    /// Its action was taken and is not answered yet: it is not taken again before.
-    underway: bool,
-    /// Boxed, since it is rare and there are many slots.
-    failure: Option<Box<Failure>>,
-}
-
-#[derive(Debug)]
-struct Failure {
-    attempts: u32,
-    retry: Instant,
-    reason: String,
 }
 
 impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq, T: Copy + Eq + Hash> Delta<K, V, T> {
@@ -493,9 +445,10 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq, T: Copy + Eq + Hash> Delta<K, V, 
             .filter_map(|(key, slot)| Some((key, slot.actual.as_ref()?)))
     }
 
-    /// The keys whose desired or actual value has this tag.
+    /// The keys whose desired or actual value has this tag. One that had another meanwhile may come twice.
     pub(crate) fn tagged(&self, tag: T) -> impl Iterator<Item = &K> {
-        self.tagged.keys(tag)
+        let listed = self.tagged.listed(tag).iter();
+        listed.filter(move |key| has_tag(&self.slots, self.tag, key, tag))
     }
 
     /// The tags that some desired or actual value has.
@@ -518,7 +471,7 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq, T: Copy + Eq + Hash> Delta<K, V, 
         let failed_before = slot.failure.as_ref().map(|f| f.retry);
         let tags_before = slot.tags(self.tag);
         change(slot);
-        self.tagged.change(key, tags_before, slot.tags(self.tag));
+        let untidy = self.tagged.change(key, tags_before, slot.tags(self.tag));
         if slot.desired.is_some() {
             slot.permitted = false;
         }
@@ -538,6 +491,10 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq, T: Copy + Eq + Hash> Delta<K, V, 
         } else if failed_now.is_none() {
             slot.enqueue(key, rank, &mut self.queues);
         }
+        if let Some(tag) = untidy {
+            let (slots, of) = (&self.slots, self.tag);
+            self.tagged.tidy(tag, |key| has_tag(slots, of, key, tag));
+        }
     }
 
     fn enqueue(&mut self, key: K) {
@@ -549,99 +506,16 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq, T: Copy + Eq + Hash> Delta<K, V, 
     }
 }
 
-impl<V: Clone + Eq> Slot<V> {
-    fn empty() -> Slot<V> {
-        Slot {
-            desired: None,
-            actual: None,
-            owned: false,
-            doubted: false,
-            wished: false,
-            withdrawn: false,
-            permitted: false,
-            queued: None,
-            counted: None,
-            underway: false,
-            failure: None,
-        }
-    }
+type Slots<K, V> = HashMap<K, Slot<V>, foldhash::fast::RandomState>;
 
-    fn tags<T>(&self, tag: Tag<V, T>) -> Tags<T> {
-        [&self.desired, &self.actual].map(|value| value.as_ref().and_then(tag))
-    }
-
-    /// Stands in the queue of its action, or in none.
-    fn enqueue<K>(&mut self, key: K, rank: Option<usize>, queues: &mut [VecDeque<K>; RANKS]) {
-        let rank = rank.filter(|_| !self.underway);
-        let queued = rank.map(|rank| rank as u8);
-        if self.queued != queued {
-            self.queued = queued;
-            if let Some(rank) = rank {
-                queues[rank].push_back(key);
-            }
-        }
-    }
-
-    fn action(&self) -> Option<Action<&V>> {
-        match (&self.desired, &self.actual) {
-            (Some(desired), actual) if self.doubted || actual.as_ref() != Some(desired) => {
-                Some(Action::Set {
-                    value: desired,
-                    owned: self.owned,
-                })
-            }
-            (None, Some(actual)) if self.withdrawn || self.permitted => {
-                Some(Action::Delete(actual))
-            }
-            _ => None,
-        }
-    }
-
-    fn state(&self) -> Option<State> {
-        self.state_with(self.action().is_some())
-    }
-
-    /// The same where it is known whether there is something to be done.
-    fn state_with(&self, to_do: bool) -> Option<State> {
-        match (&self.desired, &self.actual) {
-            _ if self.failure.is_some() => Some(State::Failed),
-            _ if self.underway => Some(State::Pending),
-            (None, None) => None,
-            _ if to_do => Some(State::Pending),
-            (Some(_), _) => Some(State::Installed),
-            (None, _) => Some(State::Stale),
-        }
-    }
-}
-
-impl Counts {
-    fn add<V>(&mut self, slot: &Slot<V>) {
-        self.desired += usize::from(slot.desired.is_some());
-        self.actual += usize::from(slot.actual.is_some());
-        match slot.counted {
-            Some(State::Pending) => self.pending += 1,
-            Some(State::Failed) => {
-                self.pending += 1;
-                self.failed += 1;
-            }
-            Some(State::Stale) => self.stale += 1,
-            Some(State::Installed) | None => {}
-        }
-    }
-
-    fn subtract<V>(&mut self, slot: &Slot<V>) {
-        self.desired -= usize::from(slot.desired.is_some());
-        self.actual -= usize::from(slot.actual.is_some());
-        match slot.counted {
-            Some(State::Pending) => self.pending -= 1,
-            Some(State::Failed) => {
-                self.pending -= 1;
-                self.failed -= 1;
-            }
-            Some(State::Stale) => self.stale -= 1,
-            Some(State::Installed) | None => {}
-        }
-    }
+fn has_tag<K, V, T>(slots: &Slots<K, V>, of: Tag<V, T>, key: &K, tag: T) -> bool
+where
+    K: Eq + Hash,
+    V: Clone + Eq,
+    T: Copy + Eq,
+{
+    let slot = slots.get(key);
+    slot.is_some_and(|slot| slot.tags(of).contains(&Some(tag)))
 }
 
 fn backoff(attempts: u32) -> Duration {

@@ -1,6 +1,8 @@
 //! Keys by what their values are tagged with, so that those of one tag are found without looking at all. Pure.
+//!
+//! Many keys come and go, and few are asked for: so a key that loses its tag stays in the list, whoever reads the list asks
+//! each key's slot, and a list of which most is out of date is made anew.
 
-use std::collections::HashSet;
 use std::hash::Hash;
 
 use crate::hash::Map;
@@ -9,7 +11,14 @@ use crate::hash::Map;
 pub(super) type Tags<T> = [Option<T>; 2];
 
 #[derive(Debug)]
-pub(super) struct Tagged<K, T>(Map<T, HashSet<K, foldhash::fast::RandomState>>);
+pub(super) struct Tagged<K, T>(Map<T, Keys<K>>);
+
+#[derive(Debug)]
+struct Keys<K> {
+    listed: Vec<K>,
+    /// So many different ones have the tag.
+    count: usize,
+}
 
 impl<K, T> Default for Tagged<K, T> {
     fn default() -> Tagged<K, T> {
@@ -17,33 +26,69 @@ impl<K, T> Default for Tagged<K, T> {
     }
 }
 
-impl<K: Copy + Eq + Hash, T: Copy + Eq + Hash> Tagged<K, T> {
-    pub(super) fn change(&mut self, key: K, before: Tags<T>, now: Tags<T>) {
-        if before == now {
-            return;
+impl<K> Default for Keys<K> {
+    fn default() -> Keys<K> {
+        Keys {
+            listed: Vec::new(),
+            count: 0,
         }
-        for tag in before.into_iter().flatten() {
+    }
+}
+
+impl<K: Copy + Eq + Ord + Hash, T: Copy + Eq + Hash> Tagged<K, T> {
+    /// Returns the tag whose list is to be made anew.
+    pub(super) fn change(&mut self, key: K, before: Tags<T>, now: Tags<T>) -> Option<T> {
+        if before == now {
+            return None;
+        }
+        for tag in distinct(before) {
             if !now.contains(&Some(tag))
                 && let Some(keys) = self.0.get_mut(&tag)
             {
-                keys.remove(&key);
-                if keys.is_empty() {
+                keys.count -= 1;
+                if keys.count == 0 {
                     self.0.remove(&tag);
                 }
             }
         }
-        for tag in now.into_iter().flatten() {
+        let mut bloated = None;
+        for tag in distinct(now) {
             if !before.contains(&Some(tag)) {
-                self.0.entry(tag).or_default().insert(key);
+                let keys = self.0.entry(tag).or_default();
+                keys.listed.push(key);
+                keys.count += 1;
+                if keys.listed.len() > 2 * keys.count + UNTIDY_MAX {
+                    bloated = Some(tag);
+                }
             }
+        }
+        bloated
+    }
+
+    /// Makes a list anew, of the keys that have the tag.
+    pub(super) fn tidy(&mut self, tag: T, has_it: impl Fn(&K) -> bool) {
+        if let Some(keys) = self.0.get_mut(&tag) {
+            keys.listed.retain(has_it);
+            keys.listed.sort_unstable();
+            keys.listed.dedup();
         }
     }
 
-    pub(super) fn keys(&self, tag: T) -> impl Iterator<Item = &K> {
-        self.0.get(&tag).into_iter().flatten()
+    /// All that have the tag, some of them more than once, and others that had it.
+    pub(super) fn listed(&self, tag: T) -> &[K] {
+        self.0.get(&tag).map_or(&[], |keys| &keys.listed)
     }
 
     pub(super) fn tags(&self) -> impl Iterator<Item = T> {
         self.0.keys().copied()
     }
 }
+
+fn distinct<T: Copy + Eq>(tags: Tags<T>) -> impl Iterator<Item = T> {
+    let [first, second] = tags;
+    let second = second.filter(|_| second != first);
+    first.into_iter().chain(second)
+}
+
+/// Short lists are not worth it.
+const UNTIDY_MAX: usize = 8;

@@ -398,3 +398,27 @@ fn recount(delta: &Tested) -> Counts {
     }
     counts
 }
+
+#[test]
+fn a_list_of_tagged_keys_does_not_grow_with_those_that_come_and_go() {
+    let mut delta = Delta::<u32, u8>::with_tags(|_, _| 0, tag);
+    let now = Instant::now();
+    for key in 0..4 {
+        delta.set(key, 1);
+    }
+    for round in 0..1000u32 {
+        let key = 4 + round % 3;
+        delta.set(key, 1);
+        for (key, action) in delta.take(10, now) {
+            delta.done(key, action);
+        }
+        delta.unset(key, true);
+        for (key, action) in delta.take(10, now) {
+            delta.done(key, action);
+        }
+    }
+    let listed: BTreeSet<u32> = delta.tagged(1).copied().collect();
+    assert_eq!(listed, BTreeSet::from([0, 1, 2, 3]));
+    let length = delta.tagged.listed(1).len();
+    assert!(length < 20, "{length} entries for 4 keys");
+}

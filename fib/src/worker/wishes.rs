@@ -41,6 +41,18 @@ impl Default for Wishes {
 }
 
 impl Wishes {
+    /// Looks for what is known of these prefixes, only so that it is in the processor's cache. Each look has to wait for
+    /// memory, and looks that nothing else is between wait together.
+    fn fetch(&self, changes: &[Change]) {
+        let known = changes.iter().filter(|change| match change {
+            Change::SetRoute(prefix, _) | Change::RemoveRoute(prefix) => {
+                self.routes.contains_key(&prefix.trunc())
+            }
+            _ => false,
+        });
+        std::hint::black_box(known.count());
+    }
+
     fn set_route(&mut self, prefix: IpNet, route: Route) -> Option<Route> {
         if let Route::Links { next_hops } = &route {
             for (_, device) in next_hops {
@@ -118,6 +130,13 @@ impl Unread {
         self.commands.push_back(changes.into_iter());
     }
 
+    /// Of the first command, at most so many.
+    fn next(&self, most: usize) -> &[Change] {
+        let first = self.commands.front();
+        let left = first.map_or(&[][..], std::vec::IntoIter::as_slice);
+        &left[..left.len().min(most)]
+    }
+
     fn pop(&mut self) -> Option<Change> {
         loop {
             if let Some(change) = self.commands.front_mut()?.next() {
@@ -156,6 +175,8 @@ impl<K: Kernel> Worker<K> {
             self.dirty.unread.moves = false;
             return;
         }
+        self.wishes
+            .fetch(self.dirty.unread.next(READ_A_TURN.saturating_sub(read)));
         for _ in read..READ_A_TURN {
             let Some(change) = self.dirty.unread.pop() else {
                 return;
