@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use caracal_bgp::{Speaker, SpeakerConfig, Time};
 use caracal_bgp_net::{PathWatch, Shell, monitor, recorder};
-use caracal_datastore::TypedStore;
 use caracal_datastore::ipam::Ipam;
+use caracal_datastore::{DatastoreConfig, TypedStore};
 use caracal_fib::{Change, Fib};
 use caracal_filter::Filter;
 use tracing::info;
@@ -34,7 +34,12 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         Some(address) => Some(server::listen(address).await?),
         None => None,
     };
-    let store = config.datastore.open().await?;
+    // Pods of other nodes are none of this agent's business, and not its memory's.
+    let datastore = DatastoreConfig {
+        node: Some(config.nodename.clone()),
+        ..config.datastore.clone()
+    };
+    let store = datastore.open().await?;
     let registered = registration::register(&config, &TypedStore(store.clone())).await?;
     let fib = Fib::start(config.fib())
         .await
