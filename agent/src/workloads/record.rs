@@ -16,7 +16,7 @@ use crate::migration::Identity;
 const NAMESPACE_DEFAULT: &str = "default";
 
 /// Annotation: the CNI network by which the container was attached, and so the name of its handle.
-const NETWORK: &str = "caracal.net/network";
+const NETWORK: &str = "caracal.network/network";
 
 /// How often others may be faster before a write is given up; the runtime asks for the pod again.
 const WRITE_TRIES: usize = 10;

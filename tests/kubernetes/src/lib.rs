@@ -86,6 +86,23 @@ impl ApiServer {
         ])
     }
 
+    /// A kubeconfig of a ServiceAccount.
+    pub fn kubeconfig_of(&self, account: &str) -> Result<String> {
+        let server = format!("https://{}:{PORT}", self.address);
+        let authority = self.folder.join("ca.crt");
+        let config = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "lab", "cluster": {"server": server, "certificate-authority": authority}}],
+            "users": [{"name": account, "user": {"token": self.token(account)?}}],
+            "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": account, "namespace": NAMESPACE}}],
+            "current-context": "lab",
+        });
+        let file = self.folder.join(format!("{account}.kubeconfig"));
+        fs::write(&file, config.to_string()).with_context(|| format!("{}", file.display()))?;
+        Ok(file.display().to_string())
+    }
+
     /// A token of a ServiceAccount, from the API server as a kubelet gets it.
     pub fn token(&self, account: &str) -> Result<String> {
         let path = format!("/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{account}/token");
