@@ -199,14 +199,30 @@ impl<K: Kernel> Worker<K> {
     /// Forwarding as a whole, for the family that is used.
     pub(super) fn enable_forwarding(&mut self, address: &IpAddr) {
         let (used, path) = match address {
-            IpAddr::V4(_) => (&mut self.endpoints.forwarding_v4, "net/ipv4/ip_forward"),
-            IpAddr::V6(_) => (
-                &mut self.endpoints.forwarding_v6,
-                "net/ipv6/conf/all/forwarding",
-            ),
+            IpAddr::V4(_) => (&mut self.endpoints.forwarding_v4, FORWARDING_V4),
+            IpAddr::V6(_) => (&mut self.endpoints.forwarding_v6, FORWARDING_V6),
         };
         if self.settings.forwarding && !std::mem::replace(used, true) {
             self.sysctls.set(path, "1");
+        }
+    }
+
+    /// Whoever switched it off took all workloads off the network, and there is no event of it: it is looked at with each whole
+    /// read.
+    pub(super) fn look_at_forwarding(&mut self) {
+        let used = [
+            (self.endpoints.forwarding_v4, FORWARDING_V4),
+            (self.endpoints.forwarding_v6, FORWARDING_V6),
+        ];
+        for (used, path) in used {
+            let is_ours = used && self.settings.forwarding;
+            if is_ours && self.sysctls.read(path).is_some_and(|now| now == "0") {
+                warn!(
+                    sysctl = path,
+                    "someone switched forwarding off; switching it on again"
+                );
+                self.sysctls.set(path, "1");
+            }
         }
     }
 
@@ -307,7 +323,10 @@ async fn write_some<K: Kernel>(
             }
             Err(refusal) => {
                 let first = neighbours.failed(key, now, refusal.reason.clone());
-                if first {
+                if refusal.errno == libc::ENODEV {
+                    // It went a moment ago, and all its entries with it: that is told once.
+                    debug!(neighbour = %key, "no such device for a neighbour");
+                } else if first {
                     warn!(neighbour = %key, reason = %refusal, "neighbour is refused; trying again");
                 }
             }
@@ -331,3 +350,5 @@ const DEVICE_SYSCTLS_V6: [(&str, &str); 3] = [
     ("conf/*/forwarding", "1"),
     ("conf/*/accept_ra", "0"),
 ];
+const FORWARDING_V4: &str = "net/ipv4/ip_forward";
+const FORWARDING_V6: &str = "net/ipv6/conf/all/forwarding";

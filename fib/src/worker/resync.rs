@@ -120,6 +120,7 @@ impl<K: Kernel> Worker<K> {
         self.timing.again = None;
         self.timing.read = now;
         self.believe_devices(devices);
+        self.look_at_forwarding();
         self.routes.begin_read();
         self.leftovers.begin_read();
         self.neighbours.begin_read();

@@ -32,13 +32,17 @@ fn snapshot(node: &Node) -> Result<Vec<(String, Vec<String>)>> {
     Ok(seen)
 }
 
-/// Lines that are there before or after only.
+/// Lines that are there before or after only; all are sorted.
 fn difference(before: &[(String, Vec<String>)], after: &[(String, Vec<String>)]) -> Vec<String> {
     let mut found = Vec::new();
     for ((command, before), (_, after)) in before.iter().zip(after) {
-        let missing = before.iter().filter(|line| !after.contains(line));
+        let missing = before
+            .iter()
+            .filter(|line| after.binary_search(line).is_err());
         found.extend(missing.map(|line| format!("{command}: gone: {line}")));
-        let new = after.iter().filter(|line| !before.contains(line));
+        let new = after
+            .iter()
+            .filter(|line| before.binary_search(line).is_err());
         found.extend(new.map(|line| format!("{command}: new: {line}")));
     }
     found

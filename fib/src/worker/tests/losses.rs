@@ -182,3 +182,36 @@ fn a_deletion_that_no_event_told_is_found_by_the_slow_read() {
         assert_eq!(bench.kernel.routes().len(), 1);
     });
 }
+
+#[test]
+fn forwarding_that_someone_switched_off_is_on_again_after_the_next_whole_read() {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("net/ipv4/ip_forward");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, "0\n").unwrap();
+    let now = || std::fs::read_to_string(&file).unwrap();
+    Bench::run(async |bench| {
+        let folder = root.path().to_owned();
+        bench.worker.sysctls =
+            Sysctls::new(folder, None, bench.worker.config.device_prefixes.clone());
+        bench.wait_out(Duration::from_secs(400)).await;
+        assert_eq!(now(), "0\n", "nobody needs it");
+        bench.apply(vec![remote(1, 2)]);
+        bench.settle().await;
+        assert_eq!(now(), "1");
+        std::fs::write(&file, "0").unwrap();
+        bench.settle().await;
+        assert_eq!(now(), "0", "there is no event");
+        bench.wait_out(Duration::from_secs(400)).await;
+        assert_eq!(now(), "1");
+        // Where it is somebody else's, it stays as he has it.
+        let settings = crate::settings::Settings {
+            forwarding: false,
+            ..bench.worker.settings.clone()
+        };
+        bench.apply(vec![Change::SetSettings(settings)]);
+        std::fs::write(&file, "0").unwrap();
+        bench.wait_out(Duration::from_secs(400)).await;
+        assert_eq!(now(), "0");
+    });
+}

@@ -34,16 +34,36 @@ const ACTS: [Act; 8] = [
 
 #[test]
 fn news_that_come_late_leave_nothing_and_lose_nothing() {
-    let length = std::env::var("CARACAL_FIB_ORDERS").map_or(4, |text| text.parse().unwrap());
     for gate in [Gate::Closed, Gate::Open] {
-        for number in 0..ACTS.len().pow(length) {
-            let place = |i: u32| number / ACTS.len().pow(i) % ACTS.len();
-            let acts: Vec<Act> = (0..length).map(|i| ACTS[place(i)]).collect();
-            // What is heard or written twice in a row is heard or written once.
-            let again = acts.windows(2).any(|two| two == [Act::Turn, Act::Turn]);
-            if !again {
-                play(&acts, gate.clone(), number % 3 == 0);
-            }
+        for (number, acts) in orders(&ACTS, Act::Turn) {
+            play(&acts, gate.clone(), number % 3 == 0);
+        }
+    }
+}
+
+/// All orders of so many of these acts (`CARACAL_FIB_ORDERS`, or four), numbered. One of them makes no difference when it is
+/// done twice in a row.
+pub(super) fn orders<A: Copy + PartialEq>(
+    acts: &[A],
+    once: A,
+) -> impl Iterator<Item = (usize, Vec<A>)> {
+    let length = std::env::var("CARACAL_FIB_ORDERS").map_or(4, |text| text.parse().unwrap());
+    let all = (0..acts.len().pow(length)).map(move |number| {
+        let place = |i: u32| number / acts.len().pow(i) % acts.len();
+        (number, (0..length).map(|i| acts[place(i)]).collect())
+    });
+    all.filter(move |(_, order): &(usize, Vec<A>)| !order.windows(2).any(|two| two == [once; 2]))
+}
+
+impl Bench {
+    /// One event arrives.
+    pub(super) fn hear(&mut self) {
+        let event = self.kernel.with(|kernel| {
+            let any = !kernel.events.is_empty();
+            any.then(|| kernel.events.remove(0))
+        });
+        if let Some(event) = event {
+            self.worker.handle_event(event, self.now);
         }
     }
 }
@@ -81,15 +101,7 @@ fn play(acts: &[Act], gate: Gate, objects: bool) {
                 Act::Turn => {
                     bench.worker.turn(bench.now).await;
                 }
-                Act::Hear => {
-                    let event = bench.kernel.with(|kernel| {
-                        let any = !kernel.events.is_empty();
-                        any.then(|| kernel.events.remove(0))
-                    });
-                    if let Some(event) = event {
-                        bench.worker.handle_event(event, bench.now);
-                    }
-                }
+                Act::Hear => bench.hear(),
                 Act::Delete => bench.kernel.foreign_delete(key),
                 Act::Intrude(host) => bench.kernel.foreign_set(key, way(67, host)),
                 Act::Replace => bench.kernel.foreign_set(key, way(4, 9)),
