@@ -1,5 +1,6 @@
 //! What others did: the world is brought up to date, and what is ours is put right.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use ipnet::IpNet;
@@ -109,7 +110,8 @@ impl<K: Kernel> Worker<K> {
     fn flushed(&mut self, link: &Link, now: Instant) {
         let index = link.index;
         self.flush_objects(index);
-        let keys: Vec<Key> = if self.is_of_workload(link) {
+        // Each once: of a second look at the same route nothing would be left.
+        let keys: BTreeSet<Key> = if self.is_of_workload(link) {
             let marked = self.routes.tagged(Mark::Device(index));
             let uses = |key: &&Key| self.routes.actual(key).is_some_and(|s| s.uses(index));
             marked.filter(uses).copied().collect()
