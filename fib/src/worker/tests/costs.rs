@@ -50,6 +50,35 @@ fn a_pods_device_that_goes_costs_no_walk_over_all_routes() {
     });
 }
 
+/// Its route has been elsewhere meanwhile.
+#[test]
+fn nor_does_one_that_had_come_back_cost_a_read() {
+    Bench::run(async |bench| {
+        let device = bench.kernel.add_link("cali1", LinkKind::Ordinary);
+        bench.deliver();
+        let there = Route::Remote {
+            next_hops: vec![[172, 18, 0, 9].into()],
+            encapsulation: Encapsulation::None,
+        };
+        bench.apply(vec![
+            workload("cali1", "10.233.1.7"),
+            Change::SetRoute(net("10.233.1.7/32"), there),
+        ]);
+        bench.settle().await;
+        for _ in 0..3 {
+            bench.apply(vec![Change::RemoveEndpoint("cali1".into())]);
+            bench.settle().await;
+            bench.apply(vec![workload("cali1", "10.233.1.7")]);
+            bench.settle().await;
+        }
+        let reads = bench.kernel.with(|kernel| kernel.reads);
+        bench.kernel.set_up(device, false);
+        bench.kernel.delete_link(device);
+        bench.wait_out(Duration::from_secs(2)).await;
+        assert_eq!(bench.kernel.with(|kernel| kernel.reads), reads);
+    });
+}
+
 #[test]
 fn the_status_is_told_now_and_then_and_not_at_each_event() {
     Bench::run(async |bench| {
