@@ -26,8 +26,8 @@ const HOSTS: &str = "/calico/ipam/v2/host/";
 const VIRTUAL: &str = "/calico/ipam/v2/virtual/";
 const KUBERNETES: &str = "/caracal/v1/";
 
-/// A longer affinity's name does not say whose it is.
-const NAME_CUT: usize = 253;
+/// An affinity's name that is so long may not say whose it is.
+const NAME_CUT: usize = 252;
 
 /// Keys of etcd in which a kind's objects stand.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 use sha3::Sha3_256;
 
-/// Longer names are cut, with a hash in place of the rest.
-const NAME_MAX: usize = 253;
+/// So long names are cut, with a hash.
+const NAME_CUT: usize = 253;
 
 /// How many hex digits of the hash.
 const HASH_DIGITS: usize = 11;
@@ -17,21 +17,24 @@ pub fn block(cidr: &IpNet) -> String {
     cidr.to_string().replace(['.', ':', '/'], "-")
 }
 
-/// A node's affinity to a block.
+/// A node's affinity to a block: `<node>-<block>`. Where that is too long the node's name is cut, and a hash of both
+/// follows, 252 characters in all.
 pub fn affinity(node: &str, cidr: &IpNet) -> String {
-    let name = format!("{node}-{}", block(cidr));
-    if name.len() < NAME_MAX {
+    let block = block(cidr);
+    let name = format!("{node}-{block}");
+    if name.len() < NAME_CUT {
         return name;
     }
-    let hash: String = Sha256::digest(name.as_bytes())
+    let hash: String = Sha256::digest(format!("{node}+{block}").as_bytes())
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    let mut end = NAME_MAX - HASH_DIGITS;
-    while !name.is_char_boundary(end) {
+    // Two separators.
+    let mut end = NAME_CUT - 1 - block.len() - HASH_DIGITS - 2;
+    while !node.is_char_boundary(end) {
         end -= 1;
     }
-    format!("{}{}", &name[..end], &hash[..HASH_DIGITS])
+    format!("{}-{block}-{}", &node[..end], &hash[..HASH_DIGITS])
 }
 
 /// A handle's object name: the handle itself. etcd's keys keep its case, and nothing tells the handle of a
@@ -118,9 +121,11 @@ mod tests {
         assert_eq!(affinity(&fits, &cidr).len(), 252);
         let one = affinity(&"n".repeat(250), &cidr);
         let other = affinity(&"n".repeat(251), &cidr);
-        assert_eq!((one.len(), other.len()), (253, 253));
+        // Computed with Python's hashlib, as libcalico-go does it.
+        let node = "n".repeat(228);
+        assert_eq!(one, format!("{node}-10-0-0-0-26-f1d50507857"));
+        assert_eq!((one.len(), other.len()), (252, 252));
         assert_ne!(one, other);
-        assert!(one[242..].bytes().all(|c| c.is_ascii_hexdigit()));
     }
 
     #[test]
