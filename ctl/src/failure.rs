@@ -78,7 +78,7 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
         let sort = match error {
             StoreError::NotFound(_) => Sort::NotFound,
-            StoreError::Unavailable { .. } => Sort::Unavailable,
+            StoreError::Unavailable { .. } | StoreError::Locked(_) => Sort::Unavailable,
             StoreError::Exists(_) | StoreError::Conflict(_) | StoreError::Invalid { .. } => {
                 Sort::Failed
             }

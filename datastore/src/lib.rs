@@ -7,7 +7,6 @@
 //!   Datastore: get, list, watch, create, update, delete  ◄─────┘
 //!        ├── FileDatastore     a folder of YAML manifests that people edit
 //!        ├── EtcdDatastore     etcd v3 in Calico's layout
-//!        ├── KubernetesDatastore  Calico's custom resources, annotations of Nodes and Pods
 //!        └── MemoryDatastore   tests and simulations, with faults on demand
 //! ```
 //!
@@ -23,13 +22,18 @@ pub mod file;
 mod hub;
 pub mod ipam;
 mod kind;
-pub mod kubernetes;
+/// The pure part; the client that uses it comes.
+#[allow(dead_code)]
+mod kubernetes {
+    mod form;
+}
 pub mod manifest;
 pub mod memory;
-mod pause;
+pub mod ready;
 pub mod resources;
 pub mod selector;
 mod store;
+mod uuid;
 
 #[cfg(test)]
 mod conformance;
@@ -37,8 +41,8 @@ mod conformance;
 pub use config::{DatastoreConfig, DatastoreKind, PATH_DEFAULT};
 pub use etcd::{EtcdConfig, EtcdDatastore};
 pub use file::FileDatastore;
-pub use kubernetes::{CalicoGroup, KubernetesConfig, KubernetesDatastore};
 pub use memory::MemoryDatastore;
+pub use ready::LockableDatastore;
 pub use resources::{
     BGPConfiguration, BGPPeer, BlockAffinity, FelixConfiguration, IPAMBlock, IPAMConfig,
     IPAMHandle, IPPool, Node, Resource, Timestamp, WorkloadEndpoint,

@@ -32,6 +32,10 @@ const OTHER_KINDS: [&str; 7] = [
     "Tier",
 ];
 
+/// The longest document, or list, that is read. etcd and Kubernetes take objects of a fifth of it; the largest block, of 4096
+/// addresses all in use, has about 2 MiB.
+const DOCUMENT_OCTETS_MAX: usize = 8 << 20;
+
 /// What a text holds.
 #[derive(Debug, Clone, Default)]
 pub struct Parsed {
@@ -84,6 +88,19 @@ pub fn parse(origin: &str, text: &str) -> Parsed {
     let mut parsed = Parsed::default();
     for chunk in document::split(text) {
         let body = &text[chunk.range.clone()];
+        if body.len() > DOCUMENT_OCTETS_MAX {
+            parsed.faults.push(Fault {
+                key: None,
+                error: StoreError::Invalid {
+                    what: format!("{origin}:{}", chunk.line),
+                    why: format!(
+                        "this document has {} octets, and {DOCUMENT_OCTETS_MAX} are read",
+                        body.len()
+                    ),
+                },
+            });
+            continue;
+        }
         let value = match document::read(body) {
             Ok(Value::Null) => continue,
             Ok(value) => value,

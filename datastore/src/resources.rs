@@ -18,6 +18,7 @@ mod ipam_config;
 mod ipam_handle;
 mod kubernetes;
 mod live_migration;
+mod metadata;
 mod network_policy;
 mod network_set;
 mod node;
@@ -123,10 +124,16 @@ pub fn faults_of(object: &Object) -> Vec<String> {
 /// The same of one that is to be written.
 pub fn faults_of_written(object: &Object) -> Vec<String> {
     let mut faults = faults_of(object);
+    faults.extend(metadata::faults(&object.metadata));
     if object.key.kind == Kind::FelixConfiguration
         && let Ok(felix) = Stored::<FelixConfiguration>::read_spec(object)
     {
         faults.extend(felix.faults_when_written());
+    }
+    if object.key.kind == Kind::BGPConfiguration
+        && let Ok(bgp) = Stored::<BGPConfiguration>::read_spec(object)
+    {
+        faults.extend(bgp.faults_when_written());
     }
     faults
 }

@@ -8,7 +8,8 @@
 //!            | label ( "in" | "not in" ) "{" string ( "," string )* "}" )
 //! ```
 //!
-//! As in Calico, `!=` and `not in` hold where the label is absent, and an empty selector selects all.
+//! As in Calico, `!=` and `not in` hold where the label is absent, an empty selector selects all, a comma may stand
+//! behind the last string of a set, and the two words of an operator may stand together (`notin`, `startswith`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -133,18 +134,9 @@ impl fmt::Display for Selector {
     }
 }
 
+/// With no more parentheses than it takes, so that what could be parsed is not nested too deep when it is printed.
 impl fmt::Display for Expression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |parts: &[Expression], word: &str, f: &mut fmt::Formatter<'_>| {
-            f.write_str("(")?;
-            for (index, part) in parts.iter().enumerate() {
-                if index > 0 {
-                    write!(f, " {word} ")?;
-                }
-                part.fmt(f)?;
-            }
-            f.write_str(")")
-        };
         let set = |values: &BTreeSet<String>| {
             let quoted: Vec<String> = values.iter().map(|value| quote(value)).collect();
             quoted.join(", ")
@@ -160,11 +152,51 @@ impl fmt::Display for Expression {
             Expression::Contains(label, part) => write!(f, "{label} contains {}", quote(part)),
             Expression::StartsWith(label, part) => write!(f, "{label} starts with {}", quote(part)),
             Expression::EndsWith(label, part) => write!(f, "{label} ends with {}", quote(part)),
-            Expression::Not(inner) => write!(f, "!{inner}"),
-            Expression::And(parts) => list(parts, "&&", f),
-            Expression::Or(parts) => list(parts, "||", f),
+            Expression::Not(inner) => write!(f, "!{}", Operand(inner, &[Level::And, Level::Or])),
+            Expression::And(parts) => list(parts, " && ", &[Level::And, Level::Or], f),
+            Expression::Or(parts) => list(parts, " || ", &[Level::Or], f),
         }
     }
+}
+
+/// What an expression is made of at its top.
+#[derive(PartialEq, Eq)]
+enum Level {
+    And,
+    Or,
+    Single,
+}
+
+/// An expression as a part of another, in parentheses when its level is one of those.
+struct Operand<'a>(&'a Expression, &'a [Level]);
+
+impl fmt::Display for Operand<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let level = match self.0 {
+            Expression::And(_) => Level::And,
+            Expression::Or(_) => Level::Or,
+            _ => Level::Single,
+        };
+        match self.1.contains(&level) {
+            true => write!(f, "({})", self.0),
+            false => self.0.fmt(f),
+        }
+    }
+}
+
+fn list(
+    parts: &[Expression],
+    between: &str,
+    enclosed: &[Level],
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    for (index, part) in parts.iter().enumerate() {
+        if index > 0 {
+            f.write_str(between)?;
+        }
+        write!(f, "{}", Operand(part, enclosed))?;
+    }
+    Ok(())
 }
 
 /// A string has no escapes in this language, so the quote that it does not contain is used.
@@ -352,45 +384,44 @@ impl Parser<'_> {
             Ok(Expression::Differs(label, self.string()?))
         } else if self.take_word("in") {
             Ok(Expression::In(label, self.set()?))
-        } else if self.take_word("not") {
-            if !self.take_word("in") {
-                return Err(self.wanted("\"in\""));
-            }
+        } else if self.take_words("not", "in")? {
             Ok(Expression::NotIn(label, self.set()?))
         } else if self.take_word("contains") {
             Ok(Expression::Contains(label, self.string()?))
-        } else if self.take_word("starts") {
-            self.with()?;
+        } else if self.take_words("starts", "with")? {
             Ok(Expression::StartsWith(label, self.string()?))
-        } else if self.take_word("ends") {
-            self.with()?;
+        } else if self.take_words("ends", "with")? {
             Ok(Expression::EndsWith(label, self.string()?))
         } else {
             Err(self.wanted("a comparison"))
         }
     }
 
-    fn with(&mut self) -> Result<(), SelectorError> {
-        if self.take_word("with") {
-            Ok(())
-        } else {
-            Err(self.wanted("\"with\""))
+    /// An operator of two words, which may stand together.
+    fn take_words(&mut self, first: &str, second: &str) -> Result<bool, SelectorError> {
+        if self.take_word(&format!("{first}{second}")) {
+            return Ok(true);
+        }
+        if !self.take_word(first) {
+            return Ok(false);
+        }
+        match self.take_word(second) {
+            true => Ok(true),
+            false => Err(self.wanted(&format!("{second:?}"))),
         }
     }
 
     fn set(&mut self) -> Result<BTreeSet<String>, SelectorError> {
         self.demand("{")?;
         let mut values = BTreeSet::new();
-        if self.take("}") {
-            return Ok(values);
-        }
-        loop {
+        while !self.take("}") {
             values.insert(self.string()?);
-            if self.take("}") {
-                return Ok(values);
+            if !self.take(",") {
+                self.demand("}")?;
+                break;
             }
-            self.demand(",")?;
         }
+        Ok(values)
     }
 }
 

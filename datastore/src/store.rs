@@ -123,6 +123,12 @@ pub enum StoreError {
         /// The fault.
         why: String,
     },
+    /// The whole datastore is locked; see [`crate::ready`]. In the words that users of Calico know.
+    #[error(
+        "{0} cannot be written: Calico is currently not ready to process requests: datastoreReady of \
+         ClusterInformation default is false, as it is during a migration or an upgrade of the datastore"
+    )]
+    Locked(Key),
     /// The datastore cannot be reached or used.
     #[error("datastore {what}: {why}")]
     Unavailable {

@@ -151,7 +151,7 @@ pub(super) fn path_of(object: &Object) -> Result<String, String> {
 /// Where an object of that key may stand.
 pub(super) fn places_of(key: &Key) -> Places {
     Places::Exact(match key.kind {
-        Kind::IPAMBlock => cidr_of_name(&key.name)
+        Kind::IPAMBlock => names::cidr_of_block(&key.name)
             .map(|cidr| Located::Block(cidr).path())
             .into_iter()
             .collect(),
@@ -254,26 +254,13 @@ fn cidr_of_path(path: &str) -> Option<IpNet> {
     rest.replacen('-', "/", 1).parse().ok()
 }
 
-/// A block's CIDR from its name, in which `.`, `:` and `/` are `-`.
-fn cidr_of_name(name: &str) -> Option<IpNet> {
-    let (address, length) = name.rsplit_once('-')?;
-    [".", ":"]
-        .iter()
-        .filter_map(|dot| {
-            format!("{}/{length}", address.replace('-', dot))
-                .parse()
-                .ok()
-        })
-        .find(|cidr: &IpNet| names::block(cidr) == name && cidr.trunc() == *cidr)
-}
-
 /// Whose affinity to which block a name may mean. One, save for IPv6, where a part of the node's name may be read
 /// as a part of the block's.
 fn affinities_of_name(name: &str) -> impl Iterator<Item = (&str, IpNet)> {
     name.match_indices('-').filter_map(|(at, _)| {
         let (node, block) = (&name[..at], &name[at + 1..]);
         (!node.is_empty()).then_some(())?;
-        Some((node, cidr_of_name(block)?))
+        Some((node, names::cidr_of_block(block)?))
     })
 }
 

@@ -14,6 +14,7 @@ use crate::ipam::names;
 use crate::manifest;
 use crate::resources::{AffinityType, Timestamp};
 use crate::store::{Key, Kind, Metadata, Object, Revision, StoreError};
+use crate::uuid;
 
 /// An entry of etcd as far as it can be read.
 #[derive(Debug)]
@@ -79,23 +80,13 @@ pub(super) fn complete(object: &mut Object) -> Result<(), StoreError> {
     }
     let extra = &mut object.metadata.extra;
     if !extra.contains_key("uid") {
-        extra.insert("uid".to_owned(), Value::String(unique()?));
+        extra.insert("uid".to_owned(), Value::String(uuid::random()?));
     }
     if !extra.contains_key("creationTimestamp") {
         let now = Timestamp::of(SystemTime::now());
         extra.insert("creationTimestamp".to_owned(), json!(now.to_string()));
     }
     Ok(())
-}
-
-/// A random UUID, of the kernel.
-fn unique() -> Result<String, StoreError> {
-    const SOURCE: &str = "/proc/sys/kernel/random/uuid";
-    let text = std::fs::read_to_string(SOURCE).map_err(|error| StoreError::Unavailable {
-        what: SOURCE.to_owned(),
-        why: error.to_string(),
-    })?;
-    Ok(text.trim().to_owned())
 }
 
 /// Whether the value is a manifest in which others' fields may stand beside `spec`.

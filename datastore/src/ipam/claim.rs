@@ -257,7 +257,11 @@ impl Ipam {
     }
 }
 
-/// The CIDR of a block, also of one that is otherwise broken: it must not be claimed over.
+/// The CIDR of a block, also of one that is otherwise broken: it must not be claimed over. Where it says another than its
+/// name does, the name is believed, so that a block that says it were everything keeps nobody from the rest.
 fn cidr_of(object: &crate::store::Object) -> Option<IpNet> {
-    object.spec.get("cidr")?.as_str()?.parse().ok()
+    let said = object.spec.get("cidr").and_then(|cidr| cidr.as_str());
+    said.and_then(|cidr| cidr.parse().ok())
+        .filter(|cidr| names::block(cidr) == object.key.name)
+        .or_else(|| names::cidr_of_block(&object.key.name))
 }

@@ -17,6 +17,19 @@ pub fn block(cidr: &IpNet) -> String {
     cidr.to_string().replace(['.', ':', '/'], "-")
 }
 
+/// A block's CIDR from its name, in which `.`, `:` and `/` are `-`.
+pub fn cidr_of_block(name: &str) -> Option<IpNet> {
+    let (address, length) = name.rsplit_once('-')?;
+    [".", ":"]
+        .iter()
+        .filter_map(|dot| {
+            format!("{}/{length}", address.replace('-', dot))
+                .parse()
+                .ok()
+        })
+        .find(|cidr: &IpNet| block(cidr) == name && cidr.trunc() == *cidr)
+}
+
 /// A node's affinity to a block: `<node>-<block>`. Where that is too long the node's name is cut, and a hash of both
 /// follows, 252 characters in all.
 pub fn affinity(node: &str, cidr: &IpNet) -> String {

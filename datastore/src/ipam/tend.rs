@@ -148,9 +148,10 @@ impl Ipam {
                 self.store.delete(&stored).await
             } else if block::node_of(&stored.spec) == Some(&self.node) {
                 let name = names::affinity(&self.node, &cidr);
-                match self.store.get::<BlockAffinity>(&name).await? {
-                    Some(_) => Ok(()),
-                    None => self.claim(cidr).await.map(|_| ()),
+                match self.store.get::<BlockAffinity>(&name).await {
+                    Ok(Some(_)) => Ok(()),
+                    Ok(None) => self.claim(cidr).await.map(|_| ()),
+                    Err(error) => Err(error),
                 }
             } else if stored.spec.affinity.is_none() {
                 block::collect(&mut stored.spec, self.now(), rules.cooldown());
@@ -162,6 +163,10 @@ impl Ipam {
                 Ok(())
             };
             match result {
+                // An affinity that cannot be read keeps its block from everybody, and no other block.
+                Err(error @ StoreError::Invalid { .. }) => {
+                    tracing::warn!(%error, block = %cidr, "cannot mend a block");
+                }
                 Err(error) if !is_race(&error) => return Err(error),
                 _ => {}
             }

@@ -1,5 +1,6 @@
 //! Address management on a store in memory: rules, races, crashes.
 
+mod bad_data;
 mod crashes;
 mod files;
 mod interleavings;

@@ -147,3 +147,34 @@ proptest! {
         prop_assert_eq!(parse("f", &without).manifests.len(), 1, "{}", without);
     }
 }
+
+#[test]
+fn a_document_of_ten_megabytes_is_named_and_the_others_are_read() {
+    let huge = format!(
+        "{}  note: {}\n",
+        POOL.replace("name: a", "name: huge"),
+        "x".repeat(10 << 20)
+    );
+    let parsed = parse(
+        "f.yaml",
+        &format!(
+            "{POOL}---\n{huge}---\n{}",
+            POOL.replace("name: a", "name: b")
+        ),
+    );
+    let names: Vec<&str> = parsed
+        .manifests
+        .iter()
+        .map(|manifest| manifest.object.key.name.as_str())
+        .collect();
+    assert_eq!(names, ["a", "b"]);
+    let faults: Vec<String> = parsed
+        .faults
+        .iter()
+        .map(|fault| fault.error.to_string())
+        .collect();
+    assert_eq!(
+        faults,
+        ["f.yaml:8: this document has 10485864 octets, and 8388608 are read"]
+    );
+}

@@ -15,7 +15,7 @@ use crate::store::{Kind, Metadata};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BGPConfiguration {
-    /// `Debug`, `Info`, `Warning`, `Error`, `Fatal`.
+    /// `Trace`, `Debug`, `Info`, `Warning`, `Error`, `Fatal`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_severity_screen: Option<String>,
     /// All nodes peer with one another; true when absent.
@@ -133,8 +133,8 @@ pub struct BGPConfiguration {
 /// `{cidr: 10.96.0.0/12}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CidrEntry {
-    /// The CIDR.
-    #[serde(with = "fields::text")]
+    /// The CIDR; a single address may stand without a prefix length.
+    #[serde(with = "fields::network")]
     pub cidr: IpNet,
     /// Everything else.
     #[serde(flatten)]
@@ -156,8 +156,8 @@ pub struct Community {
 /// Communities of all prefixes inside a CIDR.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PrefixAdvertisement {
-    /// The CIDR.
-    #[serde(with = "fields::text")]
+    /// The CIDR; a single address may stand without a prefix length.
+    #[serde(with = "fields::network")]
     pub cidr: IpNet,
     /// Names or values.
     #[serde(default, deserialize_with = "fields::null_is_default")]
@@ -210,6 +210,14 @@ impl BGPConfiguration {
         self.node_to_node_mesh_enabled.unwrap_or(true)
     }
 
+    /// What Calico refuses to write, and is of no harm where it stands.
+    pub(crate) fn faults_when_written(&self) -> Vec<String> {
+        if self.communities.is_empty() || !self.prefix_advertisements.is_empty() {
+            return Vec::new();
+        }
+        vec!["spec.communities: are given and no prefixAdvertisements, which use them".to_owned()]
+    }
+
     /// The values of a community that is given by name or by value.
     pub fn community<'a>(&'a self, name_or_value: &'a str) -> &'a str {
         self.communities
@@ -239,12 +247,12 @@ impl Resource for BGPConfiguration {
             faults.push("spec.listenPort: 0 is not a port".to_owned());
         }
         if let Some(severity) = &self.log_severity_screen
-            && !["Debug", "Info", "Warning", "Error", "Fatal"]
+            && !["Trace", "Debug", "Info", "Warning", "Error", "Fatal"]
                 .iter()
                 .any(|known| known.eq_ignore_ascii_case(severity))
         {
             faults.push(format!(
-                "spec.logSeverityScreen: {severity:?} is none of Debug, Info, Warning, Error, Fatal"
+                "spec.logSeverityScreen: {severity:?} is none of Trace, Debug, Info, Warning, Error, Fatal"
             ));
         }
         for (field, entries) in [

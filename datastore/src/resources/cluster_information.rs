@@ -18,7 +18,7 @@ pub struct ClusterInformation {
     /// The version of Calico that wrote last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calico_version: Option<String>,
-    /// False while the datastore is being migrated or upgraded: nobody may write.
+    /// False while the datastore is being migrated or upgraded: nobody may write; see [`crate::ready`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub datastore_ready: Option<bool>,
     /// `Calico`, or that of the commercial edition.
@@ -27,13 +27,6 @@ pub struct ClusterInformation {
     /// Everything else.
     #[serde(flatten)]
     pub extra: Extra,
-}
-
-impl ClusterInformation {
-    /// Whether the datastore may be written. As in Calico, it may not where nothing is said.
-    pub fn is_ready(&self) -> bool {
-        self.datastore_ready == Some(true)
-    }
 }
 
 impl Resource for ClusterInformation {

@@ -126,7 +126,20 @@ pub(crate) mod text_list {
     }
 }
 
-/// CIDRs of which a single address may stand without its prefix length.
+/// A CIDR, of which a single address may stand without its prefix length.
+pub(crate) mod network {
+    use super::*;
+
+    pub(crate) use super::text::serialize;
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<ipnet::IpNet, D::Error> {
+        parse_network(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+/// The same for a list.
 pub(crate) mod networks {
     use super::*;
 
@@ -136,17 +149,17 @@ pub(crate) mod networks {
         deserializer: D,
     ) -> Result<Vec<ipnet::IpNet>, D::Error> {
         let texts = Option::<Vec<String>>::deserialize(deserializer)?.unwrap_or_default();
-        let parse = |text: &String| {
-            let address = || text.parse::<std::net::IpAddr>().map(ipnet::IpNet::from);
-            let network = text.parse().or_else(|_| address());
-            network.map_err(|_| {
-                de::Error::custom(format!(
-                    "{text:?} is not a CIDR such as 10.0.0.0/16, nor an address"
-                ))
-            })
-        };
+        let parse = |text: &String| parse_network(text).map_err(de::Error::custom);
         texts.iter().map(parse).collect()
     }
+}
+
+fn parse_network(text: &str) -> Result<ipnet::IpNet, String> {
+    let text = text.trim();
+    let address = || std::net::IpAddr::from_str(text).map(ipnet::IpNet::from);
+    text.parse()
+        .or_else(|_| address())
+        .map_err(|_| format!("{text:?} is not a CIDR such as 10.0.0.0/16, nor an address"))
 }
 
 /// A type that stands as text in a field.
@@ -458,7 +471,7 @@ fn written_by_people(kind: Kind) -> bool {
 }
 
 /// A DNS subdomain of RFC 1123, as Kubernetes wants names to be.
-fn is_subdomain(name: &str) -> bool {
+pub(super) fn is_subdomain(name: &str) -> bool {
     name.len() <= 253
         && name.split('.').all(|label| {
             let edge = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();

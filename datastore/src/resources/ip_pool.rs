@@ -150,7 +150,7 @@ impl Resource for IPPool {
             faults.push(format!(
                 "spec.blockSize: {size} is not between {low} and {high}"
             ));
-        } else if size < self.cidr.prefix_len() {
+        } else if size < self.cidr.prefix_len() && !self.disabled {
             faults.push(format!(
                 "spec.blockSize: a block of /{size} is larger than the pool {}",
                 self.cidr
@@ -193,6 +193,16 @@ impl Resource for IPPool {
                 faults.push(
                     "spec.allowedUses: LoadBalancer cannot stand beside other uses".to_owned(),
                 );
+            }
+            for (field, mode) in [("ipipMode", self.ipip_mode), ("vxlanMode", self.vxlan_mode)] {
+                if mode != Encapsulation::Never {
+                    faults.push(format!(
+                        "spec.{field}: {mode} on a pool for LoadBalancer, whose addresses are on no tunnel's other end"
+                    ));
+                }
+            }
+            if self.disable_bgp_export {
+                faults.push("spec.disableBGPExport: true on a pool for LoadBalancer".to_owned());
             }
             if self.node_selector != "all()" {
                 faults.push(format!(

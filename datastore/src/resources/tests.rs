@@ -2,6 +2,8 @@
 
 mod complete;
 mod faults;
+mod objects;
+mod policies;
 
 use std::collections::BTreeSet;
 

@@ -3,11 +3,11 @@
 use super::*;
 
 /// The faults of an object of that kind, name and spec.
-fn faults(kind: Kind, name: &str, spec: Value) -> Vec<String> {
+pub(super) fn faults(kind: Kind, name: &str, spec: Value) -> Vec<String> {
     faults_of_written(&object(kind, name, spec))
 }
 
-fn pool(change: Value) -> Vec<String> {
+pub(super) fn pool(change: Value) -> Vec<String> {
     let mut spec = json!({"cidr": "10.0.0.0/16"});
     merge(&mut spec, change);
     faults(Kind::IPPool, "p", spec)
@@ -19,7 +19,7 @@ fn peer(change: Value) -> Vec<String> {
     faults(Kind::BGPPeer, "p", spec)
 }
 
-fn merge(spec: &mut Value, change: Value) {
+pub(super) fn merge(spec: &mut Value, change: Value) {
     if let (Some(spec), Value::Object(change)) = (spec.as_object_mut(), change) {
         spec.extend(change);
         spec.retain(|_, value| !value.is_null());
@@ -204,14 +204,14 @@ fn of_a_bgp_configuration() {
         (json!({"listenPort": 0}), "spec.listenPort: 0 is not a port"),
         (
             json!({"logSeverityScreen": "Loud"}),
-            "spec.logSeverityScreen: \"Loud\" is none of Debug, Info, Warning, Error, Fatal",
+            "spec.logSeverityScreen: \"Loud\" is none of Trace, Debug, Info, Warning, Error, Fatal",
         ),
         (
             json!({"serviceClusterIPs": [{"cidr": "10.96.0.0/12"}, {"cidr": "10.96.0.1/12"}]}),
             "spec.serviceClusterIPs[1].cidr: 10.96.0.1/12 has host bits set",
         ),
         (
-            json!({"communities": [{"name": "a", "value": "70000:1"}]}),
+            json!({"communities": [{"name": "a", "value": "70000:1"}], "prefixAdvertisements": [{"cidr": "10.0.0.0/8"}]}),
             "spec.communities[0].value: \"70000:1\" is neither aa:nn nor aa:nn:mm",
         ),
         (
