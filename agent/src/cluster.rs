@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, HashSet};
 use caracal_datastore::resources::{
     BlockAffinity, FelixConfiguration, IPAMBlock, LiveMigration, Resource,
 };
-use caracal_datastore::{Key, Kind, Object, StoreError, Stored, WatchEvent};
+use caracal_datastore::{Key, Kind, Object, StoreError, Stored, WatchEvent, ready};
 use caracal_peering::{PeerOptions, View};
 use ipnet::IpNet;
 
 /// What the agent watches. WorkloadEndpoints are kept by [`crate::workloads`], handles by IPAM.
-pub(crate) const WATCHED: [Kind; 11] = [
+pub(crate) const WATCHED: [Kind; 12] = [
     Kind::Node,
     Kind::IPPool,
     Kind::BGPConfiguration,
@@ -22,6 +22,7 @@ pub(crate) const WATCHED: [Kind; 11] = [
     Kind::FelixConfiguration,
     Kind::LiveMigration,
     Kind::Secret,
+    Kind::ClusterInformation,
 ];
 
 pub(crate) mod blocks;
@@ -44,6 +45,8 @@ pub(crate) struct Cluster {
     pub(crate) felix: BTreeMap<String, Stored<FelixConfiguration>>,
     /// By namespace and name.
     pub(crate) migrations: BTreeMap<(String, String), Stored<LiveMigration>>,
+    /// Nobody may write the datastore.
+    pub(crate) locked: bool,
     /// Objects whose newest state makes no sense; their last good state stands.
     invalid: BTreeMap<Key, Invalid>,
     /// What the datastore itself cannot read.
@@ -191,6 +194,10 @@ impl Cluster {
             Kind::FelixConfiguration => take(&mut self.felix, name, object),
             Kind::LiveMigration => take(&mut self.migrations, &place(&object.key), object),
             Kind::Secret => take(&mut self.view.secrets, &place(&object.key), object),
+            Kind::ClusterInformation => {
+                self.locked = ready::is_locked(object);
+                Ok(())
+            }
             Kind::WorkloadEndpoint => {
                 let node = object.spec.get("node").and_then(|node| node.as_str());
                 return Touched::Workload(object.key.clone(), node.map(str::to_owned));
@@ -251,6 +258,7 @@ impl Cluster {
             Kind::FelixConfiguration => drop(self.felix.remove(&key.name)),
             Kind::LiveMigration => drop(self.migrations.remove(&place(key))),
             Kind::Secret => drop(self.view.secrets.remove(&place(key))),
+            Kind::ClusterInformation => self.locked &= *key != ready::lock_key(),
             Kind::WorkloadEndpoint => return Touched::WorkloadGone(key.clone()),
             _ => return Touched::Nothing,
         }
@@ -259,6 +267,7 @@ impl Cluster {
 
     /// Everything that a watch has not told is gone.
     fn drop_all_but(&mut self, told: &HashSet<Key>) {
+        self.locked &= told.contains(&ready::lock_key());
         keep(&mut self.view.nodes, told);
         keep(&mut self.view.pools, told);
         keep(&mut self.view.configurations, told);

@@ -21,6 +21,7 @@ mod metrics;
 mod migration;
 mod mtu_file;
 mod node;
+mod node_status;
 mod plan;
 mod server;
 mod settings;

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use caracal_bgp::Event;
-use caracal_datastore::{Datastore, TypedStore, WatchEvent, Watcher};
+use caracal_datastore::{LockableDatastore, TypedStore, WatchEvent, Watcher};
 use caracal_fib::{Change, Gate};
 use caracal_filter::Rules;
 use ipnet::IpNet;
@@ -41,6 +41,8 @@ use watching::{News, Watching};
 /// The loop's own state.
 struct Node {
     shared: Arc<Shared>,
+    /// Refuses writes while it is locked, which the loop tells it.
+    store: Arc<LockableDatastore>,
     watching: Watching,
     /// No watch is in sync any more.
     away: bool,
@@ -63,7 +65,7 @@ struct Node {
 }
 
 impl Node {
-    fn new(shared: Arc<Shared>, store: Arc<dyn Datastore>, watcher: Watcher) -> Node {
+    fn new(shared: Arc<Shared>, store: Arc<LockableDatastore>, watcher: Watcher) -> Node {
         let wishes = watch::Sender::new(tender::Wishes::default());
         let (assigned, assigned_receiver) = watch::channel(Tended::default());
         tokio::spawn(tender::run(
@@ -75,7 +77,8 @@ impl Node {
         let cluster = Cluster::new(&shared.config.nodename);
         Node {
             shared,
-            watching: Watching::new(store, watcher),
+            watching: Watching::new(store.clone(), watcher),
+            store,
             away: false,
             cluster,
             plan: Plan::default(),
@@ -174,6 +177,10 @@ impl Node {
                 Touched::Nothing => {}
             }
             next = self.watching.waiting();
+        }
+        // What it was found to be at the start stands until a watch has told everything.
+        if self.cluster.in_sync {
+            self.store.set_locked(self.cluster.locked);
         }
     }
 

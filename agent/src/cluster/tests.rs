@@ -253,3 +253,38 @@ fn affinities_of_other_nodes_are_none_of_our_business() {
     cluster.handle(affinity("b", "node1"));
     assert_eq!(cluster.handle(block(0, "node2", &[])), Touched::Plan);
 }
+
+#[test]
+fn a_lock_is_heard_of_and_its_end_also_when_it_was_missed() {
+    let told = |ready: bool| {
+        let spec = json!({ "datastoreReady": ready });
+        WatchEvent::Set(object(Kind::ClusterInformation, "default", spec))
+    };
+    let mut cluster = Cluster::new("n");
+    cluster.handle(WatchEvent::InSync);
+    assert!(!cluster.locked);
+    assert_eq!(cluster.handle(told(false)), Touched::Plan);
+    assert!(cluster.locked);
+    cluster.handle(told(true));
+    assert!(!cluster.locked);
+
+    cluster.handle(told(false));
+    cluster.handle(WatchEvent::Deleted(Key::new(
+        Kind::ClusterInformation,
+        "other",
+    )));
+    assert!(cluster.locked);
+    cluster.begin_again();
+    cluster.handle(WatchEvent::InSync);
+    assert!(!cluster.locked);
+    cluster.handle(told(false));
+    cluster.begin_again();
+    cluster.handle(told(false));
+    cluster.handle(WatchEvent::InSync);
+    assert!(cluster.locked);
+    cluster.handle(WatchEvent::Deleted(Key::new(
+        Kind::ClusterInformation,
+        "default",
+    )));
+    assert!(!cluster.locked);
+}

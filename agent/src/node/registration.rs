@@ -5,6 +5,7 @@ use caracal_datastore::resources::{BGPConfiguration, Node, NodeBgp};
 use caracal_datastore::{Metadata, StoreError, Stored, TypedStore};
 use caracal_peering::{Defaults, Identity, View, identity_of};
 use ipnet::IpNet;
+use tracing::warn;
 
 use crate::address::{self, NodeAddresses};
 use crate::config::Config;
@@ -50,8 +51,11 @@ pub(crate) async fn register(config: &Config, store: &TypedStore) -> anyhow::Res
             "node {node}: has neither an IPv4 nor an IPv6 address; set `ip` or `ip6`"
         );
         let addresses = NodeAddresses { ipv4, ipv6 };
+        let existed = stored.is_some();
         match record(node, stored, addresses, store).await {
             Err(StoreError::Conflict(_) | StoreError::Exists(_)) => continue,
+            // It is right enough for what goes on while nobody may write; who was never here waits.
+            Err(fault @ StoreError::Locked(_)) if existed => warn!("{fault}"),
             outcome => outcome?,
         }
         let identity = identity(config, store).await?;

@@ -15,6 +15,10 @@ impl Node {
             let message = "the datastore's watch has ended, and the next is not in sync; what is known stays in force";
             conditions.push(condition("DatastoreAway", message));
         }
+        if self.cluster.locked {
+            let message = "datastoreReady of ClusterInformation default is false, as it is during a migration or an upgrade of the datastore: nothing is written, new pods wait, and what is known stays in force; `calicoctl datastore migrate unlock` ends it";
+            conditions.push(condition("DatastoreLocked", message));
+        }
         if !(self.cluster.complete() && self.shared.workloads.complete()) {
             let message = "routes from before the agent's start that nobody asks for stay until all of the datastore can be read (InvalidResource, WorkloadUnread)";
             conditions.push(condition("DeletionsHeld", message));

@@ -7,10 +7,10 @@ use anyhow::Context;
 use caracal_bgp::{Speaker, SpeakerConfig, Time};
 use caracal_bgp_net::{PathWatch, Shell, monitor, recorder};
 use caracal_datastore::ipam::Ipam;
-use caracal_datastore::{DatastoreConfig, TypedStore};
+use caracal_datastore::{Datastore, DatastoreKind, LockableDatastore, TypedStore, ready};
 use caracal_fib::{Change, Fib};
 use caracal_filter::Filter;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{Node, moves, registration};
 use crate::cluster::WATCHED;
@@ -19,7 +19,7 @@ use crate::metrics::Metrics;
 use crate::shared::{Shared, Snapshot};
 use crate::workloads::Workloads;
 use crate::workloads::dataplane::Kernel;
-use crate::{server, settings};
+use crate::{node_status, server, settings};
 
 /// RFC 4724 §4.1 Selection_Deferral_Timer, for each peer by itself.
 const SELECTION_DEFERRAL: Duration = Duration::from_secs(120);
@@ -34,12 +34,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         Some(address) => Some(server::listen(address).await?),
         None => None,
     };
-    // Pods of other nodes are none of this agent's business, and not its memory's.
-    let datastore = DatastoreConfig {
-        node: Some(config.nodename.clone()),
-        ..config.datastore.clone()
-    };
-    let store = datastore.open().await?;
+    let store = Arc::new(LockableDatastore::new(config.datastore.open().await?).await?);
+    introduce(&config, &store).await;
     let registered = registration::register(&config, &TypedStore(store.clone())).await?;
     let fib = Fib::start(config.fib())
         .await
@@ -133,6 +129,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     if let Some(http) = http {
         tokio::spawn(server::serve_http(http, shared.clone()));
     }
+    tokio::spawn(node_status::serve(shared.clone(), store.clone()));
     let mut node = Node::new(shared.clone(), store, watcher);
     node.plan.felix = felix;
     let ended = tokio::select! {
@@ -148,6 +145,19 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     shared.shell.stop(true).await;
     shared.monitoring.ended().await;
     ended
+}
+
+/// Makes ClusterInformation where Calico's node would make it: not in a folder of files, which is one machine's or no cluster's.
+async fn introduce(config: &Config, store: &LockableDatastore) {
+    if config.datastore.kind() == DatastoreKind::File {
+        return;
+    }
+    match ready::ensure_cluster_information(store, "caracal").await {
+        Ok(true) => info!("made ClusterInformation default"),
+        Ok(false) => {}
+        // Whoever may not write it goes on without.
+        Err(fault) => warn!("{fault}; going on"),
+    }
 }
 
 /// Jitter need not be secret, only different on every node.
