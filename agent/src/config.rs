@@ -17,12 +17,14 @@ pub(crate) const HELP: &str = "\
 CONFIGURATION (defaults in brackets; the environment variable wins over the file):
   nodename: node1                  CARACAL_NODENAME or NODENAME  [the host's name]
   datastore:                                                     docs/operation/datastore.md
-    type: file                     CARACAL_DATASTORE_TYPE        [file]; or etcd; also DATASTORE_TYPE
+    type: file                     CARACAL_DATASTORE_TYPE        [file]; or etcd, or kubernetes; also DATASTORE_TYPE
     path: /var/lib/caracal/store   CARACAL_DATASTORE_PATH        [/var/lib/caracal/store]
     endpoints: [https://e1:2379]   ETCD_ENDPOINTS, commas        of etcd, as Calico's programs have them: also caFile,
                                                                  certFile, keyFile, username, password
                                                                  (ETCD_CA_CERT_FILE, ETCD_CERT_FILE, ETCD_KEY_FILE,
                                                                  ETCD_USERNAME, ETCD_PASSWORD)
+    kubeconfig: /etc/kubeconfig    KUBECONFIG                    of kubernetes [the pod's service account]; also context,
+                                                                 apiGroup (CALICO_API_GROUP)
   ip: 172.31.1.1/24                CARACAL_IP or IP              [what the Node resource says, else autodetect]
                                    an address with prefix length, `autodetect`, or `none`
   ip6: none                        CARACAL_IP6 or IP6            [what the Node resource says, else none]

@@ -62,6 +62,13 @@ pub(crate) struct Places {
     /// and password from ETCD_CA_CERT_FILE, ETCD_CERT_FILE, ETCD_KEY_FILE, ETCD_USERNAME, ETCD_PASSWORD
     #[arg(long, global = true, value_name = "URLS", value_delimiter = ',')]
     pub(crate) etcd_endpoints: Vec<String>,
+    /// How the Kubernetes API is reached. Also read from KUBECONFIG [default: the service account of a pod, then
+    /// ~/.kube/config]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Which context of the kubeconfig [default: its current-context]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) context: Option<String>,
 }
 
 /// The backends.
@@ -72,6 +79,9 @@ pub(crate) enum DatastoreType {
     /// etcd v3, in Calico's layout
     #[value(alias = "etcdv3")]
     Etcd,
+    /// Kubernetes: Calico's custom resources, annotations of Nodes and Pods
+    #[value(alias = "kdd")]
+    Kubernetes,
 }
 
 /// What to do.

@@ -14,6 +14,7 @@ pub(crate) async fn open(places: &Places) -> Result<Arc<dyn Datastore>, Failure>
     let hint = match config.kind() {
         DatastoreKind::File => "--datastore names another",
         DatastoreKind::Etcd => "--etcd-endpoints names others",
+        DatastoreKind::Kubernetes => "--kubeconfig and --context name another",
     };
     match config.open().await {
         Ok(store) => Ok(store),
@@ -34,7 +35,15 @@ fn config(
     config.override_from(&|key| match (key, places.datastore_type) {
         ("CARACAL_DATASTORE_TYPE", Some(DatastoreType::File)) => Some("file".to_owned()),
         ("CARACAL_DATASTORE_TYPE", Some(DatastoreType::Etcd)) => Some("etcd".to_owned()),
-        // Endpoints say enough, a folder does too.
+        ("CARACAL_DATASTORE_TYPE", Some(DatastoreType::Kubernetes)) => {
+            Some("kubernetes".to_owned())
+        }
+        // Endpoints say enough, a kubeconfig and a folder do too.
+        ("CARACAL_DATASTORE_TYPE", None)
+            if places.kubeconfig.is_some() || places.context.is_some() =>
+        {
+            Some("kubernetes".to_owned())
+        }
         ("CARACAL_DATASTORE_TYPE", None) if !places.etcd_endpoints.is_empty() => {
             Some("etcd".to_owned())
         }
@@ -50,6 +59,12 @@ fn config(
     }
     if !places.etcd_endpoints.is_empty() {
         config.endpoints.clone_from(&places.etcd_endpoints);
+    }
+    if places.kubeconfig.is_some() {
+        config.kubeconfig.clone_from(&places.kubeconfig);
+    }
+    if places.context.is_some() {
+        config.context.clone_from(&places.context);
     }
     config.check()?;
     Ok(config)
@@ -75,6 +90,8 @@ mod tests {
             datastore_type: None,
             datastore: None,
             etcd_endpoints: Vec::new(),
+            kubeconfig: None,
+            context: None,
         }
     }
 

@@ -7,9 +7,11 @@ use serde::Deserialize;
 
 use crate::etcd::{EtcdConfig, EtcdDatastore, Password};
 use crate::file::FileDatastore;
+use crate::kubernetes::{CalicoGroup, KubernetesConfig, KubernetesDatastore};
 use crate::store::{Datastore, StoreError};
 
-/// `datastore: {type: file, path: /var/lib/caracal/store}`, `datastore: {type: etcd, endpoints: [...]}`.
+/// `datastore: {type: file, path: /var/lib/caracal/store}`, `datastore: {type: etcd, endpoints: [...]}`,
+/// `datastore: {type: kubernetes}`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct DatastoreConfig {
@@ -30,6 +32,15 @@ pub struct DatastoreConfig {
     pub username: Option<String>,
     /// Of `etcd`: the password of `username`.
     pub password: Option<Password>,
+    /// Of `kubernetes`: how the API server is reached; see [`KubernetesConfig::kubeconfig`].
+    pub kubeconfig: Option<PathBuf>,
+    /// Of `kubernetes`: which context of the kubeconfig.
+    pub context: Option<String>,
+    /// Of `kubernetes`: the group of Calico's resources, where it is not to be found out.
+    pub api_group: Option<CalicoGroup>,
+    /// Of `kubernetes`: the only node whose WorkloadEndpoints watches tell. Set by the program, not by its file.
+    #[serde(skip)]
+    pub node: Option<String>,
 }
 
 /// The backends of this build.
@@ -41,6 +52,9 @@ pub enum DatastoreKind {
     /// etcd v3; Calico calls it etcdv3.
     #[serde(alias = "etcdv3")]
     Etcd,
+    /// Kubernetes: custom resources, annotations of Nodes and Pods.
+    #[serde(alias = "kdd")]
+    Kubernetes,
 }
 
 /// The folder where none is given.
@@ -57,12 +71,16 @@ impl Default for DatastoreConfig {
             key_file: None,
             username: None,
             password: None,
+            kubeconfig: None,
+            context: None,
+            api_group: None,
+            node: None,
         }
     }
 }
 
 impl DatastoreConfig {
-    /// The backend: a folder, unless etcd is named.
+    /// The backend: a folder, unless another is named.
     pub fn kind(&self) -> DatastoreKind {
         self.named.unwrap_or(DatastoreKind::File)
     }
@@ -82,9 +100,10 @@ impl DatastoreConfig {
             self.named = Some(match value.as_str() {
                 "file" => DatastoreKind::File,
                 "etcd" | "etcdv3" => DatastoreKind::Etcd,
+                "kubernetes" | "kdd" => DatastoreKind::Kubernetes,
                 _ => {
                     return Err(format!(
-                        "CARACAL_DATASTORE_TYPE: {value:?} is neither file nor etcd"
+                        "CARACAL_DATASTORE_TYPE: {value:?} is none of file, etcd and kubernetes"
                     ));
                 }
             });
@@ -93,15 +112,33 @@ impl DatastoreConfig {
                 self.named.is_none() && self.path == std::path::Path::new(PATH_DEFAULT);
             match value.as_str() {
                 "etcd" | "etcdv3" => self.named = Some(DatastoreKind::Etcd),
+                // Not over a folder or an etcd that our own file names: it may be there for Calico beside us.
+                "kubernetes" if nothing_said => self.named = Some(DatastoreKind::Kubernetes),
+                "kubernetes" => {}
                 // Meant for Calico, whose resources would be looked for in vain in a folder that nobody has named.
                 _ if nothing_said && value != "file" => {
                     return Err(format!(
-                        "DATASTORE_TYPE: {value:?} is neither file nor etcd; CARACAL_DATASTORE_TYPE or datastore.type says \
-                         what to use in its place"
+                        "DATASTORE_TYPE: {value:?} is none of file, etcd and kubernetes; CARACAL_DATASTORE_TYPE or \
+                         datastore.type says what to use in its place"
                     ));
                 }
                 _ => {}
             }
+        }
+        if self.kind() == DatastoreKind::Kubernetes {
+            // KUBECONFIG, which may be a list of files, is read by the backend.
+            if let Some(group) = own("CALICO_API_GROUP") {
+                self.api_group = Some(match group.as_str() {
+                    "crd.projectcalico.org/v1" => CalicoGroup::CrdV1,
+                    "projectcalico.org/v3" => CalicoGroup::V3,
+                    _ => {
+                        return Err(format!(
+                            "CALICO_API_GROUP: {group:?} is neither crd.projectcalico.org/v1 nor projectcalico.org/v3"
+                        ));
+                    }
+                });
+            }
+            return Ok(());
         }
         // A variable meant for other programs does not spoil the choice of a folder.
         if self.kind() != DatastoreKind::Etcd {
@@ -134,21 +171,35 @@ impl DatastoreConfig {
     /// What is wrong with it, a sentence that begins with the field.
     pub fn check(&self) -> Result<(), String> {
         let etcd = self.etcd();
+        let others =
+            self.kubeconfig.is_some() || self.context.is_some() || self.api_group.is_some();
+        let alone = |kind: &str, other: &str| {
+            Err(format!(
+                "type: is {kind}, but there are fields that have a meaning only with {other}"
+            ))
+        };
         match self.kind() {
+            DatastoreKind::Etcd if others => alone("etcd", "kubernetes"),
+            DatastoreKind::File if others => alone("file", "kubernetes"),
             DatastoreKind::Etcd => etcd.check(),
-            DatastoreKind::File if etcd != EtcdConfig::default() => Err(
-                "type: is file, but there are fields that have a meaning only with etcd".to_owned(),
-            ),
-            DatastoreKind::File => Ok(()),
+            DatastoreKind::File if etcd != EtcdConfig::default() => alone("file", "etcd"),
+            DatastoreKind::Kubernetes if etcd != EtcdConfig::default() => {
+                alone("kubernetes", "etcd")
+            }
+            DatastoreKind::File | DatastoreKind::Kubernetes => Ok(()),
         }
         .map_err(|why| format!("datastore.{why}"))
     }
 
-    /// The folder or the endpoints, for messages.
+    /// The folder, the endpoints or the kubeconfig, for messages.
     pub fn place(&self) -> String {
         match self.kind() {
             DatastoreKind::File => self.path.display().to_string(),
             DatastoreKind::Etcd => format!("etcd {}", self.endpoints.join(",")),
+            DatastoreKind::Kubernetes => match &self.kubeconfig {
+                Some(kubeconfig) => format!("kubernetes {}", kubeconfig.display()),
+                None => "kubernetes".to_owned(),
+            },
         }
     }
 
@@ -157,7 +208,19 @@ impl DatastoreConfig {
         Ok(match self.kind() {
             DatastoreKind::File => Arc::new(FileDatastore::open(&self.path).await?),
             DatastoreKind::Etcd => Arc::new(EtcdDatastore::connect(&self.etcd()).await?),
+            DatastoreKind::Kubernetes => {
+                Arc::new(KubernetesDatastore::connect(&self.kubernetes()).await?)
+            }
         })
+    }
+
+    fn kubernetes(&self) -> KubernetesConfig {
+        KubernetesConfig {
+            kubeconfig: self.kubeconfig.clone(),
+            context: self.context.clone(),
+            node: self.node.clone(),
+            group: self.api_group,
+        }
     }
 
     fn etcd(&self) -> EtcdConfig {
@@ -251,12 +314,44 @@ mod tests {
     }
 
     #[test]
+    fn kubernetes_is_chosen_by_file_or_by_calicos_variable() {
+        let calicos = ("DATASTORE_TYPE", "kubernetes");
+        for (file, environment) in [
+            ("{type: kubernetes, apiGroup: projectcalico.org/v3}", vec![]),
+            (
+                "{}",
+                vec![calicos, ("CALICO_API_GROUP", "projectcalico.org/v3")],
+            ),
+        ] {
+            let found = with(file, &environment).unwrap();
+            assert_eq!(found.kind(), DatastoreKind::Kubernetes);
+            assert_eq!(found.kubernetes().group, Some(CalicoGroup::V3));
+        }
+        let file = "{type: kdd, kubeconfig: /k, context: c}";
+        let found = with(file, &[]).unwrap();
+        assert_eq!(found.place(), "kubernetes /k");
+        assert_eq!(found.kubernetes().context.as_deref(), Some("c"));
+        // A certificate for etcd in the environment is somebody else's affair.
+        assert!(with(file, &[("ETCD_ENDPOINTS", "http://a:1")]).is_ok());
+    }
+
+    #[test]
     fn what_makes_no_sense_names_field_or_variable() {
         for (file, environment, words) in [
             (
                 "{}",
-                vec![("DATASTORE_TYPE", "kubernetes")],
-                "DATASTORE_TYPE: \"kubernetes\"",
+                vec![("DATASTORE_TYPE", "consul")],
+                "DATASTORE_TYPE: \"consul\"",
+            ),
+            (
+                "{type: kubernetes, endpoints: [\"http://a:1\"]}",
+                vec![],
+                "datastore.type: is kubernetes",
+            ),
+            (
+                "{type: etcd, endpoints: [\"http://a:1\"], kubeconfig: /k}",
+                vec![],
+                "datastore.type: is etcd",
             ),
             ("{type: etcd}", vec![], "datastore.endpoints: missing"),
             (

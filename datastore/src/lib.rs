@@ -7,6 +7,7 @@
 //!   Datastore: get, list, watch, create, update, delete  ◄─────┘
 //!        ├── FileDatastore     a folder of YAML manifests that people edit
 //!        ├── EtcdDatastore     etcd v3 in Calico's layout
+//!        ├── KubernetesDatastore  Calico's custom resources, annotations of Nodes and Pods
 //!        └── MemoryDatastore   tests and simulations, with faults on demand
 //! ```
 //!
@@ -22,13 +23,10 @@ pub mod file;
 mod hub;
 pub mod ipam;
 mod kind;
-/// The pure part; the client that uses it comes.
-#[allow(dead_code)]
-mod kubernetes {
-    mod form;
-}
+pub mod kubernetes;
 pub mod manifest;
 pub mod memory;
+mod pause;
 pub mod ready;
 pub mod resources;
 pub mod selector;
@@ -41,6 +39,7 @@ mod conformance;
 pub use config::{DatastoreConfig, DatastoreKind, PATH_DEFAULT};
 pub use etcd::{EtcdConfig, EtcdDatastore};
 pub use file::FileDatastore;
+pub use kubernetes::{CalicoGroup, KubernetesConfig, KubernetesDatastore};
 pub use memory::MemoryDatastore;
 pub use ready::LockableDatastore;
 pub use resources::{

@@ -40,7 +40,8 @@ CONFIGURATION, one of two ways. Defaults in brackets.
       BGPConfiguration say of this node; clients find it by the same resources.
     datastore: {type: file, path: /var/lib/caracal/store}
                                       or {type: etcd, endpoints: [\"https://e1:2379\"]}, with caFile,
-                                      certFile, keyFile, username, password; and the environment over it, as
+                                      certFile, keyFile, username, password; or {type: kubernetes}, with
+                                      kubeconfig, context, apiGroup; and the environment over it, as
                                       the agent reads it: docs/operation/datastore.md
     nodename: rr1                     its Node has spec.bgp.routeReflectorClusterID
                                       [CARACAL_NODENAME or NODENAME of the environment]

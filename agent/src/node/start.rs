@@ -7,7 +7,9 @@ use anyhow::Context;
 use caracal_bgp::{Speaker, SpeakerConfig, Time};
 use caracal_bgp_net::{PathWatch, Shell, monitor, recorder};
 use caracal_datastore::ipam::Ipam;
-use caracal_datastore::{Datastore, DatastoreKind, LockableDatastore, TypedStore, ready};
+use caracal_datastore::{
+    Datastore, DatastoreConfig, DatastoreKind, LockableDatastore, TypedStore, ready,
+};
 use caracal_fib::{Change, Fib};
 use caracal_filter::Filter;
 use tracing::{info, warn};
@@ -34,7 +36,12 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         Some(address) => Some(server::listen(address).await?),
         None => None,
     };
-    let store = Arc::new(LockableDatastore::new(config.datastore.open().await?).await?);
+    // Pods of other nodes are none of this agent's business, and not its memory's.
+    let datastore = DatastoreConfig {
+        node: Some(config.nodename.clone()),
+        ..config.datastore.clone()
+    };
+    let store = Arc::new(LockableDatastore::new(datastore.open().await?).await?);
     introduce(&config, &store).await;
     let registered = registration::register(&config, &TypedStore(store.clone())).await?;
     let fib = Fib::start(config.fib())

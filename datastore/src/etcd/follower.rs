@@ -10,9 +10,7 @@
 //! While etcd is away that is a fault which the watch tells; what is known stands.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tonic::{Status, Streaming};
@@ -23,6 +21,7 @@ use super::link;
 use super::value::{self, Reading};
 use super::wire::{KeyValue, WatchCreateRequest, WatchResponse};
 use crate::hub::{Change, Hub};
+use crate::pause::Pause;
 use crate::resources;
 use crate::store::{Key, Kind, Object, StoreError, Watcher};
 
@@ -317,56 +316,4 @@ const FIRST_ID: i64 = 1;
 
 fn watch_id(index: usize) -> i64 {
     i64::try_from(index).unwrap_or(i64::MAX - FIRST_ID) + FIRST_ID
-}
-
-/// How long to wait before the next try: longer each time, and different in each process, so that a cluster does
-/// not come back all at once.
-struct Pause {
-    tries: u32,
-    jitter: RandomState,
-}
-
-impl Pause {
-    fn new() -> Pause {
-        Pause {
-            tries: 0,
-            jitter: RandomState::new(),
-        }
-    }
-
-    fn reset(&mut self) {
-        self.tries = 0;
-    }
-
-    fn next(&mut self) -> Duration {
-        let full = PAUSE_MIN
-            .saturating_mul(1 << self.tries.min(16))
-            .min(PAUSE_MAX);
-        let random = u32::try_from(self.jitter.hash_one(self.tries) % 512).unwrap_or(0);
-        self.tries = self.tries.saturating_add(1);
-        full / 2 + full / 1024 * random
-    }
-}
-
-const PAUSE_MIN: Duration = Duration::from_millis(200);
-const PAUSE_MAX: Duration = Duration::from_secs(10);
-
-#[cfg(test)]
-mod tests {
-    //! The pause alone; the rest is tested with a server.
-
-    use super::*;
-
-    #[test]
-    fn pauses_grow_to_ten_seconds_and_begin_anew_after_a_success() {
-        let mut pause = Pause::new();
-        let pauses: Vec<Duration> = (0..20).map(|_| pause.next()).collect();
-        assert!(pauses[0] >= PAUSE_MIN / 2 && pauses[0] <= PAUSE_MIN);
-        assert!(pauses[1] >= PAUSE_MIN && pauses[1] <= 2 * PAUSE_MIN);
-        for late in &pauses[10..] {
-            assert!(*late >= PAUSE_MAX / 2 && *late <= PAUSE_MAX, "{late:?}");
-        }
-        pause.reset();
-        assert!(pause.next() <= PAUSE_MIN);
-    }
 }

@@ -3,7 +3,7 @@
 //! They need the program `etcd`; `./tests/run stores` installs it and runs them.
 
 mod by_hand;
-mod cable;
+pub(crate) mod cable;
 pub(crate) mod server;
 
 use std::collections::BTreeMap;

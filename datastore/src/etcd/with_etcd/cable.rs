@@ -1,42 +1,60 @@
-//! A cable to etcd that can be cut.
+//! A cable to a server that can be cut.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use crate::etcd::EtcdConfig;
 
-/// Passes bytes on, unless it is cut: then connections end and new ones are not answered.
-pub(super) struct Cable {
+/// Passes bytes on, as long as it is whole.
+pub(crate) struct Cable {
     port: u16,
-    whole: watch::Sender<bool>,
+    state: watch::Sender<State>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    Whole,
+    /// Connections end, and new ones are not answered.
+    Cut,
+    /// Nothing comes through, and nobody is told: bytes wait, as those that TCP sends again and again.
+    Silent,
 }
 
 impl Cable {
-    pub(super) async fn to(port: u16) -> Cable {
+    pub(crate) async fn to(port: u16) -> Cable {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let here = listener.local_addr().unwrap().port();
-        let (whole, state) = watch::channel(true);
+        let (state, listened) = watch::channel(State::Whole);
         tokio::spawn(async move {
-            while let Ok((mut near, _)) = listener.accept().await {
-                let mut state = state.clone();
+            while let Ok((near, _)) = listener.accept().await {
+                let mut state = listened.clone();
                 tokio::spawn(async move {
-                    if !*state.borrow() {
+                    if state
+                        .wait_for(|state| *state != State::Silent)
+                        .await
+                        .is_err()
+                        || *state.borrow() == State::Cut
+                    {
                         return;
                     }
-                    let Ok(mut far) = TcpStream::connect(("127.0.0.1", port)).await else {
+                    let Ok(far) = TcpStream::connect(("127.0.0.1", port)).await else {
                         return;
                     };
+                    let (near, far) = (near.into_split(), far.into_split());
                     tokio::select! {
-                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-                        _ = state.wait_for(|whole| !whole) => {}
+                        () = pass(near.0, far.1, state.clone()) => {}
+                        () = pass(far.0, near.1, state.clone()) => {}
+                        _ = state.wait_for(|state| *state == State::Cut) => {}
                     }
                 });
             }
         });
-        Cable { port: here, whole }
+        Cable { port: here, state }
     }
 
-    pub(super) fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
@@ -47,11 +65,30 @@ impl Cable {
         }
     }
 
-    pub(super) fn cut(&self) {
-        self.whole.send_replace(false);
+    pub(crate) fn cut(&self) {
+        self.state.send_replace(State::Cut);
     }
 
-    pub(super) fn mend(&self) {
-        self.whole.send_replace(true);
+    pub(crate) fn silence(&self) {
+        self.state.send_replace(State::Silent);
+    }
+
+    pub(crate) fn mend(&self) {
+        self.state.send_replace(State::Whole);
+    }
+}
+
+/// One direction, until its end.
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut state: watch::Receiver<State>) {
+    let mut bytes = vec![0; 1 << 16];
+    while let Ok(count @ 1..) = from.read(&mut bytes).await {
+        let whole = state.wait_for(|state| *state == State::Whole).await.is_ok();
+        if !whole || to.write_all(&bytes[..count]).await.is_err() {
+            return;
+        }
+    }
+    // The other direction may have something left to say.
+    if to.shutdown().await.is_ok() {
+        std::future::pending::<()>().await;
     }
 }

@@ -1,0 +1,402 @@
+//! One watch: of each kind a list, then the API server's watch from there, all over one connection.
+//!
+//! ```text
+//!              ┌── connection lost, or ended in time: from where it stood ──┐
+//!   list ──▶ watch ─────────────────────────────────────────────────────────┘
+//!     ▲        └── 410 Gone, or the API server has gone back in its history ──┐
+//!     └────────────────────── list anew ──────────────────────────────────────┘  what is no longer there is deleted,
+//!                                                                                in sync again
+//! ```
+//!
+//! *Which list.* `resourceVersion=0` would be answered from the cache of that API server, which may be older than what
+//! we have read or written before, through another one: an object would come back that we have deleted, or a block
+//! would not be there that we have just claimed. So the lists ask for the newest state; they are few, because a lost
+//! watch goes on where it stood.
+//!
+//! *A dead connection* is noticed by HTTP/2's PING within 20 s. What a proxy answers in place of the API server is
+//! noticed by its silence: bookmarks come each minute where they come at all, and the API server ends each watch
+//! after some minutes.
+//!
+//! While the API server is away that is a fault which the watch tells; what is known stands.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::client::{Collection, Event, Failure, Listing};
+use super::server::{At, Heard, Server};
+use crate::hub::{Change, Hub};
+use crate::pause::Pause;
+use crate::store::{Key, Kind, Revision, StoreError, Watcher};
+
+/// All kinds of one watch.
+pub(super) struct Follower {
+    tracks: Vec<Track>,
+}
+
+/// One kind of a watch.
+struct Track {
+    server: Arc<Server>,
+    told: Arc<Mutex<Told>>,
+    kind: Kind,
+    /// Where the watch goes on; `None`: with a list.
+    position: Option<String>,
+    /// The last watch was lost: the API server may be another one since.
+    doubtful: bool,
+    pause: Pause,
+    /// While nothing of the kind is served.
+    absence: Pause,
+}
+
+/// What those who watch have been told.
+struct Told {
+    hub: Hub,
+    known: HashMap<At, Known>,
+    /// Objects that cannot be read.
+    faulty: BTreeMap<At, StoreError>,
+    /// Why a kind is not followed at the moment.
+    lost: BTreeMap<Kind, StoreError>,
+    published: Vec<String>,
+}
+
+struct Known {
+    key: Key,
+    /// Of a Node or a Pod it is the version of what is ours of it: a kubelet writes to them every few minutes.
+    revision: Option<Revision>,
+}
+
+/// Why a watch ended.
+enum End {
+    /// Its time was over.
+    InTime,
+    /// What it needs next is no longer kept.
+    Expired,
+    /// Nothing of the kind is served, and nothing is known of it.
+    NotServed,
+    Lost(StoreError),
+}
+
+impl Follower {
+    /// Lists. The watcher has all of it; the last is done when nobody watches any more.
+    pub(super) async fn begin(
+        server: &Arc<Server>,
+        kinds: &[Kind],
+    ) -> Result<(Follower, Watcher, JoinHandle<()>), StoreError> {
+        let lists = kinds.iter().map(|kind| server.list_to_watch(*kind));
+        let lists = futures::future::join_all(lists).await;
+        let told = Arc::new(Mutex::new(Told {
+            hub: Hub::default(),
+            known: HashMap::new(),
+            faulty: BTreeMap::new(),
+            lost: BTreeMap::new(),
+            published: Vec::new(),
+        }));
+        let mut objects = Vec::new();
+        let mut tracks = Vec::new();
+        let mut state = lock(&told);
+        for (kind, list) in kinds.iter().zip(lists) {
+            let mut track = Track {
+                server: Arc::clone(server),
+                told: Arc::clone(&told),
+                kind: *kind,
+                position: None,
+                doubtful: false,
+                pause: Pause::new(),
+                absence: Pause::up_to(ABSENCE_MAX),
+            };
+            match list {
+                Ok(listing) => {
+                    track.position = Some(listing.resource_version);
+                    let changes = state.take_in(*kind, listing.items);
+                    objects.extend(changes.into_iter().filter_map(|change| change.object));
+                }
+                Err(Failure::Absent(_)) => {}
+                // One right that is missing does not take away the others.
+                Err(failure @ Failure::Forbidden(_)) => {
+                    state.lost.insert(*kind, server.failed(*kind, failure));
+                }
+                Err(failure) => return Err(server.failed(*kind, failure)),
+            }
+            tracks.push(track);
+        }
+        let faults = state.faults();
+        state.published = faults.iter().map(ToString::to_string).collect();
+        let (watcher, gone) = state
+            .hub
+            .subscribe_until_gone(kinds, objects.iter(), &faults);
+        drop(state);
+        Ok((Follower { tracks }, watcher, gone))
+    }
+
+    /// Until nobody watches any more.
+    pub(super) async fn run(self, gone: JoinHandle<()>) {
+        let mut tracks = JoinSet::new();
+        for track in self.tracks {
+            tracks.spawn(track.run());
+        }
+        // What ends with an error has ended, too.
+        let _ = gone.await;
+    }
+}
+
+impl Track {
+    async fn run(mut self) {
+        loop {
+            let end = match Box::pin(self.follow()).await {
+                Ok(end) => end,
+                Err(Failure::Expired) => End::Expired,
+                Err(Failure::Absent(_)) if !lock(&self.told).knows(self.kind) => End::NotServed,
+                Err(failure) => End::Lost(self.server.failed(self.kind, failure)),
+            };
+            let pause = match end {
+                End::InTime => continue,
+                End::Expired => {
+                    tracing::info!(kind = %self.kind, "the API server no longer has the changes that were missed: all is listed anew");
+                    self.position = None;
+                    // A server that says so each time is not asked without a pause.
+                    self.pause.next()
+                }
+                End::NotServed => {
+                    self.position = None;
+                    lock(&self.told).found(self.kind);
+                    self.absence.next()
+                }
+                End::Lost(error) => {
+                    tracing::warn!(%error, kind = %self.kind, "a watch of Kubernetes is interrupted");
+                    self.doubtful = true;
+                    lock(&self.told).lose(self.kind, error);
+                    self.pause.next()
+                }
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Watches until that ends, after a list where one is needed.
+    async fn follow(&mut self) -> Result<End, Failure> {
+        if !lock(&self.told).knows(self.kind) && self.position.is_none() {
+            // Its definition may have come meanwhile, in whichever group.
+            self.server.look_again().await?;
+        }
+        let collection = self.server.watched(self.kind)?;
+        if self.doubtful
+            && let Some(stood) = &self.position
+        {
+            let now = self.server.client().position(&collection).await?;
+            if is_before(&now, stood) {
+                tracing::warn!(kind = %self.kind, now, stood, "the API server has gone back in its history: all is listed anew");
+                self.position = None;
+            }
+        }
+        let position = match self.position.clone() {
+            Some(position) => position,
+            None => self.relist().await?,
+        };
+        self.doubtful = false;
+        self.watch(&collection, position).await
+    }
+
+    async fn relist(&mut self) -> Result<String, Failure> {
+        let listing = self.server.list_to_watch(self.kind).await?;
+        let position = listing.resource_version.clone();
+        self.position = Some(position.clone());
+        lock(&self.told).replace(self.kind, listing);
+        Ok(position)
+    }
+
+    async fn watch(&mut self, collection: &Collection, position: String) -> Result<End, Failure> {
+        let limit = limit();
+        let client = self.server.client();
+        let events = client.watch(collection, &position, limit).await?;
+        let mut events = pin!(events);
+        lock(&self.told).found(self.kind);
+        let mut silence = limit + GRACE;
+        loop {
+            let event = match tokio::time::timeout(silence, events.next()).await {
+                Ok(Some(event)) => event?,
+                Ok(None) => return Ok(End::InTime),
+                Err(_) => {
+                    let why = format!("it has been silent for {} s", silence.as_secs());
+                    return Err(Failure::Unavailable(why));
+                }
+            };
+            let version = match event {
+                Event::Set(text) => {
+                    let heard = Heard::of(self.server.form(), self.kind, &text);
+                    let version = heard.version.clone();
+                    lock(&self.told).hear(heard);
+                    version
+                }
+                Event::Deleted(text) => {
+                    let (at, version) = At::of(self.kind, &text);
+                    lock(&self.told).hear_of_deletion(&at);
+                    version
+                }
+                Event::Bookmark(version) => {
+                    silence = silence.min(BOOKMARKS);
+                    version
+                }
+            };
+            if !version.is_empty() {
+                self.position = Some(version);
+            }
+            self.pause.reset();
+            self.absence.reset();
+        }
+    }
+}
+
+impl Told {
+    /// Something of that kind is known.
+    fn knows(&self, kind: Kind) -> bool {
+        self.known.keys().any(|at| at.kind == kind)
+    }
+
+    /// A list, compared with what is known.
+    fn replace(&mut self, kind: Kind, listing: Listing<Heard>) {
+        let changes = self.take_in(kind, listing.items);
+        self.lost.remove(&kind);
+        self.hub.publish(&changes);
+        self.publish_faults();
+        self.hub.publish_in_sync();
+    }
+
+    fn take_in(&mut self, kind: Kind, all: Vec<Heard>) -> Vec<Change> {
+        self.faulty.retain(|at, _| at.kind != kind);
+        let mut there = HashSet::new();
+        let mut changes = Vec::new();
+        for heard in all {
+            there.insert(heard.at.clone());
+            self.set(heard, &mut changes);
+        }
+        let missing = self.known.keys();
+        let missing = missing.filter(|at| at.kind == kind && !there.contains(*at));
+        let missing: Vec<At> = missing.cloned().collect();
+        for at in missing {
+            self.forget(&at, &mut changes);
+        }
+        changes
+    }
+
+    fn hear(&mut self, heard: Heard) {
+        let mut changes = Vec::new();
+        self.set(heard, &mut changes);
+        self.hub.publish(&changes);
+        self.publish_faults();
+    }
+
+    fn hear_of_deletion(&mut self, at: &At) {
+        let mut changes = Vec::new();
+        self.forget(at, &mut changes);
+        self.hub.publish(&changes);
+        self.publish_faults();
+    }
+
+    /// A kind is followed, or there is nothing of it to be followed.
+    fn found(&mut self, kind: Kind) {
+        if self.lost.remove(&kind).is_some() {
+            tracing::info!(%kind, "the watch of Kubernetes goes on");
+            self.publish_faults();
+        }
+    }
+
+    fn lose(&mut self, kind: Kind, error: StoreError) {
+        self.lost.insert(kind, error);
+        self.publish_faults();
+    }
+
+    /// An object as it is now. What cannot be read is a fault, and the last good state of that object stands.
+    fn set(&mut self, heard: Heard, changes: &mut Vec<Change>) {
+        let Heard { at, reading, .. } = heard;
+        let object = match reading.object {
+            Ok(Some(object)) => object,
+            // It is none of ours, or not any more.
+            Ok(None) => return self.forget(&at, changes),
+            Err(fault) => {
+                self.faulty.insert(at, fault);
+                return;
+            }
+        };
+        self.faulty.remove(&at);
+        let known = Known {
+            key: object.key.clone(),
+            revision: object.revision.clone(),
+        };
+        if let Some(before) = self.known.get(&at) {
+            if before.revision == known.revision && before.key == known.key {
+                return;
+            }
+            if before.key != known.key {
+                let key = before.key.clone();
+                changes.push(Change { key, object: None });
+            }
+        }
+        self.known.insert(at, known);
+        changes.push(Change {
+            key: object.key.clone(),
+            object: Some(object),
+        });
+    }
+
+    fn forget(&mut self, at: &At, changes: &mut Vec<Change>) {
+        self.faulty.remove(at);
+        if let Some(Known { key, .. }) = self.known.remove(at) {
+            changes.push(Change { key, object: None });
+        }
+    }
+
+    fn faults(&self) -> Vec<StoreError> {
+        // When the API server is away, all kinds say the same.
+        let mut said = HashSet::new();
+        let lost = self.lost.values();
+        lost.chain(self.faulty.values())
+            .filter(|fault| said.insert(fault.to_string()))
+            .cloned()
+            .collect()
+    }
+
+    fn publish_faults(&mut self) {
+        if self.lost.is_empty() && self.faulty.is_empty() && self.published.is_empty() {
+            return;
+        }
+        let faults = self.faults();
+        let texts: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        if texts != self.published {
+            self.published = texts;
+            self.hub.publish_faults(&faults);
+        }
+    }
+}
+
+fn lock(told: &Mutex<Told>) -> MutexGuard<'_, Told> {
+    // It is consistent between any two statements that could panic.
+    told.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a place in history is before another. Only numbers are compared, which is what the API server's etcd gives.
+fn is_before(now: &str, stood: &str) -> bool {
+    match (now.parse::<u64>(), stood.parse::<u64>()) {
+        (Ok(now), Ok(stood)) => now < stood,
+        _ => false,
+    }
+}
+
+/// How long a watch may take: different each time, so that not all of a cluster's watches end at once.
+fn limit() -> Duration {
+    let random = RandomState::new().hash_one(0) % LIMIT_MIN.as_secs();
+    LIMIT_MIN + Duration::from_secs(random)
+}
+
+/// A watch takes between once and twice this.
+const LIMIT_MIN: Duration = Duration::from_secs(240);
+/// By so much the API server may be late to end a watch.
+const GRACE: Duration = Duration::from_secs(30);
+/// Where bookmarks come, they come each minute.
+const BOOKMARKS: Duration = Duration::from_secs(150);
+/// How long a definition that is installed may remain unseen.
+const ABSENCE_MAX: Duration = Duration::from_secs(300);
