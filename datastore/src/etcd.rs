@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The revision of an object is etcd's mod revision, and every write is one transaction that compares it. No
-//! leases: nothing that is kept here vanishes by itself.
+//! object has a lease: nothing that is kept here vanishes by itself but who leads ([`crate::lead`]).
 //!
 //! What differs from Calico: Secrets, which Calico keeps in Kubernetes only, stand below `/caracal/`; metadata of
 //! IPAM's kinds, which Calico does not keep, are a field `metadata` of the value when there are any.
@@ -19,6 +19,7 @@ mod client;
 mod config;
 mod follower;
 mod layout;
+mod leases;
 mod link;
 mod value;
 mod wire;
@@ -29,6 +30,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use tokio::task::JoinSet;
 
+use crate::lead::Election;
+use crate::lead::etcd::EtcdElection;
 use crate::resources;
 use crate::store::{Datastore, Key, Kind, Object, Revision, StoreError, Watcher};
 use client::Client;
@@ -147,6 +150,11 @@ impl fmt::Debug for EtcdDatastore {
 
 #[async_trait]
 impl Datastore for EtcdDatastore {
+    fn election(&self) -> Option<Box<dyn Election>> {
+        let client: Arc<Client> = Arc::clone(&self.client);
+        Some(Box::new(EtcdElection::new(client)))
+    }
+
     async fn get(&self, key: &Key) -> Result<Option<Object>, StoreError> {
         let found = self.find(key).await?;
         Ok(found.and_then(|found| value::read(key.kind, &found).object()))
@@ -267,6 +275,7 @@ fn put(path: &str, value: Vec<u8>) -> Request {
     Request::Put(PutRequest {
         key: path.as_bytes().to_vec(),
         value,
+        lease: 0,
     })
 }
 

@@ -30,6 +30,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::task::AbortHandle;
 
+use crate::lead::Election;
+use crate::lead::file::FileElection;
 use crate::resources;
 use crate::store::{Datastore, Key, Kind, Object, Revision, StoreError, Watcher};
 use index::Index;
@@ -195,6 +197,10 @@ impl Inner {
 
 #[async_trait]
 impl Datastore for FileDatastore {
+    fn election(&self) -> Option<Box<dyn Election>> {
+        Some(Box::new(FileElection::new(self.inner.folder.clone())))
+    }
+
     async fn get(&self, key: &Key) -> Result<Option<Object>, StoreError> {
         let key = key.clone();
         self.run(move |inner| inner.current(&key)).await

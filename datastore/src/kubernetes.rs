@@ -18,6 +18,7 @@ mod client;
 mod config;
 mod follower;
 mod form;
+mod leases;
 mod server;
 
 use std::fmt;
@@ -27,6 +28,8 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
+use crate::lead::Election;
+use crate::lead::kubernetes::KubernetesElection;
 use crate::resources;
 use crate::store::{Datastore, Key, Kind, Object, Revision, StoreError, Watcher};
 use client::Failure;
@@ -34,6 +37,7 @@ use config::Pulse;
 pub use config::{CalicoGroup, KubernetesConfig};
 use follower::Follower;
 use form::{Deletion, Version, Write};
+use leases::Leases;
 use server::Server;
 
 /// The `kubernetes` backend.
@@ -66,6 +70,14 @@ impl KubernetesDatastore {
             server: Arc::new(Server::connect(config, pulse).await?),
             followers: Mutex::default(),
         })
+    }
+
+    async fn follow(&self, server: &Arc<Server>, kinds: &[Kind]) -> Result<Watcher, StoreError> {
+        let (follower, watcher, gone) = Follower::begin(server, kinds).await?;
+        let mut followers = self.followers();
+        while followers.try_join_next().is_some() {}
+        followers.spawn(follower.run(gone));
+        Ok(watcher)
     }
 
     /// The path of an object; `None`: the API server has no place for it.
@@ -418,11 +430,17 @@ impl Datastore for KubernetesDatastore {
     }
 
     async fn watch(&self, kinds: &[Kind]) -> Result<Watcher, StoreError> {
-        let (follower, watcher, gone) = Follower::begin(&self.server, kinds).await?;
-        let mut followers = self.followers();
-        while followers.try_join_next().is_some() {}
-        followers.spawn(follower.run(gone));
-        Ok(watcher)
+        self.follow(&self.server, kinds).await
+    }
+
+    async fn watch_all(&self, kinds: &[Kind]) -> Result<Watcher, StoreError> {
+        self.follow(&Arc::new(self.server.of_all_nodes()), kinds)
+            .await
+    }
+
+    fn election(&self) -> Option<Box<dyn Election>> {
+        let leases = Leases::new(Arc::clone(&self.server));
+        Some(Box::new(KubernetesElection::new(Arc::new(leases))))
     }
 }
 

@@ -24,6 +24,7 @@ mod hub;
 pub mod ipam;
 mod kind;
 pub mod kubernetes;
+pub mod lead;
 pub mod manifest;
 pub mod memory;
 mod pause;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use crate::kind::Kind;
+use crate::lead::Election;
 use crate::resources::Resource;
 
 /// Names one object.
@@ -176,6 +177,15 @@ pub trait Datastore: Send + Sync + std::fmt::Debug {
     async fn delete(&self, key: &Key, revision: Option<&Revision>) -> Result<(), StoreError>;
     /// Watches kinds: a complete set, in sync, changes.
     async fn watch(&self, kinds: &[Kind]) -> Result<Watcher, StoreError>;
+    /// As [`Datastore::watch`], of the whole cluster: a backend may tell of some kinds only what concerns this node
+    /// otherwise.
+    async fn watch_all(&self, kinds: &[Kind]) -> Result<Watcher, StoreError> {
+        self.watch(kinds).await
+    }
+    /// Where leaders are elected among those who use this store, if it has a way.
+    fn election(&self) -> Option<Box<dyn Election>> {
+        None
+    }
 }
 
 /// Typed access to any datastore.

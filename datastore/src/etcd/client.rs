@@ -20,7 +20,7 @@ const TXN: &str = "/etcdserverpb.KV/Txn";
 
 /// A client of etcd.
 pub(super) struct Client {
-    link: Link,
+    pub(super) link: Link,
 }
 
 /// Where etcd is in its history.

@@ -116,6 +116,29 @@ impl Link {
         .await
     }
 
+    /// The same of a method with streams: one question, and the first answer to it.
+    pub(super) async fn ask_stream<Q, A>(
+        &self,
+        method: &'static str,
+        question: Q,
+    ) -> Result<A, Status>
+    where
+        Q: Message + Clone + 'static,
+        A: Message + Default + 'static,
+    {
+        self.in_time(async {
+            self.log_in().await?;
+            match self.try_ask_stream(method, question.clone()).await {
+                Err(status) if self.is_token_refused(&status) => {
+                    self.authenticate().await?;
+                    self.try_ask_stream(method, question).await
+                }
+                answer => answer,
+            }
+        })
+        .await
+    }
+
     /// Watches, all on one stream.
     pub(super) async fn watch(
         &self,
@@ -144,6 +167,20 @@ impl Link {
         let path = PathAndQuery::from_static(method);
         let answer = grpc.unary(request, path, ProstCodec::default()).await?;
         Ok(answer.into_inner())
+    }
+
+    async fn try_ask_stream<Q, A>(&self, method: &'static str, question: Q) -> Result<A, Status>
+    where
+        Q: Message + 'static,
+        A: Message + Default + 'static,
+    {
+        let mut grpc = self.grpc().await?;
+        // Open until the answer is there: etcd takes the end of the questions for the end of the stream.
+        let request = self.request(stream::iter([question]).chain(stream::pending()));
+        let path = PathAndQuery::from_static(method);
+        let answer = grpc.streaming(request, path, ProstCodec::default()).await?;
+        let first = answer.into_inner().message().await?;
+        first.ok_or_else(|| Status::unavailable("the stream ended without an answer"))
     }
 
     async fn try_watch(

@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 
 use super::*;
 use crate::conformance::{a_watch_survives, many_objects, next, pool, suite, until};
+use crate::lead::etcd::Leases;
 use crate::store::WatchEvent;
 use by_hand::ByHand;
 use cable::Cable;
@@ -73,6 +74,33 @@ async fn it_conforms_with_certificates_and_refuses_those_without() {
         .unwrap_err()
         .to_string();
     assert!(fault.contains("certificate"), "{fault}");
+}
+
+#[tokio::test]
+#[ignore = "needs etcd (apt-get install etcd-server): ./tests/run stores"]
+async fn one_candidate_leads_until_it_leaves_or_its_lease_is_gone() {
+    use crate::lead::Attempt;
+    let server = Server::start().await;
+    let (one, other) = (server.open().await, server.open().await);
+    let seat = |store: &EtcdDatastore, who| store.election().unwrap().seat("gc", who);
+    let (mut first, mut second) = (seat(&one, "first"), seat(&other, "second"));
+    let now = &|| std::time::Duration::ZERO;
+    assert_eq!(first.take(now).await.unwrap(), Attempt::Ours);
+    let taken = Attempt::Others("first".to_owned());
+    assert_eq!(second.take(now).await.unwrap(), taken);
+    assert_eq!(first.take(now).await.unwrap(), Attempt::Ours);
+    first.leave().await;
+    assert_eq!(second.take(now).await.unwrap(), Attempt::Ours);
+    let taken = Attempt::Others("second".to_owned());
+    assert_eq!(first.take(now).await.unwrap(), taken);
+    // Its lease ends, as when nobody renews it.
+    let holder = one.client.holder("/caracal/v1/leaders/gc").await.unwrap();
+    one.client.revoke(holder.unwrap().lease).await.unwrap();
+    assert_eq!(first.take(now).await.unwrap(), Attempt::Ours);
+    let taken = Attempt::Others("first".to_owned());
+    assert_eq!(second.take(now).await.unwrap(), taken);
+    // What somebody else keeps below our prefix is no object.
+    assert_eq!(one.list(Kind::Secret).await.unwrap(), []);
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ const PAGE: usize = 500;
 const TRIES: usize = 3;
 
 /// A client of an API server.
+#[derive(Clone)]
 pub(super) struct Client {
     what: String,
     namespace: String,

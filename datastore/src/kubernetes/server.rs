@@ -68,6 +68,16 @@ impl Server {
         })
     }
 
+    /// The same, whose watches tell of the WorkloadEndpoints of all nodes.
+    pub(super) fn of_all_nodes(&self) -> Server {
+        Server {
+            client: self.client.clone(),
+            form: Mutex::new(self.form()),
+            node: None,
+            group: self.group,
+        }
+    }
+
     pub(super) fn client(&self) -> &Client {
         &self.client
     }

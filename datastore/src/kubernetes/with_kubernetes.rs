@@ -151,6 +151,67 @@ async fn it_conforms_where_calicos_group_is_v3() {
 
 #[tokio::test]
 #[ignore = "needs a kube-apiserver (built from Debian's source): ./tests/run kubernetes"]
+async fn one_candidate_leads_until_it_leaves() {
+    use crate::lead::Attempt;
+    let server = server().await;
+    let server = server.as_ref().unwrap();
+    let (one, other) = (server.open().await, server.open().await);
+    let seat = |store: &KubernetesDatastore, who| store.election().unwrap().seat("gc", who);
+    let (mut first, mut second) = (seat(&one, "first"), seat(&other, "second"));
+    let clock = &crate::lead::since_boot;
+    assert_eq!(first.take(clock).await.unwrap(), Attempt::Ours);
+    let taken = Attempt::Others("first".to_owned());
+    assert_eq!(second.take(clock).await.unwrap(), taken);
+    assert_eq!(first.take(clock).await.unwrap(), Attempt::Ours);
+    first.leave().await;
+    assert_eq!(second.take(clock).await.unwrap(), Attempt::Ours);
+    let taken = Attempt::Others("second".to_owned());
+    assert_eq!(first.take(clock).await.unwrap(), taken);
+    second.leave().await;
+}
+
+#[tokio::test]
+#[ignore = "needs a kube-apiserver (built from Debian's source): ./tests/run kubernetes"]
+async fn a_watch_of_all_nodes_tells_of_the_pods_of_all_nodes() {
+    let server = server().await;
+    let server = server.as_ref().unwrap();
+    let kubectl = Kubectl(server.client().await);
+    for node in ["here", "there"] {
+        kubectl.pod("everywhere", &format!("on-{node}"), node).await;
+        let path = format!("/api/v1/namespaces/everywhere/pods/on-{node}/status");
+        let status = json!({"status": {"podIP": "10.9.9.9", "podIPs": [{"ip": "10.9.9.9"}]}});
+        kubectl.0.patch(&path, &status).await.unwrap();
+    }
+    let config = KubernetesConfig {
+        node: Some("here".to_owned()),
+        ..server.config()
+    };
+    let store = server.open_with(&config).await;
+    let told = async |mut watcher: Watcher| {
+        let mut pods = Vec::new();
+        loop {
+            match next(&mut watcher).await {
+                WatchEvent::Set(object) => {
+                    let namespace = object.key.namespace.as_deref();
+                    let pod = object.spec["pod"].as_str().unwrap_or_default();
+                    pods.extend((namespace == Some("everywhere")).then(|| pod.to_owned()));
+                }
+                WatchEvent::InSync => break,
+                _ => {}
+            }
+        }
+        pods.sort();
+        pods
+    };
+    let kinds = [Kind::WorkloadEndpoint];
+    let narrow = told(store.watch(&kinds).await.unwrap()).await;
+    assert_eq!(narrow, ["on-here"]);
+    let all = told(store.watch_all(&kinds).await.unwrap()).await;
+    assert_eq!(all, ["on-here", "on-there"]);
+}
+
+#[tokio::test]
+#[ignore = "needs a kube-apiserver (built from Debian's source): ./tests/run kubernetes"]
 async fn it_holds_twenty_thousand_objects() {
     let server = server().await;
     let server = server.as_ref().unwrap();

@@ -10,6 +10,7 @@ fn entry(path: &str, value: &str) -> KeyValue {
         key: path.as_bytes().to_vec(),
         value: value.as_bytes().to_vec(),
         mod_revision: 7,
+        lease: 0,
     }
 }
 

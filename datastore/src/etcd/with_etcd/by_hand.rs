@@ -54,7 +54,12 @@ impl ByHand {
 
     pub(super) async fn put(&self, key: &str, value: &str) {
         let (key, value) = (key.as_bytes().to_vec(), value.as_bytes().to_vec());
-        self.write(Request::Put(PutRequest { key, value })).await;
+        self.write(Request::Put(PutRequest {
+            key,
+            value,
+            lease: 0,
+        }))
+        .await;
     }
 
     pub(super) async fn delete(&self, key: &str) {

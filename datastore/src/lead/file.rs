@@ -1,0 +1,106 @@
+//! A seat in a folder: `flock` on `.lead-<name>`. The kernel frees it as soon as the process is gone, however it went.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+use super::{Attempt, Clock, Election, Seat};
+use crate::store::StoreError;
+
+/// Elections in a folder.
+#[derive(Debug, Clone)]
+pub struct FileElection {
+    folder: PathBuf,
+}
+
+impl FileElection {
+    /// In a folder that exists.
+    pub fn new(folder: PathBuf) -> FileElection {
+        FileElection { folder }
+    }
+}
+
+impl Election for FileElection {
+    fn seat(&self, name: &str, who: &str) -> Box<dyn Seat> {
+        Box::new(FileSeat {
+            path: self.folder.join(format!(".lead-{name}")),
+            who: who.to_owned(),
+            locked: None,
+        })
+    }
+}
+
+#[derive(Debug)]
+struct FileSeat {
+    path: PathBuf,
+    who: String,
+    /// Open and locked.
+    locked: Option<File>,
+}
+
+#[async_trait]
+impl Seat for FileSeat {
+    async fn take(&mut self, _clock: Clock<'_>) -> Result<Attempt, StoreError> {
+        // These take no time on any file system that has locks; and if they do, tenure ends.
+        self.try_take().map_err(|error| StoreError::Unavailable {
+            what: self.path.display().to_string(),
+            why: error.to_string(),
+        })
+    }
+
+    async fn leave(&mut self) {
+        self.locked = None;
+    }
+}
+
+impl FileSeat {
+    fn try_take(&mut self) -> std::io::Result<Attempt> {
+        if let Some(file) = self.locked.take() {
+            if self.is_in_place(&file)? {
+                self.locked = Some(file);
+                return Ok(Attempt::Ours);
+            }
+            // Somebody removed the file, and another may have made and locked a new one.
+            return Ok(Attempt::Others("another file".to_owned()));
+        }
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&self.path)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK | Errno::INTR) => {
+                let mut who = String::new();
+                file.take(1024).read_to_string(&mut who)?;
+                return Ok(Attempt::Others(who.trim().to_owned()));
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+        if !self.is_in_place(&file)? {
+            return Ok(Attempt::Others("another file".to_owned()));
+        }
+        // For people, and for candidates to say who leads.
+        file.set_len(0)?;
+        file.seek(SeekFrom::Start(0))?;
+        writeln!(file, "{}", self.who)?;
+        self.locked = Some(file);
+        Ok(Attempt::Ours)
+    }
+
+    /// Whether the path still leads to this file.
+    fn is_in_place(&self, file: &File) -> std::io::Result<bool> {
+        let ours = file.metadata()?;
+        match std::fs::metadata(&self.path) {
+            Ok(there) => Ok((there.dev(), there.ino()) == (ours.dev(), ours.ino())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
