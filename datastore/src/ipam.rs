@@ -21,6 +21,7 @@ pub mod audit;
 pub mod block;
 mod cache;
 mod claim;
+pub mod collect;
 mod handles;
 pub mod names;
 mod pools;

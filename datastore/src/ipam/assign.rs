@@ -32,6 +32,7 @@ impl Ipam {
         }
         let rules = self.rules().await?;
         let mut assigned = self.already_assigned(&request.handle, &rules).await?;
+        self.take_up(request, &mut assigned).await?;
         let had: Vec<IpAddr> = assigned.iter().map(|one| one.address).collect();
         match self.assign_missing(request, &rules, &mut assigned).await {
             Ok(()) => {

@@ -1,6 +1,6 @@
 //! What is wrong with a cluster's addresses, each fault with its name. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -132,28 +132,24 @@ pub fn audit(
 
 /// Confirmed affinities that claim the same addresses. The block decides; without one the node that comes
 /// first, so that all nodes come to the same answer.
-pub fn duplicate_affinities(
-    blocks: &[Stored<IPAMBlock>],
-    affinities: &[Stored<BlockAffinity>],
+pub fn duplicate_affinities<'a>(
+    blocks: impl IntoIterator<Item = &'a Stored<IPAMBlock>>,
+    affinities: impl IntoIterator<Item = &'a Stored<BlockAffinity>>,
 ) -> Vec<Finding> {
     let mut confirmed: Vec<&BlockAffinity> = affinities
-        .iter()
+        .into_iter()
         .map(|stored| &stored.spec)
-        .filter(|affinity| {
-            affinity.is_confirmed_for(&affinity.node)
-                && affinity.affinity_type == AffinityType::Host
-        })
+        .filter(|affinity| affinity.is_confirmed_for(&affinity.node))
         .collect();
     confirmed.sort_by(|one, other| {
         let key = |affinity: &BlockAffinity| (affinity.cidr.network(), affinity.cidr.prefix_len());
         (key(one), &one.node).cmp(&(key(other), &other.node))
     });
-    let says = |affinity: &BlockAffinity| {
-        blocks.iter().any(|stored| {
-            stored.spec.cidr == affinity.cidr
-                && block::node_of(&stored.spec) == Some(&affinity.node)
-        })
-    };
+    let owners: HashMap<IpNet, &str> = blocks
+        .into_iter()
+        .filter_map(|stored| Some((stored.spec.cidr, block::node_of(&stored.spec)?)))
+        .collect();
+    let says = |affinity: &BlockAffinity| owners.get(&affinity.cidr) == Some(&&*affinity.node);
     let mut findings = Vec::new();
     for (index, one) in confirmed.iter().enumerate() {
         // Sorted by address: what overlaps follows directly.
@@ -188,7 +184,7 @@ fn broken_promises(
         .map(|stored| (stored.spec.cidr, stored.spec.affinity.as_ref()))
         .collect();
     let mut findings = Vec::new();
-    let mut kept: Vec<(IpNet, &str)> = Vec::new();
+    let mut kept: BTreeSet<(IpNet, &str)> = BTreeSet::new();
     for affinity in affinities.iter().map(|stored| &stored.spec) {
         if affinity.state != AffinityState::Confirmed
             || affinity.affinity_type != AffinityType::Host
@@ -198,7 +194,7 @@ fn broken_promises(
         }
         let owner = owners.get(&affinity.cidr).copied().flatten();
         if owner == Some(&block::affinity(&affinity.node)) {
-            kept.push((affinity.cidr, &affinity.node));
+            kept.insert((affinity.cidr, &affinity.node));
         } else {
             findings.push(Finding::AffinityWithoutBlock {
                 cidr: affinity.cidr,

@@ -580,7 +580,7 @@ async fn two_confirmed_affinities_for_one_block_are_found_and_the_loser_is_named
     };
     let block = Stored::new("b", block::new(cidr, Some("two"), UNIX_EPOCH));
     let affinities = [affinity("one", cidr), affinity("two", cidr)];
-    let findings = audit::duplicate_affinities(std::slice::from_ref(&block), &affinities);
+    let findings = audit::duplicate_affinities([&block], &affinities);
     let loses = |findings: &[Finding]| match findings {
         [Finding::DuplicateAffinity { loser, .. }] => loser.clone(),
         other => panic!("{other:?}"),
