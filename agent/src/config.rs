@@ -2,10 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use caracal_bgp::RemoteAs;
 use caracal_bgp_net::monitor::{MonitorConfig, MrtConfig, StationConfig};
 use caracal_datastore::DatastoreConfig;
+use caracal_datastore::ipam::collect;
 use caracal_peering::PeerOptions;
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -51,6 +53,12 @@ CONFIGURATION (defaults in brackets; the environment variable wins over the file
     enabled: true                  CARACAL_FILTER_ENABLED        [true]; masquerade, spoof protection, service loops
   fib:
     nexthopObjects: true           CARACAL_FIB_NEXTHOP_OBJECTS   [true]; false: each route has its own next hops
+  ipam:
+    gc: true                       CARACAL_IPAM_GC               [true]; be a candidate for the one agent that frees addresses and
+                                                                 blocks which nobody uses; docs/operation/ipam.md
+    gcIntervalSeconds: 300                                       [300]; between two looks
+    gcGraceSeconds: 900                                          [900]; for so long something must have looked unused; 60 or more
+    gcRepairsMax: 256                                            [256]; in one round
   metrics:
     perPeer: false                 CARACAL_METRICS_PER_PEER      [false]
   log:
@@ -77,6 +85,7 @@ pub(crate) struct Config {
     pub(crate) cni: CniConfig,
     pub(crate) filter: FilterConfig,
     pub(crate) fib: FibConfig,
+    pub(crate) ipam: IpamConfig,
     pub(crate) metrics: MetricsConfig,
     pub(crate) log: LogConfig,
     /// What the variables FELIX_* say.
@@ -221,6 +230,65 @@ impl Default for FibConfig {
     }
 }
 
+/// Address management for the whole cluster.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct IpamConfig {
+    /// Whether this agent is a candidate.
+    pub(crate) gc: bool,
+    pub(crate) gc_interval_seconds: u64,
+    pub(crate) gc_grace_seconds: u64,
+    pub(crate) gc_repairs_max: usize,
+}
+
+impl Default for IpamConfig {
+    fn default() -> IpamConfig {
+        let settings = collect::Settings::default();
+        IpamConfig {
+            gc: true,
+            gc_interval_seconds: 300,
+            gc_grace_seconds: settings.grace.as_secs(),
+            gc_repairs_max: settings.repairs_max,
+        }
+    }
+}
+
+impl IpamConfig {
+    /// How the collector works.
+    pub(crate) fn settings(&self) -> collect::Settings {
+        collect::Settings {
+            grace: Duration::from_secs(self.gc_grace_seconds),
+            repairs_max: self.gc_repairs_max,
+        }
+    }
+
+    /// Between two looks.
+    pub(crate) fn interval(&self) -> Duration {
+        Duration::from_secs(self.gc_interval_seconds)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let least = collect::GRACE_MIN.as_secs();
+        let day = 86_400;
+        for (field, value, least) in [
+            ("gcIntervalSeconds", self.gc_interval_seconds, 1),
+            ("gcGraceSeconds", self.gc_grace_seconds, least),
+        ] {
+            if !(least..=day).contains(&value) {
+                return Err(format!(
+                    "ipam.{field}: {value} is not between {least} and {day}"
+                ));
+            }
+        }
+        match self.gc_repairs_max {
+            0 => {
+                Err("ipam.gcRepairsMax: 0 would put nothing right; `gc: false` says so".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// What Prometheus gets.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -259,6 +327,7 @@ impl Default for Config {
             cni: CniConfig::default(),
             filter: FilterConfig::default(),
             fib: FibConfig::default(),
+            ipam: IpamConfig::default(),
             metrics: MetricsConfig::default(),
             log: LogConfig::default(),
             felix: settings::Environment::default(),
@@ -414,6 +483,11 @@ impl Config {
                 .parse()
                 .map_err(|_| format!("{key}: {value:?} is neither true nor false"))?;
         }
+        if let Some((key, value)) = first(&["CARACAL_IPAM_GC"]) {
+            self.ipam.gc = value
+                .parse()
+                .map_err(|_| format!("{key}: {value:?} is neither true nor false"))?;
+        }
         if let Some((key, value)) = first(&["CARACAL_METRICS_PER_PEER"]) {
             self.metrics.per_peer = value
                 .parse()
@@ -431,6 +505,7 @@ impl Config {
 
     fn check(&self) -> Result<(), String> {
         self.datastore.check()?;
+        self.ipam.check()?;
         caracal_agent_api::log::filter(&self.log.level)?;
         let monitor = self.bgp.monitor();
         monitor.check().map_err(|fault| format!("bgp: {fault}"))?;

@@ -17,6 +17,7 @@ mod cleanup;
 mod cluster;
 mod config;
 mod filtering;
+mod gc;
 mod metrics;
 mod migration;
 mod mtu_file;

@@ -12,6 +12,8 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use crate::gc::GcMetrics;
+
 /// The metrics of one agent.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -43,6 +45,8 @@ pub(crate) struct Metrics {
     cni_seconds: HistogramVec,
     bfd: BfdMetrics,
     monitoring: MonitoringMetrics,
+    /// Counted where it happens.
+    pub(crate) gc: GcMetrics,
 }
 
 impl Metrics {
@@ -93,6 +97,7 @@ impl Metrics {
         Ok(Metrics {
             bfd: BfdMetrics::new(&registry)?,
             monitoring: MonitoringMetrics::new(&registry)?,
+            gc: GcMetrics::new(&registry)?,
             info,
             uptime,
             flaps,

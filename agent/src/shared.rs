@@ -17,6 +17,7 @@ use ipnet::IpNet;
 
 use crate::address::NodeAddresses;
 use crate::config::Config;
+use crate::gc::Collecting;
 use crate::metrics::Metrics;
 use crate::workloads::Workloads;
 
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) ipam: Arc<Ipam>,
     pub(crate) workloads: Workloads,
     pub(crate) metrics: Metrics,
+    /// What the collector of addresses has to say.
+    pub(crate) collecting: Collecting,
     /// Written by the loop with each new plan.
     pub(crate) snapshot: RwLock<Snapshot>,
 }
@@ -100,6 +103,7 @@ impl Shared {
             .shell
             .with(|speaker, _| graceful_shutdown_condition(speaker));
         conditions.extend(in_shutdown.await.ok().flatten());
+        conditions.extend(self.collecting.conditions());
         for link in self.links.lock().await.values() {
             conditions.extend(link.view().problem.map(|message| {
                 let name = "NoDiscovery".to_owned();

@@ -11,7 +11,8 @@ fn reads_every_documented_key() {
     let config = parse(
         "nodename: node1\ndatastore: {type: file, path: /tmp/store}\nip: 172.31.1.1/24\nip6: none\nrouterId: 1.2.3.4\n\
          socket: /run/a.sock\nhttp: {listen: \"127.0.0.1:9091\"}\nbgp: {listen: [\"0.0.0.0:1790\"], meshOptions: {bfd: true, holdTime: 9}}\n\
-         cni: {spool: /tmp/cni, mtu: 1400, mtuFile: none}\nmetrics: {perPeer: true}\nlog: {level: debug, format: json}\n",
+         cni: {spool: /tmp/cni, mtu: 1400, mtuFile: none}\n\
+         ipam: {gc: false, gcIntervalSeconds: 10, gcGraceSeconds: 60, gcRepairsMax: 7}\nmetrics: {perPeer: true}\nlog: {level: debug, format: json}\n",
     )
     .unwrap();
     assert_eq!(
@@ -24,7 +25,10 @@ fn reads_every_documented_key() {
     assert_eq!(config.bgp.mesh_options, PeerOptions::of(options).unwrap());
     assert_eq!(config.log.format, LogFormat::Json);
     assert_eq!(config.cni.mtu_file, MtuFile(None));
-    assert!(config.metrics.per_peer);
+    assert!(config.metrics.per_peer && !config.ipam.gc);
+    assert_eq!(config.ipam.interval().as_secs(), 10);
+    assert_eq!(config.ipam.settings().grace.as_secs(), 60);
+    assert_eq!(config.ipam.settings().repairs_max, 7);
 }
 
 #[test]
@@ -58,6 +62,11 @@ fn names_a_bad_value() {
             "bfd: multiplier: 0",
         ),
         ("nodename: n\ncni: {mtu: 100}\n", "100"),
+        (
+            "nodename: n\nipam: {gcGraceSeconds: 59}\n",
+            "ipam.gcGraceSeconds: 59",
+        ),
+        ("nodename: n\nipam: {gcRepairsMax: 0}\n", "gcRepairsMax"),
         ("nodename: n\nlog: {level: loud}\n", "log.level: \"loud\""),
     ] {
         let fault = parse(text).unwrap_err();

@@ -17,11 +17,12 @@ use tracing::{info, warn};
 use super::{Node, moves, registration};
 use crate::cluster::WATCHED;
 use crate::config::Config;
+use crate::gc::Collecting;
 use crate::metrics::Metrics;
 use crate::shared::{Shared, Snapshot};
 use crate::workloads::Workloads;
 use crate::workloads::dataplane::Kernel;
-use crate::{node_status, server, settings};
+use crate::{gc, node_status, server, settings};
 
 /// RFC 4724 §4.1 Selection_Deferral_Timer, for each peer by itself.
 const SELECTION_DEFERRAL: Duration = Duration::from_secs(120);
@@ -126,6 +127,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         ipam,
         workloads,
         metrics: Metrics::new()?,
+        collecting: Collecting::default(),
         snapshot: RwLock::new(Snapshot {
             asn: registered.identity.asn,
             ..Snapshot::default()
@@ -137,6 +139,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         tokio::spawn(server::serve_http(http, shared.clone()));
     }
     tokio::spawn(node_status::serve(shared.clone(), store.clone()));
+    tokio::spawn(gc::run(shared.clone(), store.clone()));
     let mut node = Node::new(shared.clone(), store, watcher);
     node.plan.felix = felix;
     let ended = tokio::select! {
