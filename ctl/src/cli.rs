@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::ipam;
+
 mod resources;
 
 pub(crate) use resources::{
@@ -214,8 +216,17 @@ pub(crate) enum IpamCommand {
 Examples:
   caracalctl ipam show
   caracalctl ipam show --show-blocks
-  caracalctl ipam show --ip=10.233.1.2")]
+  caracalctl ipam show --ip=10.233.1.2
+  caracalctl ipam show --show-configuration")]
     Show(IpamShow),
+    /// Whether what IPAM says and what is used are the same
+    Check(ipam::args::Check),
+    /// Give addresses back that nobody uses
+    Release(ipam::args::Release),
+    /// Put right what crashes and deleted nodes left: leaked addresses, handles, claims, blocks
+    Gc(ipam::args::Gc),
+    /// Rules for the whole cluster's addresses
+    Configure(ipam::args::Configure),
 }
 
 /// How to print.
@@ -264,6 +275,12 @@ pub(crate) struct IpamShow {
     /// Who has this address
     #[arg(long, value_name = "ADDRESS", conflicts_with = "show_blocks")]
     pub(crate) ip: Option<IpAddr>,
+    /// Addresses that a node uses out of another node's block
+    #[arg(long, conflicts_with_all = ["show_blocks", "ip"])]
+    pub(crate) show_borrowed: bool,
+    /// What `ipam configure` sets
+    #[arg(long, conflicts_with_all = ["show_blocks", "ip", "show_borrowed"])]
+    pub(crate) show_configuration: bool,
     #[command(flatten)]
     pub(crate) view: View,
 }

@@ -1,19 +1,27 @@
-//! `ipam show`: how full pools and blocks are, and who has an address.
+//! `ipam show`: how full pools and blocks are, and who has an address. The other verbs have files of their own.
+
+pub(crate) mod args;
+mod check;
+mod gc;
+mod release;
+mod report;
+mod settings;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use caracal_datastore::ipam::usage::{Borrowed, summarise};
 use caracal_datastore::resources::Attribute;
 use caracal_datastore::{Datastore, IPAMBlock, IPPool, Stored, TypedStore};
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::cli::IpamShow;
+use crate::cli::{IpamCommand, IpamShow};
 use crate::failure::{Failure, Sort};
 use crate::outcome::Outcome;
 use crate::output;
-use crate::table::Table;
+use crate::table::{Table, or_dash};
 
 /// How full everything is.
 #[derive(Debug, Serialize)]
@@ -79,8 +87,23 @@ pub(crate) struct Holder {
     pub(crate) attributes: BTreeMap<String, String>,
 }
 
+/// All of them.
+pub(crate) async fn run(
+    store: &Arc<dyn Datastore>,
+    command: &IpamCommand,
+) -> Result<Outcome, Failure> {
+    match command {
+        IpamCommand::Show(args) if args.show_configuration => settings::show(store).await,
+        IpamCommand::Show(args) => show(store, args).await,
+        IpamCommand::Check(args) => check::check(store, args).await,
+        IpamCommand::Release(args) => release::release(store, args).await,
+        IpamCommand::Gc(args) => gc::gc(store, args).await,
+        IpamCommand::Configure(args) => settings::configure(store, args).await,
+    }
+}
+
 /// The command.
-pub(crate) async fn show(store: &Arc<dyn Datastore>, args: &IpamShow) -> Result<Outcome, Failure> {
+async fn show(store: &Arc<dyn Datastore>, args: &IpamShow) -> Result<Outcome, Failure> {
     let store = TypedStore(Arc::clone(store));
     let (pools, mut faults) = store.list::<IPPool>().await?;
     let (blocks, more) = store.list::<IPAMBlock>().await?;
@@ -89,6 +112,10 @@ pub(crate) async fn show(store: &Arc<dyn Datastore>, args: &IpamShow) -> Result<
         Some(address) => {
             let holder = holder(address, &pools, &blocks)?;
             output::report(&holder, args.view.output, |holder, _| words(holder))?
+        }
+        None if args.show_borrowed => {
+            let usage = summarise(&pools, &blocks);
+            output::report(&usage.borrowed, args.view.output, |all, _| borrowed(all))?
         }
         None => {
             let usage = usage(&pools, &blocks);
@@ -262,6 +289,27 @@ fn table(usage: &Usage, show_blocks: bool, wide: bool) -> String {
     }
     if usage.pools.is_empty() && usage.blocks_outside_pools.is_empty() {
         return "No IP pools.\n".to_owned();
+    }
+    table.framed()
+}
+
+/// As `calicoctl ipam show --show-borrowed`.
+fn borrowed(all: &[Borrowed]) -> String {
+    let mut table = Table::new([
+        "IP",
+        "BORROWING-NODE",
+        "BLOCK",
+        "BLOCK OWNER",
+        "ALLOCATED-TO",
+    ]);
+    for one in all {
+        table.row([
+            one.address.to_string(),
+            one.node.clone(),
+            one.block.to_string(),
+            or_dash(one.owner.as_deref()),
+            or_dash(one.handle.as_deref()),
+        ]);
     }
     table.framed()
 }

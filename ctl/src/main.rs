@@ -38,9 +38,7 @@ use caracal_agent_api::{Client, Explained, Peer, Route, Status};
 use clap::{CommandFactory, Parser};
 use serde::Serialize;
 
-use crate::cli::{
-    Cli, Command, IpamCommand, NodeCommand, PeersArgs, ResourceCommand, RoutesArgs, VersionArgs,
-};
+use crate::cli::{Cli, Command, NodeCommand, PeersArgs, ResourceCommand, RoutesArgs, VersionArgs};
 use crate::failure::{Failure, Sort};
 use crate::node::NodeStatus;
 use crate::outcome::Outcome;
@@ -137,8 +135,8 @@ async fn run(cli: &Cli) -> Result<Outcome, Failure> {
             routes::endpoints,
         )?,
         Command::Version(args) => return version(&agent, args).await,
-        Command::Ipam(IpamCommand::Show(args)) => {
-            return ipam::show(&store::open(&cli.places).await?, args).await;
+        Command::Ipam(command) => {
+            return ipam::run(&store::open(&cli.places).await?, command).await;
         }
         Command::Resources(command) => return about_resources(cli, command).await,
         Command::Completion { shell } => completion(*shell),

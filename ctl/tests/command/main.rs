@@ -5,6 +5,7 @@
     reason = "helpers of tests are tests too"
 )]
 
+mod addresses;
 #[path = "../../../cni/tests/plugin/agent.rs"]
 mod agent;
 
