@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 
+use crate::lead::Election;
 use crate::resources::ClusterInformation;
 use crate::store::{Datastore, Key, Kind, Object, Revision, StoreError, Stored, Watcher};
 use crate::uuid;
@@ -110,6 +111,14 @@ impl Datastore for LockableDatastore {
 
     async fn watch(&self, kinds: &[Kind]) -> Result<Watcher, StoreError> {
         self.inner.watch(kinds).await
+    }
+
+    async fn watch_all(&self, kinds: &[Kind]) -> Result<Watcher, StoreError> {
+        self.inner.watch_all(kinds).await
+    }
+
+    fn election(&self) -> Option<Box<dyn Election>> {
+        self.inner.election()
     }
 }
 
