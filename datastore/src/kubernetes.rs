@@ -66,10 +66,16 @@ impl KubernetesDatastore {
         config: &KubernetesConfig,
         pulse: Pulse,
     ) -> Result<KubernetesDatastore, StoreError> {
-        Ok(KubernetesDatastore {
-            server: Arc::new(Server::connect(config, pulse).await?),
+        Ok(KubernetesDatastore::on(
+            Server::connect(config, pulse).await?,
+        ))
+    }
+
+    fn on(server: Server) -> KubernetesDatastore {
+        KubernetesDatastore {
+            server: Arc::new(server),
             followers: Mutex::default(),
-        })
+        }
     }
 
     async fn follow(&self, server: &Arc<Server>, kinds: &[Kind]) -> Result<Watcher, StoreError> {
@@ -467,5 +473,7 @@ fn invalid(key: &Key, why: String) -> StoreError {
 /// How often a write that may lose to others is tried.
 const TRIES: usize = 20;
 
+#[cfg(test)]
+mod played;
 #[cfg(test)]
 pub(crate) mod with_kubernetes;

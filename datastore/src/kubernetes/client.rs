@@ -113,6 +113,16 @@ impl Client {
         })
     }
 
+    /// Of an API server that is played.
+    #[cfg(test)]
+    pub(super) fn played(http: kube::Client) -> Client {
+        Client {
+            what: "kubernetes (played)".to_owned(),
+            namespace: http.default_namespace().to_owned(),
+            http,
+        }
+    }
+
     /// The API server.
     pub(super) fn what(&self) -> &str {
         &self.what

@@ -56,7 +56,14 @@ impl Server {
         config: &KubernetesConfig,
         pulse: Pulse,
     ) -> Result<Server, StoreError> {
-        let client = Client::new(config, pulse).await?;
+        Self::with_client(Client::new(config, pulse).await?, config).await
+    }
+
+    /// Looks what is served by the other end of a client.
+    pub(super) async fn with_client(
+        client: Client,
+        config: &KubernetesConfig,
+    ) -> Result<Server, StoreError> {
         let form = detect(&client, config.group)
             .await
             .map_err(|failure| client.unavailable(words(failure)))?;
