@@ -370,7 +370,10 @@ impl Reading {
             .map_or_else(|| format!("a {kind}"), Key::to_string);
         Reading {
             key,
-            object: Err(StoreError::Invalid { what, why }),
+            object: Err(StoreError::Invalid {
+                what,
+                why: shortened(why),
+            }),
             marked: false,
         }
     }
@@ -398,6 +401,17 @@ fn patch(version: &Version, annotations: Map<String, Value>) -> Value {
         "annotations": annotations,
     }})
 }
+
+/// A fault carries the value, of which the beginning is enough where it is long.
+pub(crate) fn shortened(why: String) -> String {
+    match why.char_indices().nth(FAULT_MAX) {
+        None => why,
+        Some((at, _)) => format!("{}... ({} octets)", &why[..at], why.len()),
+    }
+}
+
+/// Characters of a fault.
+const FAULT_MAX: usize = 500;
 
 /// Whether the kind is one of Calico's custom resources.
 fn is_custom(kind: Kind) -> bool {

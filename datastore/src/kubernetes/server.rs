@@ -169,7 +169,7 @@ impl Heard {
             if !faults.is_empty() {
                 reading.object = Err(StoreError::Invalid {
                     what: object.key.to_string(),
-                    why: faults.join("; "),
+                    why: form::shortened(faults.join("; ")),
                 });
             }
         }
