@@ -7,8 +7,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::ipam;
 
+mod datastore;
 mod resources;
 
+pub(crate) use datastore::{DatastoreCommand, ExportArgs, ImportArgs, SplitArgs, Transfer};
 pub(crate) use resources::{
     DeleteArgs, GetArgs, GetFormat, LabelArgs, PatchArgs, PatchType, ResourceCommand, Sources,
 };
@@ -128,6 +130,9 @@ Examples:
     Ipam(IpamCommand),
     #[command(flatten)]
     Resources(ResourceCommand),
+    /// The whole datastore: export, import, lock, unlock
+    #[command(subcommand)]
+    Datastore(DatastoreCommand),
     /// Words that a shell completes: a script for it on standard output
     #[command(after_help = "\
 Examples:
@@ -227,6 +232,17 @@ Examples:
     Gc(ipam::args::Gc),
     /// Rules for the whole cluster's addresses
     Configure(ipam::args::Configure),
+    /// Make several smaller pools out of one; addresses and blocks stay where they are
+    #[command(after_help = "\
+NUMBER is a power of two. The datastore must be locked meanwhile. The new pools are named split-POOL-0, split-POOL-1, ...; they
+have all that the old one had but its CIDR. A split that was cut short is finished by saying it once more.
+
+Examples:
+  caracalctl datastore lock
+  caracalctl ipam split 4 --cidr=10.233.0.0/16
+  caracalctl ipam split 2 --name=default-ipv4-ippool
+  caracalctl datastore unlock")]
+    Split(SplitArgs),
 }
 
 /// How to print.

@@ -1,6 +1,6 @@
 //! Who was faster, and with what.
 
-use caracal_datastore::{Object, manifest};
+use caracal_datastore::{Kind, Object, manifest};
 use serde_json::Value;
 
 use crate::failure::{Failure, Sort};
@@ -16,12 +16,10 @@ pub(crate) fn failure(before: Option<&Object>, now: Option<&Object>) -> Failure 
         (Some(_), None) => "is deleted".to_owned(),
         (None, _) => "was created".to_owned(),
         (Some(before), Some(now)) => {
-            let mut found = Vec::new();
-            let [before, now] = [before, now].map(manifest::to_value);
-            differences("", &before, &now, &mut found);
+            let found = differences(before, now);
             match found.is_empty() {
                 true => "was written with the same content".to_owned(),
-                false => found.join(", "),
+                false => found,
             }
         }
     };
@@ -44,7 +42,18 @@ fn manager(object: &Object) -> Option<&str> {
     last["manager"].as_str()
 }
 
-fn differences(path: &str, before: &Value, now: &Value, found: &mut Vec<String>) {
+/// Fields that are other than before, in words; none: it is the same. A Secret's are not told.
+pub(crate) fn differences(before: &Object, now: &Object) -> String {
+    let mut found = Vec::new();
+    let [old, new] = [before, now].map(manifest::to_value);
+    compare("", &old, &new, &mut found);
+    match before.key.kind {
+        Kind::Secret if !found.is_empty() => "other values".to_owned(),
+        _ => found.join(", "),
+    }
+}
+
+fn compare(path: &str, before: &Value, now: &Value, found: &mut Vec<String>) {
     if before == now || found.len() >= SHOWN {
         return;
     }
@@ -63,7 +72,7 @@ fn differences(path: &str, before: &Value, now: &Value, found: &mut Vec<String>)
                 true => name.clone(),
                 false => format!("{path}.{name}"),
             };
-            differences(&below, &before[name], &now[name], found);
+            compare(&below, &before[name], &now[name], found);
         }
         return;
     }
@@ -77,7 +86,7 @@ const SHOWN: usize = 5;
 mod tests {
     //! Words about a race.
 
-    use caracal_datastore::{Key, Kind, Metadata};
+    use caracal_datastore::{Key, Metadata};
     use serde_json::json;
 
     use super::*;

@@ -21,6 +21,7 @@ use crate::cli::{IpamCommand, IpamShow};
 use crate::failure::{Failure, Sort};
 use crate::outcome::Outcome;
 use crate::output;
+use crate::split;
 use crate::table::{Table, or_dash};
 
 /// How full everything is.
@@ -99,6 +100,7 @@ pub(crate) async fn run(
         IpamCommand::Release(args) => release::release(store, args).await,
         IpamCommand::Gc(args) => gc::gc(store, args).await,
         IpamCommand::Configure(args) => settings::configure(store, args).await,
+        IpamCommand::Split(args) => split::split(store, args).await,
     }
 }
 

@@ -13,6 +13,7 @@ mod cli;
 mod columns;
 mod conflict;
 mod custom_columns;
+mod datastore;
 mod edit;
 mod explain;
 mod failure;
@@ -26,6 +27,7 @@ mod outcome;
 mod output;
 mod resources;
 mod routes;
+mod split;
 mod store;
 mod table;
 mod validate;
@@ -38,11 +40,14 @@ use caracal_agent_api::{Client, Explained, Peer, Route, Status};
 use clap::{CommandFactory, Parser};
 use serde::Serialize;
 
-use crate::cli::{Cli, Command, NodeCommand, PeersArgs, ResourceCommand, RoutesArgs, VersionArgs};
+use crate::cli::{
+    Cli, Command, DatastoreCommand, NodeCommand, PeersArgs, ResourceCommand, RoutesArgs,
+    VersionArgs,
+};
 use crate::failure::{Failure, Sort};
 use crate::node::NodeStatus;
 use crate::outcome::Outcome;
-use crate::resources::{Verb, Writing};
+use crate::resources::{How, Verb, Writing};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -139,6 +144,9 @@ async fn run(cli: &Cli) -> Result<Outcome, Failure> {
             return ipam::run(&store::open(&cli.places).await?, command).await;
         }
         Command::Resources(command) => return about_resources(cli, command).await,
+        Command::Datastore(
+            DatastoreCommand::Transfer(transfer) | DatastoreCommand::Migrate(transfer),
+        ) => return datastore::run(&cli.places, transfer).await,
         Command::Completion { shell } => completion(*shell),
     };
     Ok(Outcome::text(text))
@@ -160,10 +168,12 @@ async fn about_resources(cli: &Cli, command: &ResourceCommand) -> Result<Outcome
         ResourceCommand::Replace(args) => (Verb::Replace, &args.write, args.skip_not_exists),
     };
     let writing = Writing {
-        verb,
         sources: &args.sources,
-        dry_run: args.dry_run,
-        lenient,
+        how: How {
+            verb,
+            dry_run: args.dry_run,
+            lenient,
+        },
     };
     resources::write(&store, &writing).await
 }

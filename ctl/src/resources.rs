@@ -24,10 +24,17 @@ pub(crate) enum Verb {
 /// What to write, and how.
 #[derive(Debug)]
 pub(crate) struct Writing<'a> {
-    /// The verb.
-    pub(crate) verb: Verb,
     /// Where the manifests are.
     pub(crate) sources: &'a Sources,
+    /// How.
+    pub(crate) how: How,
+}
+
+/// How to write.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct How {
+    /// The verb.
+    pub(crate) verb: Verb,
     /// Say what would happen, and write nothing.
     pub(crate) dry_run: bool,
     /// Existence, for `create`, and absence, for `replace`, are success.
@@ -65,11 +72,11 @@ pub(crate) async fn write(
         notes: read.notes,
         ..Outcome::default()
     };
-    let dry = if order.dry_run { " (dry run)" } else { "" };
+    let dry = if order.how.dry_run { " (dry run)" } else { "" };
     let all = read.objects.len();
     for (done, found) in read.objects.into_iter().enumerate() {
         let key = found.object.key.clone();
-        match write_one(store, order, found.object).await {
+        match write_one(store, order.how, found.object).await {
             Ok(change) => {
                 let word = change.word();
                 outcome.text.push_str(&format!("{key} {word}{dry}\n"));
@@ -93,9 +100,10 @@ fn not_done(rest: usize, first: &Key) -> Failure {
     Failure::new(Sort::Unavailable, words)
 }
 
-async fn write_one(
+/// Writes one object, whoever else writes.
+pub(crate) async fn write_one(
     store: &Arc<dyn Datastore>,
-    order: &Writing<'_>,
+    how: How,
     wanted: Object,
 ) -> Result<Change, Failure> {
     let key = wanted.key.clone();
@@ -103,20 +111,20 @@ async fn write_one(
     for _ in 0..TRIES {
         let current = store.get(&key).await?;
         let seen = current.clone();
-        let result = match (order.verb, current) {
-            (Verb::Create, Some(_)) | (Verb::Replace, None) if order.lenient => {
+        let result = match (how.verb, current) {
+            (Verb::Create, Some(_)) | (Verb::Replace, None) if how.lenient => {
                 return Ok(Change::Skipped);
             }
             (Verb::Create, Some(_)) => return Err(StoreError::Exists(key).into()),
             (Verb::Replace, None) => return Err(StoreError::NotFound(key).into()),
-            (_, None) if order.dry_run => return Ok(Change::Created),
+            (_, None) if how.dry_run => return Ok(Change::Created),
             (_, None) => store.create(wanted.clone()).await.map(|_| Change::Created),
             (_, Some(current)) => {
                 let merged = merged(&current, &wanted);
                 if merged == current {
                     return Ok(Change::Unchanged);
                 }
-                if order.dry_run {
+                if how.dry_run {
                     return Ok(Change::Configured);
                 }
                 store.update(merged).await.map(|_| Change::Configured)
@@ -125,7 +133,7 @@ async fn write_one(
         match result {
             // Somebody was faster: look again.
             Err(StoreError::Conflict(_)) => {}
-            Err(StoreError::Exists(_) | StoreError::NotFound(_)) if order.verb == Verb::Apply => {}
+            Err(StoreError::Exists(_) | StoreError::NotFound(_)) if how.verb == Verb::Apply => {}
             other => return Ok(other?),
         }
         first.get_or_insert(seen);

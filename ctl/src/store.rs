@@ -1,5 +1,6 @@
 //! The datastore that the command line and the environment name.
 
+use std::fmt;
 use std::sync::Arc;
 
 use caracal_datastore::{Datastore, DatastoreConfig, DatastoreKind, StoreError};
@@ -7,8 +8,39 @@ use caracal_datastore::{Datastore, DatastoreConfig, DatastoreKind, StoreError};
 use crate::cli::{DatastoreType, Places};
 use crate::failure::{Failure, Sort};
 
+/// Which datastore it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// Folder or endpoints, for messages.
+    name: String,
+    /// Some kinds are Kubernetes' own there.
+    pub(crate) is_kubernetes: bool,
+}
+
+#[cfg(test)]
+impl Place {
+    /// One of a test.
+    pub(crate) fn named(name: &str) -> Place {
+        Place {
+            name: name.to_owned(),
+            is_kubernetes: false,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
 /// Opens it.
 pub(crate) async fn open(places: &Places) -> Result<Arc<dyn Datastore>, Failure> {
+    open_named(places).await.map(|(store, _)| store)
+}
+
+/// Opens it, and says which it is.
+pub(crate) async fn open_named(places: &Places) -> Result<(Arc<dyn Datastore>, Place), Failure> {
     let config = config(places, &|key| std::env::var(key).ok())
         .map_err(|why| Failure::new(Sort::Usage, why))?;
     let hint = match config.kind() {
@@ -17,7 +49,13 @@ pub(crate) async fn open(places: &Places) -> Result<Arc<dyn Datastore>, Failure>
         DatastoreKind::Kubernetes => "--kubeconfig and --context name another",
     };
     match config.open().await {
-        Ok(store) => Ok(store),
+        Ok(store) => Ok((
+            store,
+            Place {
+                name: config.place(),
+                is_kubernetes: !matches!(config.kind(), DatastoreKind::File | DatastoreKind::Etcd),
+            },
+        )),
         Err(StoreError::Unavailable { why, .. }) => Err(Failure::new(
             Sort::Unavailable,
             format!("datastore {}: {why} ({hint})", config.place()),

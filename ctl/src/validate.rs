@@ -41,7 +41,7 @@ pub(crate) fn validate(sources: &Sources) -> Outcome {
 }
 
 /// The same object a second time.
-fn twice(objects: &[Found]) -> Vec<String> {
+pub(crate) fn twice(objects: &[Found]) -> Vec<String> {
     let mut first: BTreeMap<&Key, &str> = BTreeMap::new();
     let mut faults = Vec::new();
     for found in objects {

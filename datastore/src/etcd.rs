@@ -39,6 +39,29 @@ pub use config::{EtcdConfig, Password};
 use follower::Follower;
 use wire::{Compare, DeleteRangeRequest, KeyValue, PutRequest, Request, Response, TxnRequest};
 
+/// An object of IPAM as it stands in etcd, key and value; so it stands in what `calicoctl datastore migrate export` writes,
+/// too. `Invalid` names the key.
+pub fn ipam_object(path: &str, value: &serde_json::Value) -> Result<Object, StoreError> {
+    let invalid = |why: String| StoreError::Invalid {
+        what: path.to_owned(),
+        why,
+    };
+    let kinds = [
+        Kind::IPAMBlock,
+        Kind::BlockAffinity,
+        Kind::IPAMHandle,
+        Kind::IPAMConfig,
+    ];
+    let mut located = kinds
+        .iter()
+        .flat_map(|kind| layout::locate(*kind, path.as_bytes()));
+    let located = located
+        .next()
+        .ok_or_else(|| invalid("this is not a key of IPAM".to_owned()))?;
+    let value = serde_json::to_vec(value).map_err(|error| invalid(error.to_string()))?;
+    value::decode(&located, &value).map_err(invalid)
+}
+
 /// The `etcd` backend.
 pub struct EtcdDatastore {
     client: Arc<Client>,

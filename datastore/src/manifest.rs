@@ -136,13 +136,15 @@ pub fn parse(origin: &str, text: &str) -> Parsed {
 }
 
 /// The items of a `List`, of Kubernetes or of one of our kinds.
-fn list_items(value: &Value) -> Option<Result<&Vec<Value>, String>> {
+fn list_items(value: &Value) -> Option<Result<&[Value], String>> {
     let kind = value.get("kind")?.as_str()?;
     if !kind.ends_with("List") {
         return None;
     }
     Some(match value.get("items") {
         Some(Value::Array(items)) => Ok(items),
+        // As Go writes a list of none.
+        Some(Value::Null) => Ok(&[]),
         Some(_) => Err("items: is not a list".to_owned()),
         None => Err("items: is missing".to_owned()),
     })

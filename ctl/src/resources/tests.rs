@@ -42,10 +42,12 @@ fn sources(path: &Path) -> Sources {
 
 fn order(verb: Verb, sources: &Sources) -> Writing<'_> {
     Writing {
-        verb,
         sources,
-        dry_run: false,
-        lenient: false,
+        how: How {
+            verb,
+            dry_run: false,
+            lenient: false,
+        },
     }
 }
 
@@ -282,20 +284,16 @@ async fn a_dry_run_says_what_would_happen() {
     );
     let file = file(&two);
     let sources = sources(file.path());
-    let dry = Writing {
-        dry_run: true,
-        ..order(Verb::Apply, &sources)
-    };
+    let mut dry = order(Verb::Apply, &sources);
+    dry.how.dry_run = true;
     let outcome = write(&store, &dry).await.unwrap();
     assert_eq!(
         outcome.text,
         "IPPool a configured (dry run)\nIPPool b created (dry run)\n"
     );
     assert_eq!(store.list(Kind::IPPool).await.unwrap().len(), 1);
-    let lenient = Writing {
-        lenient: true,
-        ..order(Verb::Create, &sources)
-    };
+    let mut lenient = order(Verb::Create, &sources);
+    lenient.how.lenient = true;
     let outcome = write(&store, &lenient).await.unwrap();
     assert_eq!(outcome.text, "IPPool a skipped\nIPPool b created\n");
 }

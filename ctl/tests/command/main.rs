@@ -8,6 +8,7 @@
 mod addresses;
 #[path = "../../../cni/tests/plugin/agent.rs"]
 mod agent;
+mod with_etcd;
 
 use std::io::Write;
 use std::path::Path;
@@ -178,6 +179,9 @@ fn help_teaches_by_examples() {
         vec!["delete", "--help"],
         vec!["label", "--help"],
         vec!["validate", "--help"],
+        vec!["ipam", "split", "--help"],
+        vec!["datastore", "export", "--help"],
+        vec!["datastore", "import", "--help"],
         vec!["completion", "--help"],
     ] {
         let (exit, stdout, _) = run(folder.path(), &args);

@@ -120,7 +120,8 @@ pub(super) fn encode(object: &Object, before: Option<&[u8]>) -> Result<Vec<u8>, 
     serde_json::to_vec(&value).map_err(|error| error.to_string())
 }
 
-fn decode(located: &Located, bytes: &[u8]) -> Result<Object, String> {
+/// The object that a value is.
+pub(super) fn decode(located: &Located, bytes: &[u8]) -> Result<Object, String> {
     // Before version 3.0.7 an affinity had no value.
     let bytes = match located {
         Located::Affinity { .. } if bytes.is_empty() => b"{}",
