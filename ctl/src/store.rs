@@ -165,6 +165,19 @@ mod tests {
         };
         let ca_file = config(&secure, &get).unwrap().ca_file;
         assert_eq!(ca_file, Some("/ca".into()));
+        let kubeconfig = Places {
+            kubeconfig: Some("/k".into()),
+            ..places()
+        };
+        let found_by_it = found(&kubeconfig, &calicos);
+        assert_eq!(found_by_it, Ok("kubernetes /k".into()));
+        let context = Places {
+            context: Some("c".into()),
+            ..places()
+        };
+        assert_eq!(found(&context, &[]), Ok("kubernetes".into()));
+        let in_a_pod = [("DATASTORE_TYPE", "kubernetes")];
+        assert_eq!(found(&places(), &in_a_pod), Ok("kubernetes".into()));
         let nowhere = Places {
             datastore_type: Some(DatastoreType::Etcd),
             ..places()

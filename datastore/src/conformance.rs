@@ -361,6 +361,28 @@ async fn a_slow_consumer_gets_the_newest(one: &dyn Datastore, other: &dyn Datast
 
 /// 20,000 objects: listed, watched, and the watch is told of the deletion of each.
 pub(crate) async fn many_objects(one: Arc<dyn Datastore>, other: Arc<dyn Datastore>) {
+    let by = Arc::clone(&other);
+    many_objects_removed(one, other, async |keys: Vec<Key>| {
+        let mut writers = tokio::task::JoinSet::new();
+        for part in keys.chunks(keys.len() / 8) {
+            let (store, part) = (Arc::clone(&by), part.to_vec());
+            writers.spawn(async move {
+                for key in part {
+                    store.delete(&key, None).await.unwrap();
+                }
+            });
+        }
+        writers.join_all().await;
+    })
+    .await;
+}
+
+/// The same where they are removed in another way.
+pub(crate) async fn many_objects_removed(
+    one: Arc<dyn Datastore>,
+    other: Arc<dyn Datastore>,
+    remove: impl AsyncFnOnce(Vec<Key>),
+) {
     const MANY: usize = 20_000;
     let handle = |index: usize| {
         let name = format!("k8s-pod-network.{index:05}");
@@ -399,16 +421,7 @@ pub(crate) async fn many_objects(one: Arc<dyn Datastore>, other: Arc<dyn Datasto
     }
     assert_eq!(count, MANY);
     drop(late);
-    let mut writers = tokio::task::JoinSet::new();
-    for writer in 0..WRITERS {
-        let store = Arc::clone(&other);
-        writers.spawn(async move {
-            for index in (writer..MANY).step_by(WRITERS) {
-                store.delete(&handle(index).key, None).await.unwrap();
-            }
-        });
-    }
-    writers.join_all().await;
+    remove(listed.into_iter().map(|object| object.key).collect()).await;
     until(&mut early, &mut seen, BTreeMap::is_empty).await;
     assert!(one.list(Kind::IPAMHandle).await.unwrap().is_empty());
 }

@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 
 use super::client::{Collection, Event, Failure, Listing};
 use super::server::{At, Heard, Server};
@@ -51,6 +52,8 @@ struct Track {
     pause: Pause,
     /// While nothing of the kind is served.
     absence: Pause,
+    /// While we may not read it.
+    refusal: Pause,
 }
 
 /// What those who watch have been told.
@@ -78,6 +81,8 @@ enum End {
     Expired,
     /// Nothing of the kind is served, and nothing is known of it.
     NotServed,
+    /// We may not read it.
+    Refused(StoreError),
     Lost(StoreError),
 }
 
@@ -108,6 +113,7 @@ impl Follower {
                 doubtful: false,
                 pause: Pause::new(),
                 absence: Pause::up_to(ABSENCE_MAX),
+                refusal: Pause::up_to(REFUSAL_MAX),
             };
             match list {
                 Ok(listing) => {
@@ -151,6 +157,9 @@ impl Track {
                 Ok(end) => end,
                 Err(Failure::Expired) => End::Expired,
                 Err(Failure::Absent(_)) if !lock(&self.told).knows(self.kind) => End::NotServed,
+                Err(failure @ Failure::Forbidden(_)) => {
+                    End::Refused(self.server.failed(self.kind, failure))
+                }
                 Err(failure) => End::Lost(self.server.failed(self.kind, failure)),
             };
             let pause = match end {
@@ -165,6 +174,10 @@ impl Track {
                     self.position = None;
                     lock(&self.told).found(self.kind);
                     self.absence.next()
+                }
+                End::Refused(error) => {
+                    lock(&self.told).lose(self.kind, error);
+                    self.refusal.next()
                 }
                 End::Lost(error) => {
                     tracing::warn!(%error, kind = %self.kind, "a watch of Kubernetes is interrupted");
@@ -215,10 +228,16 @@ impl Track {
         let events = client.watch(collection, &position, limit).await?;
         let mut events = pin!(events);
         lock(&self.told).found(self.kind);
+        self.refusal.reset();
         let mut silence = limit + GRACE;
+        let began = Instant::now();
         loop {
             let event = match tokio::time::timeout(silence, events.next()).await {
                 Ok(Some(event)) => event?,
+                Ok(None) if began.elapsed() < SHORT => {
+                    let why = "it has ended a watch at once".to_owned();
+                    return Err(Failure::Unavailable(why));
+                }
                 Ok(None) => return Ok(End::InTime),
                 Err(_) => {
                     let why = format!("it has been silent for {} s", silence.as_secs());
@@ -400,3 +419,7 @@ const GRACE: Duration = Duration::from_secs(30);
 const BOOKMARKS: Duration = Duration::from_secs(150);
 /// How long a definition that is installed may remain unseen.
 const ABSENCE_MAX: Duration = Duration::from_secs(300);
+/// How long a right that was granted may remain unused.
+const REFUSAL_MAX: Duration = Duration::from_secs(60);
+/// A watch that is shorter was not one, and the next is not asked for without a pause.
+const SHORT: Duration = Duration::from_secs(1);
