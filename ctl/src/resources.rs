@@ -143,10 +143,17 @@ pub(crate) async fn write_one(
 }
 
 /// The current object with what the manifest says. What the manifest does not speak of (`uid`,
-/// `creationTimestamp`) stays; what belongs to one version of one store (`resourceVersion`) is not taken over.
+/// `creationTimestamp`, a status) stays; what belongs to one version of one store (`resourceVersion`) is not taken over.
 pub(crate) fn merged(current: &Object, wanted: &Object) -> Object {
     let mut merged = current.clone();
     merged.spec = wanted.spec.clone();
+    // The `spec` of a kind that is whole has the status in it.
+    if wanted.key.kind.is_whole()
+        && let (Some(fields), Some(status)) =
+            (merged.spec.as_object_mut(), current.spec.get("status"))
+    {
+        fields.entry("status").or_insert_with(|| status.clone());
+    }
     merged.metadata.labels = wanted.metadata.labels.clone();
     merged.metadata.annotations = wanted.metadata.annotations.clone();
     for (field, value) in &wanted.metadata.extra {

@@ -334,3 +334,32 @@ fn asked(kind: &str, names: &[&str], output: GetFormat) -> GetArgs {
         no_headers: false,
     }
 }
+
+#[tokio::test]
+async fn a_question_that_is_applied_again_keeps_the_nodes_answer() {
+    let store = store();
+    let question = |seconds| {
+        format!(
+            "apiVersion: projectcalico.org/v3\nkind: CalicoNodeStatus\nmetadata: {{name: q}}\nspec: {{node: node-1, classes: [BGP], updatePeriodSeconds: {seconds}}}\n"
+        )
+    };
+    assert_eq!(
+        said(&store, Verb::Apply, &question(10)).await,
+        "CalicoNodeStatus q created\n"
+    );
+    let key = caracal_datastore::Key::new(Kind::CalicoNodeStatus, "q");
+    let mut answered = store.get(&key).await.unwrap().unwrap();
+    answered.spec["status"] = serde_json::json!({"lastUpdated": "2026-08-01T12:00:00Z"});
+    store.update(answered).await.unwrap();
+    assert_eq!(
+        said(&store, Verb::Apply, &question(10)).await,
+        "CalicoNodeStatus q unchanged\n"
+    );
+    assert_eq!(
+        said(&store, Verb::Apply, &question(20)).await,
+        "CalicoNodeStatus q configured\n"
+    );
+    let now = store.get(&key).await.unwrap().unwrap();
+    assert_eq!(now.spec["status"]["lastUpdated"], "2026-08-01T12:00:00Z");
+    assert_eq!(now.spec["spec"]["updatePeriodSeconds"], 20);
+}
