@@ -24,30 +24,36 @@ mod claim;
 pub mod collect;
 mod handles;
 pub mod names;
+mod own;
 mod pools;
 mod release;
 mod tend;
 pub mod usage;
+mod view;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::resources::{IPAMConfig, IPPool, Node};
+use crate::resources::{IPAMConfig, IPPool, IPReservation, Node};
 use crate::store::{Datastore, StoreError, Stored, TypedStore};
 use cache::Cache;
+use view::View;
 
 /// Address management for one node.
 pub struct Ipam {
     store: TypedStore,
     node: String,
     clock: Clock,
+    patience: Patience,
     cache: Cache,
+    /// What a watch says, since [`Ipam::follow`].
+    view: OnceLock<View>,
     /// Claims, and the repair of claims, happen one at a time.
     claiming: tokio::sync::Mutex<()>,
     /// One request a handle at a time.
@@ -62,6 +68,19 @@ pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
 /// How often a compare-and-swap is tried again, as in Calico.
 const TRIES: usize = 100;
+
+/// How long a request may take, the wait for another request of the same handle included.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    assign: Duration,
+    /// The CNI plugin waits 15 s for a DEL, and records it for later otherwise.
+    release: Duration,
+}
+
+const PATIENCE: Patience = Patience {
+    assign: Duration::from_secs(30),
+    release: Duration::from_secs(12),
+};
 
 /// A wish for addresses.
 #[derive(Debug, Clone, Default)]
@@ -138,7 +157,9 @@ impl Ipam {
             store: TypedStore(store),
             node,
             clock,
+            patience: PATIENCE,
             cache: Cache::default(),
+            view: OnceLock::new(),
             claiming: tokio::sync::Mutex::default(),
             handles: Mutex::default(),
             upkeep: tokio::sync::Mutex::default(),
@@ -152,6 +173,15 @@ impl Ipam {
         *self.avoided.lock().unwrap_or_else(PoisonError::into_inner) = pools;
     }
 
+    /// From now on pools, reservations, rules and claims are followed by a watch instead of being read for each request.
+    /// What others change reaches this node a moment later.
+    pub async fn follow(&self) -> Result<(), IpamError> {
+        let view = View::follow(&*self.store.0).await?;
+        // A second call changes nothing.
+        drop(self.view.set(view));
+        Ok(())
+    }
+
     /// As [`Ipam::tend`], and looks through every block and handle at once, which `tend` does only now and then.
     pub async fn tend_everything(&self) -> Result<(), IpamError> {
         self.upkeep.lock().await.audited = None;
@@ -161,23 +191,38 @@ impl Ipam {
     /// Assigns. A repeated call with a handle that already has addresses of these families returns those.
     /// All or nothing: a half success is rolled back.
     pub async fn assign(&self, request: AssignRequest) -> Result<Vec<Assigned>, IpamError> {
-        let turn = self.turn(&request.handle);
-        let _turn = turn.lock().await;
-        self.assign_all(&request).await
+        let assigned = async {
+            let turn = self.turn(&request.handle);
+            let _turn = turn.lock().await;
+            self.assign_all(&request).await
+        };
+        in_time(
+            &request.handle,
+            "no address",
+            self.patience.assign,
+            assigned,
+        )
+        .await
     }
 
     /// Releases everything of a handle; no error when there is nothing. Returns what was released.
     pub async fn release_handle(&self, handle: &str) -> Result<Vec<IpAddr>, IpamError> {
-        let turn = self.turn(handle);
-        let _turn = turn.lock().await;
-        Ok(self.release_all(handle).await?)
+        let released = async {
+            let turn = self.turn(handle);
+            let _turn = turn.lock().await;
+            Ok(self.release_all(handle).await?)
+        };
+        in_time(handle, "not released", self.patience.release, released).await
     }
 
     /// Everything that a handle has.
     pub async fn addresses_of(&self, handle: &str) -> Result<Vec<IpAddr>, IpamError> {
-        let turn = self.turn(handle);
-        let _turn = turn.lock().await;
-        Ok(self.addresses_in_blocks(handle).await?)
+        let found = async {
+            let turn = self.turn(handle);
+            let _turn = turn.lock().await;
+            Ok(self.addresses_in_blocks(handle).await?)
+        };
+        in_time(handle, "no answer", self.patience.release, found).await
     }
 
     /// Gives up a node's claim on every block it has, as when the node was deleted. Blocks with addresses
@@ -219,26 +264,69 @@ impl Ipam {
         Arc::clone(turns.entry(names::handle(handle)).or_default())
     }
 
-    /// What a decision needs to know. Read each time: a pool that was disabled is not used any more, and
-    /// the backends keep these few objects in memory.
+    /// What a decision needs to know: from the watch, or read now.
     async fn rules(&self) -> Result<Rules, StoreError> {
-        let config = self.store.get::<IPAMConfig>("default").await?;
-        let (mut pools, unreadable) = self.store.list::<IPPool>().await?;
+        let mut rules = match self.rules_in_view() {
+            Some(rules) => rules,
+            None => self.read_rules().await?,
+        };
         {
             let avoided = self.avoided.lock().unwrap_or_else(PoisonError::into_inner);
-            for pool in &mut pools {
+            for pool in &mut rules.pools {
                 pool.spec.disabled |= avoided.contains(&pool.metadata.name);
             }
         }
-        let node = self.store.get::<Node>(&self.node).await?;
+        let selective = |pool: &Stored<IPPool>| pool.spec.node_selector != "all()";
+        if rules.pools.iter().any(selective) {
+            let node = self.store.get::<Node>(&self.node).await?;
+            rules.labels = node
+                .map(|stored| stored.metadata.labels)
+                .unwrap_or_default();
+        }
+        Ok(rules)
+    }
+
+    fn rules_in_view(&self) -> Option<Rules> {
+        let state = self.view.get()?.state()?;
+        Some(Rules {
+            config: state.config.clone(),
+            pools: state.pools.values().cloned().collect(),
+            complete: state.is_complete(),
+            reserved: state.reserved(),
+            labels: BTreeMap::new(),
+        })
+    }
+
+    async fn read_rules(&self) -> Result<Rules, StoreError> {
+        let config = self.store.get::<IPAMConfig>("default").await?;
+        let (pools, unreadable) = self.store.list::<IPPool>().await?;
+        let (reservations, _) = self.store.list::<IPReservation>().await?;
+        let reserved = reservations
+            .into_iter()
+            .flat_map(|stored| stored.spec.reserved_cidrs);
         Ok(Rules {
             config: config.map(|stored| stored.spec).unwrap_or_default(),
             pools,
             complete: unreadable.is_empty(),
-            labels: node
-                .map(|stored| stored.metadata.labels)
-                .unwrap_or_default(),
+            reserved: reserved.collect(),
+            labels: BTreeMap::new(),
         })
+    }
+}
+
+/// What takes too long is given up with a sentence. Other requests have limits of their own.
+async fn in_time<T>(
+    handle: &str,
+    without: &str,
+    patience: Duration,
+    asked: impl Future<Output = Result<T, IpamError>>,
+) -> Result<T, IpamError> {
+    match tokio::time::timeout(patience, Box::pin(asked)).await {
+        Ok(answer) => answer,
+        Err(_) => Err(IpamError::Store(StoreError::Unavailable {
+            what: format!("for handle {handle}"),
+            why: format!("{without} within {patience:?}"),
+        })),
     }
 }
 
@@ -248,7 +336,9 @@ struct Rules {
     pools: Vec<Stored<IPPool>>,
     /// Whether every pool could be read.
     complete: bool,
-    /// Of this node.
+    /// Given only to who asks for them by name.
+    reserved: Vec<IpNet>,
+    /// Of this node; only read when a pool's selector asks for them.
     labels: BTreeMap<String, String>,
 }
 

@@ -92,6 +92,9 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let monitoring = shell.monitor(config.bgp.monitor(), identity).await?;
     let watch = PathWatch::start(&shell, seed(&config.nodename)).context("cannot start BFD")?;
     let ipam = Arc::new(Ipam::new(store.clone(), config.nodename.clone()));
+    ipam.follow()
+        .await
+        .context("cannot watch the datastore for address management")?;
     let workloads = Workloads::new(
         config.nodename.clone(),
         store.clone(),

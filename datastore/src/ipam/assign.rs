@@ -2,21 +2,52 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
 
 use ipnet::IpNet;
 
-use super::cache::Slot;
-use super::handles::{is_race, too_often};
+use super::handles::{Seen, is_race, too_often};
+use super::own::Give;
 use super::pools::{self, Family};
 use super::{AssignRequest, Assigned, Ipam, IpamError, Rules, TRIES, block, names};
-use crate::resources::{Attribute, IPAMBlock, IPPool};
-use crate::store::{StoreError, Stored};
+use crate::resources::{Attribute, BlockAffinity, IPAMBlock, IPPool};
+use crate::store::{Key, Kind, StoreError, Stored};
 
 /// What becomes of one try on one block.
-enum Try {
+pub(super) enum Try {
     Given(IpAddr),
-    /// No room, or not ours any more, or gone.
+    /// The block has not what is asked for: why.
+    Refused(String),
+    /// The block is not ours any more, or gone.
     Elsewhere,
+}
+
+/// A request on its way, with what has been learnt for it.
+pub(super) struct Wish<'a> {
+    pub(super) request: &'a AssignRequest,
+    pub(super) rules: &'a Rules,
+    seen: Mutex<Seen>,
+}
+
+impl Wish<'_> {
+    /// Counts one address more of this block in the request's handle.
+    pub(super) async fn increment(&self, ipam: &Ipam, cidr: &IpNet) -> Result<(), StoreError> {
+        let seen = || self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut handle = std::mem::take(&mut *seen());
+        let done = ipam
+            .increment(&self.request.handle, cidr, &mut handle)
+            .await;
+        *seen() = handle;
+        done
+    }
+
+    pub(super) fn attribute(&self) -> Attribute {
+        Attribute {
+            handle_id: Some(self.request.handle.clone()),
+            secondary: self.request.attributes.clone(),
+            ..Attribute::default()
+        }
+    }
 }
 
 impl Ipam {
@@ -31,10 +62,15 @@ impl Ipam {
             }));
         }
         let rules = self.rules().await?;
-        let mut assigned = self.already_assigned(&request.handle, &rules).await?;
+        let (mut assigned, seen) = self.already_assigned(&request.handle, &rules).await?;
         self.take_up(request, &mut assigned).await?;
         let had: Vec<IpAddr> = assigned.iter().map(|one| one.address).collect();
-        match self.assign_missing(request, &rules, &mut assigned).await {
+        let wish = Wish {
+            request,
+            rules: &rules,
+            seen: Mutex::new(seen),
+        };
+        match self.assign_missing(&wish, &mut assigned).await {
             Ok(()) => {
                 assigned.retain(|one| wanted(request, &one.address));
                 Ok(assigned)
@@ -55,13 +91,13 @@ impl Ipam {
 
     async fn assign_missing(
         &self,
-        request: &AssignRequest,
-        rules: &Rules,
+        wish: &Wish<'_>,
         assigned: &mut Vec<Assigned>,
     ) -> Result<(), IpamError> {
+        let request = wish.request;
         for &address in &request.addresses {
             if !assigned.iter().any(|one| one.address == address) {
-                assigned.push(self.assign_address(request, rules, address).await?);
+                assigned.push(self.assign_address(wish, address).await?);
             }
         }
         for (family, asked) in [(Family::V4, request.ipv4), (Family::V6, request.ipv6)] {
@@ -69,7 +105,7 @@ impl Ipam {
                 .iter()
                 .any(|one| Family::of_address(&one.address) == family);
             if asked && !has {
-                assigned.push(self.assign_next(request, rules, family).await?);
+                assigned.push(self.assign_next(wish, family).await?);
             }
         }
         Ok(())
@@ -80,9 +116,9 @@ impl Ipam {
         &self,
         handle: &str,
         rules: &Rules,
-    ) -> Result<Vec<Assigned>, IpamError> {
+    ) -> Result<(Vec<Assigned>, Seen), IpamError> {
         let Some(stored) = self.handle(handle).await? else {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), Seen::As(None)));
         };
         let mut found = Vec::new();
         let mut counts = BTreeMap::new();
@@ -90,23 +126,24 @@ impl Ipam {
             let Ok(cidr) = name.parse::<IpNet>() else {
                 continue;
             };
-            let Some(stored) = self.block(cidr).await? else {
+            let Some(in_block) = self.block(cidr).await? else {
                 continue;
             };
-            let addresses = block::addresses_of(&stored.spec, handle);
+            let addresses = block::addresses_of(&in_block.spec, handle);
             if !addresses.is_empty() {
                 counts.insert(name.clone(), addresses.len());
             }
             found.extend(
                 addresses
                     .into_iter()
-                    .map(|address| self.assigned(address, &stored.spec, rules)),
+                    .map(|address| self.assigned(address, &in_block.spec, rules)),
             );
         }
         if counts != stored.spec.block {
             self.recount(handle, &counts).await?;
+            return Ok((found, Seen::Not));
         }
-        Ok(found)
+        Ok((found, Seen::As(Some(stored))))
     }
 
     fn assigned(&self, address: IpAddr, in_block: &IPAMBlock, rules: &Rules) -> Assigned {
@@ -120,17 +157,15 @@ impl Ipam {
     }
 
     /// The next free address of a family.
-    async fn assign_next(
-        &self,
-        request: &AssignRequest,
-        rules: &Rules,
-        family: Family,
-    ) -> Result<Assigned, IpamError> {
-        let chosen = pools::select(&rules.pools, request, family, &self.node, &rules.labels)?;
+    async fn assign_next(&self, wish: &Wish<'_>, family: Family) -> Result<Assigned, IpamError> {
+        let rules = wish.rules;
+        let namespace = self.namespace_labels(wish).await?;
+        let node = (self.node.as_str(), &rules.labels);
+        let chosen = pools::select(&rules.pools, wish.request, family, node, &namespace)?;
         let ranges: Vec<IpNet> = chosen.iter().map(|pool| pool.spec.cidr).collect();
         self.load_cache().await?;
         for _ in 0..TRIES {
-            if let Some(given) = self.assign_from_own(request, rules, &ranges).await? {
+            if let Some(given) = self.assign_from_own(wish, &ranges).await? {
                 return Ok(given);
             }
             if !self.make_room(rules, &chosen, &ranges).await? {
@@ -138,7 +173,7 @@ impl Ipam {
             }
         }
         if !rules.config.strict_affinity
-            && let Some(given) = self.borrow_from_others(request, rules, &ranges).await?
+            && let Some(given) = self.borrow_from_others(wish, &ranges).await?
         {
             return Ok(given);
         }
@@ -162,93 +197,54 @@ impl Ipam {
         ))
     }
 
+    /// The labels of the request's namespace, as far as a pool asks for them.
+    async fn namespace_labels(
+        &self,
+        wish: &Wish<'_>,
+    ) -> Result<BTreeMap<String, String>, StoreError> {
+        let Some(namespace) = wish.request.attributes.get("namespace") else {
+            return Ok(BTreeMap::new());
+        };
+        let mut labels = BTreeMap::new();
+        let selective = |pool: &Stored<IPPool>| pool.spec.namespace_selector.is_some();
+        if wish.rules.pools.iter().any(selective) {
+            let key = Key::new(Kind::Namespace, namespace);
+            let found = self.store.0.get(&key).await?;
+            labels = found.map(|found| found.metadata.labels).unwrap_or_default();
+        }
+        for name in ["projectcalico.org/name", "kubernetes.io/metadata.name"] {
+            labels.insert(name.to_owned(), namespace.clone());
+        }
+        Ok(labels)
+    }
+
     async fn assign_from_own(
         &self,
-        request: &AssignRequest,
-        rules: &Rules,
+        wish: &Wish<'_>,
         ranges: &[IpNet],
     ) -> Result<Option<Assigned>, IpamError> {
         let mut tried = Vec::new();
         while let Some(place) = self.cache.reserve(ranges, &tried) {
             let cidr = place.slot.cidr;
-            let mut given = None;
-            let outcome = self
-                .in_own_block(request, &place.slot, rules, |block, attribute| {
-                    given = block::assign_next(block, attribute);
-                    given.ok_or(())
-                })
-                .await?;
-            match outcome {
+            match self.in_own_block(wish, &place.slot, Give::Next).await? {
                 Try::Given(address) => {
+                    let pool = pools::containing(&wish.rules.pools, &address);
                     return Ok(Some(Assigned {
                         address,
                         block: cidr,
-                        pool: pools::containing(&rules.pools, &address)
-                            .map_or_else(String::new, |pool| pool.metadata.name.clone()),
+                        pool: pool.map_or_else(String::new, |pool| pool.metadata.name.clone()),
                         borrowed: false,
                     }));
                 }
-                Try::Elsewhere => tried.push(cidr),
+                Try::Refused(_) | Try::Elsewhere => tried.push(cidr),
             }
         }
         Ok(None)
     }
 
-    /// Handle first, then the block; the handle again when the block did not work out.
-    async fn in_own_block(
-        &self,
-        request: &AssignRequest,
-        slot: &Slot,
-        rules: &Rules,
-        mut give: impl FnMut(&mut IPAMBlock, Attribute) -> Result<IpAddr, ()>,
-    ) -> Result<Try, IpamError> {
-        self.increment(&request.handle, &slot.cidr).await?;
-        let mut cached = slot.block.lock().await;
-        let mut last = None;
-        for _ in 0..TRIES {
-            let current = match cached.take() {
-                Some(stored) => Some(stored),
-                None => self.block(slot.cidr).await?,
-            };
-            let ours = current.filter(|stored| block::node_of(&stored.spec) == Some(&self.node));
-            let Some(mut stored) = ours else {
-                self.cache.remove(&slot.cidr);
-                break;
-            };
-            block::collect(&mut stored.spec, self.now(), rules.cooldown());
-            let Ok(address) = give(&mut stored.spec, attribute(request)) else {
-                slot.saw(&stored.spec);
-                // The block may have been changed in memory only; it is read again.
-                break;
-            };
-            match self.write_block(stored).await {
-                Ok(stored) => {
-                    slot.saw(&stored.spec);
-                    *cached = Some(stored);
-                    return Ok(Try::Given(address));
-                }
-                Err(error) if is_race(&error) => last = Some(error),
-                Err(error) => {
-                    drop(cached);
-                    self.undo_increment(&request.handle, &slot.cidr).await;
-                    return Err(error.into());
-                }
-            }
-        }
-        drop(cached);
-        self.decrement(&request.handle, &slot.cidr, 1).await?;
-        match last {
-            Some(error) if !matches!(error, StoreError::NotFound(_)) => {
-                tracing::debug!(block = %slot.cidr, %error, "a block was written by others meanwhile");
-            }
-            _ => {}
-        }
-        Ok(Try::Elsewhere)
-    }
-
     /// After a write whose outcome is unknown the count may be right or one too high; it is put right when
     /// the block can be read, and by `tend` otherwise.
-    async fn undo_increment(&self, handle: &str, cidr: &IpNet) {
+    pub(super) async fn undo_increment(&self, handle: &str, cidr: &IpNet) {
         let found = match self.block(*cidr).await {
             Ok(Some(stored)) => block::addresses_of(&stored.spec, handle).len(),
             Ok(None) => 0,
@@ -278,6 +274,7 @@ impl Ipam {
         ranges: &[IpNet],
     ) -> Result<bool, IpamError> {
         let _claiming = self.claiming.lock().await;
+        self.recount_room(rules);
         if ranges.iter().any(|range| self.cache.free_in(range) > 0) {
             // Another request has claimed meanwhile.
             return Ok(true);
@@ -296,19 +293,22 @@ impl Ipam {
         if !rules.config.auto_allocate_blocks {
             return Ok(false);
         }
-        if self.claim_unclaimed(chosen).await?.is_some() {
-            return Ok(true);
+        let mut claimed = self.claim_unclaimed(chosen, rules).await?;
+        if claimed.is_none() {
+            claimed = self.reclaim(chosen, rules).await?;
         }
-        Ok(self.reclaim(chosen).await?.is_some())
+        // Some of it may be reserved.
+        self.recount_room(rules);
+        Ok(claimed.is_some())
     }
 
     /// An address of a block that is not this node's.
     async fn borrow_from_others(
         &self,
-        request: &AssignRequest,
-        rules: &Rules,
+        wish: &Wish<'_>,
         ranges: &[IpNet],
     ) -> Result<Option<Assigned>, IpamError> {
+        let rules = wish.rules;
         let (blocks, _) = self.store.list::<IPAMBlock>().await?;
         for range in ranges {
             for stored in &blocks {
@@ -318,14 +318,13 @@ impl Ipam {
                 if !range.contains(&cidr) || virtual_owner {
                     continue;
                 }
-                let mut probe = stored.spec.clone();
-                block::collect(&mut probe, self.now(), rules.cooldown());
-                if block::free(&probe) == 0 {
+                if self.available(&stored.spec, rules) == 0 {
                     continue;
                 }
                 let given = self
-                    .in_foreign_block(request, rules, cidr, |block, attribute| {
-                        block::assign_next(block, attribute).ok_or_else(String::new)
+                    .in_foreign_block(wish, cidr, |block, attribute| {
+                        block::assign_next_outside(block, &rules.reserved, attribute)
+                            .ok_or_else(String::new)
                     })
                     .await?;
                 if let Ok(given) = given {
@@ -339,23 +338,23 @@ impl Ipam {
     /// Handle first, then the block, which is read each time. The inner error is the block's answer.
     async fn in_foreign_block(
         &self,
-        request: &AssignRequest,
-        rules: &Rules,
+        wish: &Wish<'_>,
         cidr: IpNet,
         give: impl Fn(&mut IPAMBlock, Attribute) -> Result<IpAddr, String>,
     ) -> Result<Result<Assigned, String>, IpamError> {
-        self.increment(&request.handle, &cidr).await?;
+        let (handle, rules) = (&wish.request.handle, wish.rules);
+        wish.increment(self, &cidr).await?;
         let mut last = None;
         for _ in 0..TRIES {
             let Some(mut stored) = self.block(cidr).await? else {
-                self.decrement(&request.handle, &cidr, 1).await?;
+                self.decrement(handle, &cidr, 1).await?;
                 return Ok(Err("its block was deleted meanwhile".to_owned()));
             };
             block::collect(&mut stored.spec, self.now(), rules.cooldown());
-            let address = match give(&mut stored.spec, attribute(request)) {
+            let address = match give(&mut stored.spec, wish.attribute()) {
                 Ok(address) => address,
                 Err(why) => {
-                    self.decrement(&request.handle, &cidr, 1).await?;
+                    self.decrement(handle, &cidr, 1).await?;
                     return Ok(Err(why));
                 }
             };
@@ -363,22 +362,22 @@ impl Ipam {
                 Ok(stored) => return Ok(Ok(self.assigned(address, &stored.spec, rules))),
                 Err(error) if is_race(&error) => last = Some(error),
                 Err(error) => {
-                    self.undo_increment(&request.handle, &cidr).await;
+                    self.undo_increment(handle, &cidr).await;
                     return Err(error.into());
                 }
             }
         }
-        self.decrement(&request.handle, &cidr, 1).await?;
+        self.decrement(handle, &cidr, 1).await?;
         Err(too_often(last, &format!("IPAMBlock {}", names::block(&cidr))).into())
     }
 
     /// One certain address.
     async fn assign_address(
         &self,
-        request: &AssignRequest,
-        rules: &Rules,
+        wish: &Wish<'_>,
         address: IpAddr,
     ) -> Result<Assigned, IpamError> {
+        let (request, rules) = (wish.request, wish.rules);
         let refused = |why: String| IpamError::NotAvailable { address, why };
         let pool = pools::containing(&rules.pools, &address)
             .ok_or_else(|| refused("it is in no pool".to_owned()))?;
@@ -395,15 +394,10 @@ impl Ipam {
         self.load_cache().await?;
         for _ in 0..TRIES {
             if let Some(slot) = self.cache.slot(&cidr) {
-                let mut why = String::new();
-                let outcome = self
-                    .in_own_block(request, &slot, rules, |block, attribute| {
-                        block::assign_address(block, address, attribute)
-                            .map(|()| address)
-                            .map_err(|answer| why = answer)
-                    })
-                    .await?;
-                match outcome {
+                match self
+                    .in_own_block(wish, &slot, Give::Certain(address))
+                    .await?
+                {
                     Try::Given(address) => {
                         return Ok(Assigned {
                             address,
@@ -412,7 +406,7 @@ impl Ipam {
                             borrowed: false,
                         });
                     }
-                    Try::Elsewhere if !why.is_empty() => return Err(refused(why)),
+                    Try::Refused(why) => return Err(refused(why)),
                     Try::Elsewhere => continue,
                 }
             }
@@ -433,7 +427,7 @@ impl Ipam {
                 }
                 Some(_) => {
                     let given = self
-                        .in_foreign_block(request, rules, cidr, |block, attribute| {
+                        .in_foreign_block(wish, cidr, |block, attribute| {
                             block::assign_address(block, address, attribute).map(|()| address)
                         })
                         .await?;
@@ -456,11 +450,33 @@ impl Ipam {
         Ok(())
     }
 
+    /// This node's claims, from the watch or read now.
+    pub(super) async fn own_claims(&self) -> Result<Vec<Stored<BlockAffinity>>, StoreError> {
+        let is_own = |stored: &Stored<BlockAffinity>| stored.spec.is_of(&self.node);
+        let seen = self.view.get().and_then(|view| {
+            let state = view.state()?;
+            let own = state.affinities.values().filter(|stored| is_own(stored));
+            Some(own.cloned().collect::<Vec<_>>())
+        });
+        let Some(mut claims) = seen else {
+            let (mut all, _) = self.store.list::<BlockAffinity>().await?;
+            all.retain(is_own);
+            return Ok(all);
+        };
+        // A claim of a moment ago may not have come through the watch yet.
+        for slot in self.cache.slots() {
+            if !claims.iter().any(|claim| claim.spec.cidr == slot.cidr) {
+                let name = names::affinity(&self.node, &slot.cidr);
+                claims.extend(self.store.get::<BlockAffinity>(&name).await?);
+            }
+        }
+        Ok(claims)
+    }
+
     /// Reads this node's confirmed blocks. The caller holds `claiming`.
     pub(super) async fn reload_cache(&self) -> Result<(), StoreError> {
-        let (affinities, _) = self.store.list::<crate::BlockAffinity>().await?;
         let mut blocks = Vec::new();
-        for affinity in &affinities {
+        for affinity in self.own_claims().await? {
             if !affinity.spec.is_confirmed_for(&self.node) {
                 continue;
             }
@@ -478,14 +494,6 @@ impl Ipam {
         }
         self.cache.load(blocks);
         Ok(())
-    }
-}
-
-fn attribute(request: &AssignRequest) -> Attribute {
-    Attribute {
-        handle_id: Some(request.handle.clone()),
-        secondary: request.attributes.clone(),
-        ..Attribute::default()
     }
 }
 

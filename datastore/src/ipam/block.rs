@@ -86,12 +86,62 @@ pub fn is_empty(block: &IPAMBlock) -> bool {
     block.allocations.iter().all(Option::is_none)
 }
 
+/// The same when addresses whose cooldown is over count as free.
+pub fn is_free_of_owners(block: &IPAMBlock, now: SystemTime, cooldown: Duration) -> bool {
+    let allocated = block.allocations.iter();
+    allocated
+        .flatten()
+        .all(|index| is_rested(block, *index, now, cooldown))
+}
+
+/// Whether an attribute stands for an address that was released, and has cooled down since.
+fn is_rested(block: &IPAMBlock, index: usize, now: SystemTime, cooldown: Duration) -> bool {
+    block.attributes.get(index).is_some_and(|attribute| {
+        attribute.handle_id.is_none()
+            && attribute
+                .released_at
+                .is_some_and(|at| at.age(now) >= cooldown)
+    })
+}
+
+/// How many addresses can be given without being asked for by name: free, or rested, and not reserved.
+pub fn available(
+    block: &IPAMBlock,
+    reserved: &[IpNet],
+    now: SystemTime,
+    cooldown: Duration,
+) -> usize {
+    let may = |ordinal: usize| !is_reserved(&address(&block.cidr, ordinal), reserved);
+    let free = block.unallocated.iter().filter(|ordinal| may(**ordinal));
+    let rested = block
+        .allocations
+        .iter()
+        .enumerate()
+        .filter(|(ordinal, index)| {
+            index.is_some_and(|index| is_rested(block, index, now, cooldown)) && may(*ordinal)
+        });
+    free.count() + rested.count()
+}
+
+fn is_reserved(address: &IpAddr, reserved: &[IpNet]) -> bool {
+    reserved.iter().any(|range| range.contains(address))
+}
+
 /// Gives the next free address.
 pub fn assign_next(block: &mut IPAMBlock, attribute: Attribute) -> Option<IpAddr> {
-    if block.unallocated.is_empty() {
-        return None;
-    }
-    let ordinal = block.unallocated.remove(0);
+    assign_next_outside(block, &[], attribute)
+}
+
+/// Gives the next free address that is not reserved.
+pub fn assign_next_outside(
+    block: &mut IPAMBlock,
+    reserved: &[IpNet],
+    attribute: Attribute,
+) -> Option<IpAddr> {
+    let cidr = block.cidr;
+    let mut free = block.unallocated.iter();
+    let at = free.position(|ordinal| !is_reserved(&address(&cidr, *ordinal), reserved))?;
+    let ordinal = block.unallocated.remove(at);
     if block.allocations.get(ordinal)?.is_some() {
         // Validation has refused such a block; never give an address twice all the same.
         return None;
@@ -173,13 +223,25 @@ pub fn addresses_of(block: &IPAMBlock, handle: &str) -> Vec<IpAddr> {
         .collect()
 }
 
+/// Everybody who has addresses of it, without tails.
+pub(crate) fn handles(block: &IPAMBlock) -> BTreeSet<String> {
+    let attributes = block.attributes.iter();
+    attributes
+        .filter_map(|attribute| attribute.handle_id.as_deref())
+        .map(|handle| plain(handle).to_owned())
+        .collect()
+}
+
 /// Some stored handles carry a stray tail that begins with a carriage return.
+pub(crate) fn plain(handle: &str) -> &str {
+    handle.split('\r').next().unwrap_or_default()
+}
+
 fn has_handle(attribute: &Attribute, handle: &str) -> bool {
-    let cut = |text: &str| text.split('\r').next().unwrap_or_default().to_owned();
     attribute
         .handle_id
         .as_deref()
-        .is_some_and(|owner| owner == handle || cut(owner) == cut(handle))
+        .is_some_and(|owner| plain(owner) == plain(handle))
 }
 
 /// Takes back those of these addresses that the handle has. Returns what was taken back.
@@ -213,18 +275,11 @@ pub fn release(
 
 /// Frees the addresses whose cooldown is over; they go to the end of the queue. Returns whether there were any.
 pub fn collect(block: &mut IPAMBlock, now: SystemTime, cooldown: Duration) -> bool {
-    let mut freed = Vec::new();
-    for (ordinal, index) in block.allocations.iter().enumerate() {
-        let attribute = index.and_then(|index| block.attributes.get(index));
-        if let Some(attribute) = attribute
-            && attribute.handle_id.is_none()
-            && attribute
-                .released_at
-                .is_some_and(|at| at.age(now) >= cooldown)
-        {
-            freed.push(ordinal);
-        }
-    }
+    let rested =
+        |index: &Option<usize>| index.is_some_and(|index| is_rested(block, index, now, cooldown));
+    let freed: Vec<usize> = (0..block.allocations.len())
+        .filter(|ordinal| rested(&block.allocations[*ordinal]))
+        .collect();
     for ordinal in &freed {
         block.allocations[*ordinal] = None;
         block.unallocated.push(*ordinal);

@@ -2,12 +2,13 @@
 //!
 //! What is cached may be old: the compare-and-swap notices, and the block is read again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::IpNet;
 
 use super::block;
+use super::own::Waiting;
 use crate::resources::IPAMBlock;
 use crate::store::Stored;
 
@@ -29,6 +30,8 @@ pub(crate) struct Slot {
     pub(crate) cidr: IpNet,
     /// As last read or written; `None` when it must be read. Held for the time of one compare-and-swap.
     pub(crate) block: tokio::sync::Mutex<Option<Stored<IPAMBlock>>>,
+    /// Requests that the next write of the block serves.
+    queue: Mutex<Vec<Waiting>>,
     room: Mutex<Room>,
 }
 
@@ -38,6 +41,8 @@ struct Room {
     free: usize,
     /// Requests on their way to it.
     reserved: usize,
+    /// Who had addresses of it.
+    handles: BTreeSet<String>,
 }
 
 /// A request's place in a block, given back when dropped.
@@ -127,9 +132,11 @@ impl Slot {
     fn of(stored: Stored<IPAMBlock>) -> Arc<Slot> {
         Arc::new(Slot {
             cidr: stored.spec.cidr,
+            queue: Mutex::default(),
             room: Mutex::new(Room {
                 free: block::free(&stored.spec),
                 reserved: 0,
+                handles: block::handles(&stored.spec),
             }),
             block: tokio::sync::Mutex::new(Some(stored)),
         })
@@ -139,9 +146,29 @@ impl Slot {
         self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes how much room the block has by now.
-    pub(crate) fn saw(&self, block: &IPAMBlock) {
-        self.room().free = block::free(block);
+    /// Notes who is in the block by now, and how many addresses of it may be given.
+    pub(crate) fn saw(&self, block: &IPAMBlock, free: usize) {
+        let mut room = self.room();
+        room.free = free;
+        room.handles = block::handles(block);
+    }
+
+    /// Whether a handle had addresses of it when it was last seen.
+    pub(crate) fn holds(&self, handle: &str) -> bool {
+        self.room().handles.contains(block::plain(handle))
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Vec<Waiting>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn enqueue(&self, waiting: Waiting) {
+        self.queue().push(waiting);
+    }
+
+    /// Those that wait, in order. Who takes them answers them.
+    pub(crate) fn take_waiting(&self) -> Vec<Waiting> {
+        std::mem::take(&mut *self.queue())
     }
 
     fn reserve(self: &Arc<Self>) -> Option<Place> {

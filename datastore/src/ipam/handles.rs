@@ -9,6 +9,17 @@ use super::{Ipam, TRIES, names};
 use crate::resources::{Extra, IPAMHandle};
 use crate::store::{StoreError, Stored};
 
+/// A handle as this request has last read or written it, so that it is not read twice. May be old: the
+/// compare-and-swap notices.
+#[derive(Debug, Default)]
+#[expect(clippy::large_enum_variant, reason = "one a request, and not for long")]
+pub(crate) enum Seen {
+    #[default]
+    Not,
+    /// `None`: it is not there.
+    As(Option<Stored<IPAMHandle>>),
+}
+
 impl Ipam {
     /// The handle's object; one that is marked for deletion is deleted and absent.
     pub(crate) async fn handle(
@@ -25,8 +36,13 @@ impl Ipam {
     }
 
     /// Counts one address more in a block.
-    pub(crate) async fn increment(&self, handle: &str, cidr: &IpNet) -> Result<(), StoreError> {
-        self.change_handle(handle, |counts| {
+    pub(crate) async fn increment(
+        &self,
+        handle: &str,
+        cidr: &IpNet,
+        seen: &mut Seen,
+    ) -> Result<(), StoreError> {
+        self.change_handle(handle, seen, |counts| {
             *counts.entry(cidr.to_string()).or_insert(0) += 1;
         })
         .await
@@ -39,7 +55,7 @@ impl Ipam {
         cidr: &IpNet,
         less: usize,
     ) -> Result<(), StoreError> {
-        self.change_handle(handle, |counts| {
+        self.change_handle(handle, &mut Seen::default(), |counts| {
             let name = cidr.to_string();
             if let Some(count) = counts.get_mut(&name) {
                 *count = count.saturating_sub(less);
@@ -57,23 +73,38 @@ impl Ipam {
         handle: &str,
         counts: &BTreeMap<String, usize>,
     ) -> Result<(), StoreError> {
-        self.change_handle(handle, |old| old.clone_from(counts))
+        let change = |old: &mut BTreeMap<String, usize>| old.clone_from(counts);
+        self.change_handle(handle, &mut Seen::default(), change)
             .await
+    }
+
+    /// A handle that counts nothing any more is deleted.
+    pub(crate) async fn forget_handle(
+        &self,
+        handle: &str,
+        seen: &mut Seen,
+    ) -> Result<(), StoreError> {
+        self.change_handle(handle, seen, BTreeMap::clear).await
     }
 
     async fn change_handle(
         &self,
         handle: &str,
+        seen: &mut Seen,
         change: impl Fn(&mut BTreeMap<String, usize>),
     ) -> Result<(), StoreError> {
         let mut last = None;
         for _ in 0..TRIES {
-            let stored = self.handle(handle).await?;
+            let stored = match std::mem::take(seen) {
+                Seen::As(stored) => stored,
+                Seen::Not => self.handle(handle).await?,
+            };
             let result = match stored {
                 None => {
                     let mut block = BTreeMap::new();
                     change(&mut block);
                     if block.is_empty() {
+                        *seen = Seen::As(None);
                         return Ok(());
                     }
                     let spec = IPAMHandle {
@@ -83,22 +114,26 @@ impl Ipam {
                         extra: Extra::new(),
                     };
                     let stored = Stored::new(names::handle(handle), spec);
-                    self.store.create(stored).await.map(|_| ())
+                    self.store.create(stored).await.map(Some)
                 }
                 Some(mut stored) => {
                     let before = stored.spec.block.clone();
                     change(&mut stored.spec.block);
                     if stored.spec.block.is_empty() {
-                        self.store.delete(&stored).await
+                        self.store.delete(&stored).await.map(|()| None)
                     } else if stored.spec.block == before {
+                        *seen = Seen::As(Some(stored));
                         return Ok(());
                     } else {
-                        self.store.update(stored).await.map(|_| ())
+                        self.store.update(stored).await.map(Some)
                     }
                 }
             };
             match result {
-                Ok(()) => return Ok(()),
+                Ok(written) => {
+                    *seen = Seen::As(written);
+                    return Ok(());
+                }
                 Err(error) if is_race(&error) => last = Some(error),
                 Err(error) => return Err(error),
             }

@@ -41,16 +41,16 @@ impl Family {
     }
 }
 
-/// The pools that serve a request, in order. The error says for each pool why it does not.
+/// The pools that serve a request, in order; `node` with its labels, and the labels of the request's namespace. The error says for each pool why it does not.
 pub(crate) fn select<'a>(
     pools: &'a [Stored<IPPool>],
     request: &AssignRequest,
     family: Family,
-    node: &str,
-    labels: &BTreeMap<String, String>,
+    node: (&str, &BTreeMap<String, String>),
+    namespace: &BTreeMap<String, String>,
 ) -> Result<Vec<&'a Stored<IPPool>>, IpamError> {
     if request.pools.is_empty() {
-        return automatic(pools, request, family, node, labels);
+        return automatic(pools, request, family, node, namespace);
     }
     let mut chosen = Vec::new();
     let mut unfit = Vec::new();
@@ -80,10 +80,9 @@ fn automatic<'a>(
     pools: &'a [Stored<IPPool>],
     request: &AssignRequest,
     family: Family,
-    node: &str,
-    labels: &BTreeMap<String, String>,
+    (node, labels): (&str, &BTreeMap<String, String>),
+    namespace: &BTreeMap<String, String>,
 ) -> Result<Vec<&'a Stored<IPPool>>, IpamError> {
-    let namespace = request.attributes.get("namespace").map(String::as_str);
     let mut chosen = Vec::new();
     let mut unfit = Vec::new();
     for pool in pools {
@@ -105,7 +104,10 @@ fn automatic<'a>(
         } else if !selects_namespace(&pool.spec, namespace) {
             unfit.push(format!(
                 "{name} does not select namespace {}",
-                namespace.unwrap_or("(none)")
+                request
+                    .attributes
+                    .get("namespace")
+                    .map_or("(none)", String::as_str)
             ));
         } else {
             chosen.push(pool);
@@ -136,18 +138,11 @@ pub(crate) fn allowed_use(purpose: Purpose) -> AllowedUse {
     }
 }
 
-/// Of a namespace only the name is known here, so that is what a selector can ask for.
-fn selects_namespace(pool: &IPPool, namespace: Option<&str>) -> bool {
+fn selects_namespace(pool: &IPPool, labels: &BTreeMap<String, String>) -> bool {
     let Some(text) = pool.namespace_selector.as_deref() else {
         return true;
     };
-    let mut labels = BTreeMap::new();
-    if let Some(namespace) = namespace {
-        for label in ["projectcalico.org/name", "kubernetes.io/metadata.name"] {
-            labels.insert(label.to_owned(), namespace.to_owned());
-        }
-    }
-    Selector::parse(text).is_ok_and(|selector| selector.matches(&labels))
+    Selector::parse(text).is_ok_and(|selector| selector.matches(labels))
 }
 
 /// Whether a pool serves a node's workloads without being asked for by name.
@@ -174,12 +169,13 @@ pub(crate) fn block_of(pool: &IPPool, address: IpAddr) -> Option<IpNet> {
         .map(|cidr| cidr.trunc())
 }
 
-/// The first block of a pool, from a start and around, that overlaps no existing block. It takes at most as
-/// many steps as there are blocks.
+/// The first block of a pool, from a start and around, that overlaps no existing block and has an address that is not
+/// reserved. It takes at most as many steps as there are blocks and reservations.
 pub(crate) fn first_unclaimed(
     pool: &IPPool,
     start: u128,
     existing: &BTreeMap<IpAddr, IpNet>,
+    reserved: &[IpNet],
 ) -> Option<IpNet> {
     let length = pool.block_prefix_length();
     let bits = u32::from(length.checked_sub(pool.cidr.prefix_len())?);
@@ -189,14 +185,35 @@ pub(crate) fn first_unclaimed(
     let inside = existing
         .values()
         .filter(|block| crate::resources::overlap(block, &pool.cidr));
-    let steps: u128 = inside
+    let tries: u128 = inside
         .map(|block| 1_u128 << length.saturating_sub(block.prefix_len()).min(64))
         .sum::<u128>()
         .saturating_add(1);
-    (0..count.min(steps)).find_map(|step| {
+    let (mut step, mut tried) = (0, 0);
+    while step < count && tried < tries {
         let candidate = nth_block(pool, (start + step) % count)?;
-        (!overlaps_any(&candidate, existing)).then_some(candidate)
-    })
+        if let Some(range) = reserved.iter().find(|range| range.contains(&candidate)) {
+            step = step.saturating_add(blocks_to_the_end(range, &candidate));
+            continue;
+        }
+        if !overlaps_any(&candidate, existing) {
+            return Some(candidate);
+        }
+        step += 1;
+        tried += 1;
+    }
+    None
+}
+
+/// How many blocks of that size there are in a range from one of them on.
+fn blocks_to_the_end(range: &IpNet, from: &IpNet) -> u128 {
+    let bits = u32::from(from.max_prefix_len() - from.prefix_len());
+    let left = match (range.broadcast(), from.network()) {
+        (IpAddr::V4(last), IpAddr::V4(first)) => u128::from(last.to_bits() - first.to_bits()),
+        (IpAddr::V6(last), IpAddr::V6(first)) => last.to_bits() - first.to_bits(),
+        _ => 0,
+    };
+    (left >> bits).saturating_add(1)
 }
 
 fn nth_block(pool: &IPPool, index: u128) -> Option<IpNet> {

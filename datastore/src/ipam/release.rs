@@ -5,21 +5,22 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::handles::{ignore_absence, is_race, too_often};
+use super::handles::{Seen, ignore_absence, is_race, too_often};
 use super::{Ipam, Rules, TRIES, block, names};
-use crate::resources::{BlockAffinity, IPAMBlock};
+use crate::resources::{BlockAffinity, IPAMHandle};
 use crate::store::{StoreError, Stored};
 
 impl Ipam {
     /// Everything of a handle: what it counts, and what this node's blocks hold of it all the same.
     pub(super) async fn release_all(&self, handle: &str) -> Result<Vec<IpAddr>, StoreError> {
         let rules = self.rules().await?;
+        let stored = self.handle(handle).await?;
         let mut released = Vec::new();
-        for cidr in self.blocks_of(handle).await? {
+        for cidr in self.blocks_of(handle, stored.as_ref()).await? {
             released.extend(self.release_in(handle, cidr, None, &rules).await?);
         }
         // Whatever is still counted is in no block.
-        self.recount(handle, &BTreeMap::new()).await?;
+        self.forget_handle(handle, &mut Seen::As(stored)).await?;
         Ok(released)
     }
 
@@ -29,7 +30,8 @@ impl Ipam {
         handle: &str,
     ) -> Result<Vec<IpAddr>, StoreError> {
         let mut addresses = Vec::new();
-        for cidr in self.blocks_of(handle).await? {
+        let stored = self.handle(handle).await?;
+        for cidr in self.blocks_of(handle, stored.as_ref()).await? {
             let stored = self.block(cidr).await?;
             addresses.extend(
                 stored
@@ -41,21 +43,16 @@ impl Ipam {
     }
 
     /// The blocks that a handle counts, and those of this node that hold something of it all the same.
-    async fn blocks_of(&self, handle: &str) -> Result<BTreeSet<IpNet>, StoreError> {
-        let stored = self.handle(handle).await?;
-        let counts = stored.map(|stored| stored.spec.block).unwrap_or_default();
-        let mut cidrs: BTreeSet<IpNet> =
-            counts.keys().filter_map(|cidr| cidr.parse().ok()).collect();
+    async fn blocks_of(
+        &self,
+        handle: &str,
+        stored: Option<&Stored<IPAMHandle>>,
+    ) -> Result<BTreeSet<IpNet>, StoreError> {
+        let counts = stored.into_iter().flat_map(|stored| &stored.spec.block);
+        let mut cidrs: BTreeSet<IpNet> = counts.filter_map(|(cidr, _)| cidr.parse().ok()).collect();
         self.load_cache().await?;
-        for slot in self.cache.slots() {
-            let cached = slot.block.lock().await;
-            if cached
-                .as_ref()
-                .is_some_and(|stored| !block::addresses_of(&stored.spec, handle).is_empty())
-            {
-                cidrs.insert(slot.cidr);
-            }
-        }
+        let held = self.cache.slots().into_iter();
+        cidrs.extend(held.filter(|slot| slot.holds(handle)).map(|slot| slot.cidr));
         Ok(cidrs)
     }
 
@@ -144,7 +141,7 @@ impl Ipam {
             match result {
                 Ok(written) => {
                     if let (Some(slot), Some(written)) = (&slot, &written) {
-                        slot.saw(&written.spec);
+                        slot.saw(&written.spec, self.available(&written.spec, rules));
                     }
                     if let Some(cached) = cached.as_mut() {
                         **cached = written;
@@ -176,48 +173,90 @@ impl Ipam {
         Ok(count)
     }
 
-    /// *pendingDeletion* → the block deleted when it is empty, affine to nobody otherwise → affinity deleted.
-    pub(super) async fn release_affinity(&self, node: &str, cidr: IpNet) -> Result<(), StoreError> {
-        let affinity = self.mark_for_deletion(node, cidr).await?;
+    /// The block read → affinity *pendingDeletion* → the block deleted when it is empty, affine to nobody otherwise →
+    /// affinity deleted.
+    pub(crate) async fn release_affinity(&self, node: &str, cidr: IpNet) -> Result<(), StoreError> {
+        let rules = self.rules().await?;
+        self.release_claim(node, cidr, Claimed::Anyway, &rules)
+            .await
+    }
+
+    pub(super) async fn release_claim(
+        &self,
+        node: &str,
+        cidr: IpNet,
+        which: Claimed,
+        rules: &Rules,
+    ) -> Result<(), StoreError> {
         if node == self.node {
             self.cache.remove(&cidr);
         }
-        let mut last = None;
-        let mut done = false;
+        let (mut affinity, mut last) = (None, None);
         for _ in 0..TRIES {
-            let result = match self.block(cidr).await? {
-                Some(stored) if block::node_of(&stored.spec) == Some(node) => {
-                    self.let_go(stored).await
+            let found = self.block(cidr).await?;
+            let found = found.filter(|stored| block::node_of(&stored.spec) == Some(node));
+            affinity = match affinity {
+                None => self.mark_for_deletion(node, cidr).await?,
+                Some(marked) if self.stands(&marked).await? => Some(marked),
+                // The node lives, and has claimed it again.
+                Some(_) => return Ok(()),
+            };
+            let result = match (found, &affinity) {
+                // Before the mark; a claim may have been made in between.
+                (None, Some(_)) if self.is_of(cidr, node).await? => continue,
+                (None, _) => Ok(()),
+                (Some(stored), _)
+                    if block::is_free_of_owners(&stored.spec, self.now(), rules.cooldown()) =>
+                {
+                    self.store.delete(&stored).await
                 }
-                _ => Ok(()),
+                (Some(_), Some(affinity)) if which == Claimed::WhenEmpty => {
+                    return self.give_back(affinity.clone()).await;
+                }
+                (Some(mut stored), _) => {
+                    stored.spec.affinity = None;
+                    stored.spec.affinity_claim_time = None;
+                    self.write_block(stored).await.map(|_| ())
+                }
             };
             match result {
                 Ok(()) => {
-                    done = true;
-                    break;
+                    return match affinity {
+                        Some(affinity) => ignore_absence(self.store.delete(&affinity).await),
+                        None => Ok(()),
+                    };
                 }
                 Err(error) if is_race(&error) => last = Some(error),
                 Err(error) => return Err(error),
             }
         }
-        if !done {
-            return Err(too_often(
-                last,
-                &format!("IPAMBlock {}", names::block(&cidr)),
-            ));
-        }
-        match affinity {
-            Some(affinity) => ignore_absence(self.store.delete(&affinity).await),
-            None => Ok(()),
-        }
+        Err(too_often(
+            last,
+            &format!("IPAMBlock {}", names::block(&cidr)),
+        ))
+    }
+}
+
+impl Ipam {
+    async fn is_of(&self, cidr: IpNet, node: &str) -> Result<bool, StoreError> {
+        let found = self.block(cidr).await?;
+        Ok(found.is_some_and(|stored| block::node_of(&stored.spec) == Some(node)))
     }
 
-    async fn let_go(&self, mut stored: Stored<IPAMBlock>) -> Result<(), StoreError> {
-        if block::is_empty(&stored.spec) {
-            return self.store.delete(&stored).await;
-        }
-        stored.spec.affinity = None;
-        stored.spec.affinity_claim_time = None;
-        self.write_block(stored).await.map(|_| ())
+    async fn stands(&self, affinity: &Stored<BlockAffinity>) -> Result<bool, StoreError> {
+        let found = self
+            .store
+            .get::<BlockAffinity>(&affinity.metadata.name)
+            .await?;
+        Ok(found.is_some_and(|found| found.revision == affinity.revision))
     }
+}
+
+/// Which claims are given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Claimed {
+    /// Those whose block turns out to be empty.
+    WhenEmpty,
+    /// All: a block in use becomes nobody's.
+    Anyway,
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use ipnet::IpNet;
 
 use super::handles::{ignore_absence, is_race};
+use super::release::Claimed;
 use super::{Ipam, IpamError, Rules, block, names, pools};
 use crate::resources::{AffinityState, BlockAffinity, IPAMBlock, IPAMHandle, IPPool};
 use crate::store::{Revision, StoreError, Stored};
@@ -58,18 +59,15 @@ impl Ipam {
     /// This node's affinities become confirmed, or go.
     async fn mend_affinities(&self, rules: &Rules) -> Result<(), StoreError> {
         let _claiming = self.claiming.lock().await;
-        let (affinities, _) = self.store.list::<BlockAffinity>().await?;
-        for affinity in affinities {
-            if affinity.spec.is_of(&self.node) {
-                match self.mend_affinity(affinity, rules).await {
-                    // Someone else is at it.
-                    Err(error) if is_race(&error) => {}
-                    // A block that cannot be read keeps its claim and does not keep the others from theirs.
-                    Err(error @ StoreError::Invalid { .. }) => {
-                        tracing::warn!(%error, "cannot mend the claim on a block");
-                    }
-                    other => other?,
+        for affinity in self.own_claims().await? {
+            match self.mend_affinity(affinity, rules).await {
+                // Someone else is at it.
+                Err(error) if is_race(&error) => {}
+                // A block that cannot be read keeps its claim and does not keep the others from theirs.
+                Err(error @ StoreError::Invalid { .. }) => {
+                    tracing::warn!(%error, "cannot mend the claim on a block");
                 }
+                other => other?,
             }
         }
         self.reload_cache().await
@@ -87,12 +85,14 @@ impl Ipam {
             // Never written, deleted, or another's.
             return self.store.delete(&affinity).await;
         };
-        let empty = block::is_empty(&stored.spec);
+        let empty = block::is_free_of_owners(&stored.spec, self.now(), rules.cooldown());
         let leaving = affinity.spec.deleted
             || affinity.spec.state == AffinityState::PendingDeletion
             || self.is_unwanted(cidr, rules);
         if leaving && empty {
-            return self.release_affinity(&self.node, cidr).await;
+            return self
+                .release_claim(&self.node, cidr, Claimed::WhenEmpty, rules)
+                .await;
         }
         if affinity.spec.deleted {
             // The mark is final; the claim is made again.
@@ -100,9 +100,7 @@ impl Ipam {
             return self.claim(cidr).await.map(|_| ());
         }
         if affinity.spec.state != AffinityState::Confirmed {
-            let mut affinity = affinity;
-            affinity.spec.state = AffinityState::Confirmed;
-            self.store.update(affinity).await?;
+            self.claim(cidr).await?;
         }
         Ok(())
     }
@@ -123,6 +121,7 @@ impl Ipam {
             return Ok(());
         }
         let _claiming = self.claiming.lock().await;
+        self.recount_room(rules);
         for pool in &rules.pools {
             let range = pool.spec.cidr;
             if !pools::serves(&pool.spec, &rules.labels)
@@ -131,7 +130,7 @@ impl Ipam {
             {
                 continue;
             }
-            if let Some(claimed) = self.claim_unclaimed(&[pool]).await? {
+            if let Some(claimed) = self.claim_unclaimed(&[pool], rules).await? {
                 tracing::debug!(block = %claimed.spec.cidr, pool = %pool.metadata.name, "claimed a block ahead");
             }
         }

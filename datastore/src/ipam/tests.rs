@@ -4,6 +4,8 @@ mod bad_data;
 mod crashes;
 mod files;
 mod interleavings;
+mod processes;
+mod requests;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
@@ -97,30 +99,6 @@ pub(super) fn request(handle: &str, node: &str) -> AssignRequest {
 
 fn net(text: &str) -> IpNet {
     text.parse().unwrap()
-}
-
-#[tokio::test]
-async fn an_address_costs_two_writes_and_no_list_once_there_is_a_block() {
-    let cluster = Cluster::new(&[("p", "10.0.0.0/16", 26)]).await;
-    let client = cluster.store.client();
-    let lists = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&lists);
-    client.set_plan(move |operation| {
-        if operation.verb == crate::memory::Verb::List && operation.kind != Kind::IPPool {
-            counted.fetch_add(1, Ordering::Relaxed);
-        }
-        crate::memory::Fault::None
-    });
-    let ipam = cluster.ipam_on("n", client);
-    ipam.tend().await.unwrap();
-    let (writes, listed) = (cluster.store.writes(), lists.load(Ordering::Relaxed));
-    for index in 0..10 {
-        ipam.assign(request(&format!("h{index}"), "n"))
-            .await
-            .unwrap();
-    }
-    assert_eq!(cluster.store.writes() - writes, 20);
-    assert_eq!(lists.load(Ordering::Relaxed), listed);
 }
 
 #[tokio::test]
@@ -547,7 +525,7 @@ fn the_walk_starts_anywhere_and_visits_every_block_once() {
     pool.block_size = Some(30);
     let mut existing = BTreeMap::new();
     let mut found = Vec::new();
-    while let Some(cidr) = pools::first_unclaimed(&pool, u128::from(u32::MAX), &existing) {
+    while let Some(cidr) = pools::first_unclaimed(&pool, u128::from(u32::MAX), &existing, &[]) {
         existing.insert(cidr.network(), cidr);
         found.push(cidr.to_string());
     }
@@ -558,17 +536,17 @@ fn the_walk_starts_anywhere_and_visits_every_block_once() {
     // Blocks of another size are in the way, too.
     let existing = BTreeMap::from([("10.0.0.0".parse().unwrap(), net("10.0.0.0/29"))]);
     assert_eq!(
-        pools::first_unclaimed(&pool, 0, &existing),
+        pools::first_unclaimed(&pool, 0, &existing, &[]),
         Some(net("10.0.0.8/30"))
     );
     let existing = BTreeMap::from([("10.0.0.1".parse().unwrap(), net("10.0.0.1/32"))]);
     assert_eq!(
-        pools::first_unclaimed(&pool, 0, &existing),
+        pools::first_unclaimed(&pool, 0, &existing, &[]),
         Some(net("10.0.0.4/30"))
     );
     // An IPv6 pool has more blocks than anyone could walk.
     let pool = IPPool::new(net("fd00::/48"));
-    assert!(pools::first_unclaimed(&pool, u128::MAX, &BTreeMap::new()).is_some());
+    assert!(pools::first_unclaimed(&pool, u128::MAX, &BTreeMap::new(), &[]).is_some());
 }
 
 #[tokio::test]

@@ -184,7 +184,9 @@ proptest! {
         strict_affinity in any::<bool>(),
         cooldown in prop_oneof![Just(None), Just(Some(30))],
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build().unwrap();
         runtime.block_on(run(steps, strict_affinity, cooldown));
     }
 }
