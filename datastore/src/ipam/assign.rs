@@ -467,7 +467,11 @@ impl Ipam {
         for slot in self.cache.slots() {
             if !claims.iter().any(|claim| claim.spec.cidr == slot.cidr) {
                 let name = names::affinity(&self.node, &slot.cidr);
-                claims.extend(self.store.get::<BlockAffinity>(&name).await?);
+                match self.store.get::<BlockAffinity>(&name).await {
+                    // The claims that can be read are enough for the others.
+                    Err(StoreError::Invalid { .. }) => {}
+                    found => claims.extend(found?),
+                }
             }
         }
         Ok(claims)
