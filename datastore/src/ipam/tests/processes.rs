@@ -10,7 +10,8 @@
 //! A writer writes down *takes* before it asks, *has* when it was given, *gives* before it gives back and *gone* after.
 //! An address that somebody *has* and another then *has* before the first *gives* was given twice, at whatever moment.
 //!
-//! `CARACAL_IPAM_WRITERS` and `CARACAL_IPAM_ROUNDS` make it larger (20 and 1000 is the full size), `CARACAL_IPAM_SEED` other.
+//! `CARACAL_IPAM_WRITERS` and `CARACAL_IPAM_ROUNDS` make it larger (20 and 1000 is the full size), `CARACAL_IPAM_LIFE`
+//! lets a process live for more writes than 30 on average, `CARACAL_IPAM_SEED` makes it other.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -31,7 +32,7 @@ use crate::store::{Object, Revision, Watcher};
 /// How many addresses a writer holds at once, at most, and when it is done.
 const HELD_MAX: usize = 8;
 const KEPT: usize = 2;
-/// A writer lives for so many writes, on average.
+/// A writer lives for so many writes, on average, unless it is said otherwise.
 const WRITES_OF_A_LIFE: u64 = 30;
 
 /// Where the writers' store is; in words, for their environment.
@@ -273,7 +274,7 @@ async fn writer() {
     let mut dice = Dice(number("SEED", 0));
     let store = Dying {
         store: Place::parse(&variable("STORE").unwrap()).open().await,
-        left: AtomicI64::new(dice.roll(2 * WRITES_OF_A_LIFE) as i64 + 1),
+        left: AtomicI64::new(dice.roll(2 * number("LIFE", WRITES_OF_A_LIFE)) as i64 + 1),
         after: dice.roll(2) == 0,
     };
     let path = variable("LOG").unwrap();
