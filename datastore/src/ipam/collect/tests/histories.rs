@@ -299,9 +299,8 @@ fn the_histories_make_the_collector_work() {
     let done: Vec<&str> = (0..16)
         .flat_map(|seed| runtime.block_on(play(seed)))
         .collect();
-    for kind in ["address", "handle"] {
-        assert!(done.contains(&kind), "no {kind} was put right");
-    }
+    let freed = done.iter().filter(|kind| **kind == "address").count();
+    assert!(freed > 16, "{freed} addresses were freed");
 }
 
 proptest! {
