@@ -1,6 +1,7 @@
 //! deploy/ as an API server sees it.
 
 use anyhow::{Context, Result, ensure};
+use caracal_datastore::Kind;
 use caracal_kubernetes_tests::{ApiServer, NAMESPACE, deploy};
 use caracal_lab::{Netns, lab_tests};
 use serde_json::{Value, json};
@@ -29,6 +30,31 @@ fn missing(wanted: &Value, found: &Value, path: &str) -> Option<String> {
         _ if wanted == found => None,
         _ => Some(format!("{path}: {wanted} became {found}")),
     }
+}
+
+#[test]
+fn each_kind_that_is_a_custom_resource_has_a_definition() -> Result<()> {
+    // These are Kubernetes' own, what stands on them, and KubeVirt's.
+    let elsewhere = [
+        Kind::Node,
+        Kind::WorkloadEndpoint,
+        Kind::LiveMigration,
+        Kind::Secret,
+        Kind::Namespace,
+        Kind::Service,
+        Kind::EndpointSlice,
+    ];
+    let mut defined = Vec::new();
+    for entry in std::fs::read_dir(deploy("crds"))? {
+        let definition: Value = serde_yaml::from_str(&std::fs::read_to_string(entry?.path())?)?;
+        let kind = definition["spec"]["names"]["kind"].as_str();
+        defined.extend(kind.map(str::to_owned));
+    }
+    for kind in Kind::all() {
+        let found = defined.iter().any(|one| one == kind.as_str());
+        ensure!(found != elsewhere.contains(kind), "{kind}: {found}");
+    }
+    Ok(())
 }
 
 lab_tests! {
