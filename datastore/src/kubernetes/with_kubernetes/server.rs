@@ -44,7 +44,7 @@ impl Server {
         let folder = tempfile::tempdir().unwrap();
         let port = three_free_ports();
         let stop = format!(
-            "cat > /dev/null; {} stop {}",
+            "trap '' TERM INT HUP; cat > /dev/null; {} stop {}",
             script().display(),
             folder.path().display()
         );
