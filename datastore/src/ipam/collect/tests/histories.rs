@@ -294,6 +294,7 @@ async fn play(seed: u64) -> Vec<&'static str> {
 #[test]
 fn the_histories_make_the_collector_work() {
     let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
         .build()
         .unwrap();
     let done: Vec<&str> = (0..16)
@@ -308,7 +309,7 @@ proptest! {
 
     #[test]
     fn no_history_frees_the_address_of_a_workload_that_has_a_record(seed in any::<u64>()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(play(seed));
     }
 }
