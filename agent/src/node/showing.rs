@@ -16,7 +16,7 @@ impl Node {
             conditions.push(condition("DatastoreAway", message));
         }
         if self.cluster.locked {
-            let message = "datastoreReady of ClusterInformation default is false, as it is during a migration or an upgrade of the datastore: nothing is written, new pods wait, and what is known stays in force; `calicoctl datastore migrate unlock` ends it";
+            let message = "datastoreReady of ClusterInformation default is false, as it is during a migration or an upgrade of the datastore: nothing is written, new pods wait, and what is known stays in force; `caracalctl datastore unlock` ends it";
             conditions.push(condition("DatastoreLocked", message));
         }
         if !(self.cluster.complete() && self.shared.workloads.complete()) {
