@@ -78,7 +78,7 @@ pub(crate) enum Source {
     /// From the file itself.
     File(Standalone),
     /// From the cluster's resources.
-    Datastore(FromDatastore),
+    Datastore(Box<FromDatastore>),
 }
 
 /// A reflector that needs nothing but its file.
@@ -300,7 +300,7 @@ impl Config {
             socket: raw.socket.take().unwrap_or_else(|| SOCKET_DEFAULT.into()),
             log: std::mem::take(&mut raw.log),
             source: match raw.datastore.take() {
-                Some(datastore) => Source::Datastore(raw.into_node(datastore)?),
+                Some(datastore) => Source::Datastore(Box::new(raw.into_node(datastore)?)),
                 None => Source::File(raw.into_standalone()?),
             },
         })

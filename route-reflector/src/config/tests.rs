@@ -88,7 +88,7 @@ fn a_datastore_and_a_nodename_are_enough() {
         router_id: Some("hash".to_owned()),
         listen: Vec::new(),
     };
-    assert_eq!(config.source, Source::Datastore(expected));
+    assert_eq!(config.source, Source::Datastore(Box::new(expected)));
 }
 
 /// A file that is right but for `more`.

@@ -226,7 +226,7 @@ impl Ipam {
     }
 
     async fn confirm(&self, node: &str, cidr: IpNet, suspect: &Suspect) -> Outcome {
-        let Some(mut claim) = self.claim_as_seen(node, cidr, suspect).await? else {
+        let Some(claim) = self.claim_as_seen(node, cidr, suspect).await? else {
             return Ok(false);
         };
         let Some(found) = self.block(cidr).await? else {
@@ -238,8 +238,8 @@ impl Ipam {
         if claim.spec.state == AffinityState::PendingDeletion && block::is_empty(&found.spec) {
             return self.take_from_owner(&found).await;
         }
-        claim.spec.state = AffinityState::Confirmed;
-        self.store.update(claim).await.map(|_| true)
+        // Whoever takes the block away at this moment finds it changed.
+        self.give_back(claim).await.map(|()| true)
     }
 
     /// The handle first, then the blocks: what is written down is what was there after the handle was read, and the
