@@ -33,6 +33,27 @@ pub(crate) async fn next(watcher: &mut Watcher) -> WatchEvent {
         .expect("the watch to go on")
 }
 
+/// Waits for a report of faults that satisfies the condition; other news goes to `seen`.
+pub(crate) async fn faults_until(
+    watcher: &mut Watcher,
+    seen: &mut BTreeMap<Key, Object>,
+    good: impl Fn(&[String]) -> bool,
+) -> Vec<String> {
+    loop {
+        match next(watcher).await {
+            WatchEvent::Faults(faults) => {
+                let texts: Vec<String> = faults.iter().map(ToString::to_string).collect();
+                if good(&texts) {
+                    return texts;
+                }
+            }
+            WatchEvent::Set(object) => drop(seen.insert(object.key.clone(), object)),
+            WatchEvent::Deleted(key) => drop(seen.remove(&key)),
+            WatchEvent::InSync => {}
+        }
+    }
+}
+
 /// Applies events to `seen` until it satisfies the condition.
 pub(crate) async fn until(
     watcher: &mut Watcher,

@@ -198,10 +198,11 @@ impl Datastore for EtcdDatastore {
     }
 
     async fn create(&self, mut object: Object) -> Result<Object, StoreError> {
-        checked(&object)?;
-        let path = layout::path_of(&object).map_err(|why| invalid(&object.key, why))?;
+        resources::check_written(&object)?;
+        let path = layout::path_of(&object).map_err(|why| StoreError::invalid(&object.key, why))?;
         value::complete(&mut object)?;
-        let bytes = value::encode(&object, None).map_err(|why| invalid(&object.key, why))?;
+        let bytes =
+            value::encode(&object, None).map_err(|why| StoreError::invalid(&object.key, why))?;
         let written = self
             .write(&object.key, &path, Expected::Nothing, put(&path, bytes))
             .await?;
@@ -212,8 +213,8 @@ impl Datastore for EtcdDatastore {
     }
 
     async fn update(&self, object: Object) -> Result<Object, StoreError> {
-        checked(&object)?;
-        let path = layout::path_of(&object).map_err(|why| invalid(&object.key, why))?;
+        resources::check_written(&object)?;
+        let path = layout::path_of(&object).map_err(|why| StoreError::invalid(&object.key, why))?;
         let expected = expected(object.revision.as_ref());
         let mut before = None;
         if value::has_siblings(object.key.kind) {
@@ -228,7 +229,8 @@ impl Datastore for EtcdDatastore {
             before = Some(found);
         }
         let before = before.as_ref().map(|found| found.value.as_slice());
-        let bytes = value::encode(&object, before).map_err(|why| invalid(&object.key, why))?;
+        let bytes =
+            value::encode(&object, before).map_err(|why| StoreError::invalid(&object.key, why))?;
         let written = self
             .write(&object.key, &path, expected, put(&path, bytes))
             .await?;
@@ -270,21 +272,6 @@ impl Datastore for EtcdDatastore {
         while followers.try_join_next().is_some() {}
         followers.spawn(follower.run(gone));
         Ok(watcher)
-    }
-}
-
-fn checked(object: &Object) -> Result<(), StoreError> {
-    let faults = resources::faults_of_written(object);
-    if faults.is_empty() {
-        return Ok(());
-    }
-    Err(invalid(&object.key, faults.join("; ")))
-}
-
-fn invalid(key: &Key, why: String) -> StoreError {
-    StoreError::Invalid {
-        what: key.to_string(),
-        why,
     }
 }
 

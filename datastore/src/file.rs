@@ -141,7 +141,7 @@ impl Inner {
     }
 
     fn create(&self, object: Object) -> Result<Object, StoreError> {
-        checked(&object)?;
+        resources::check_written(&object)?;
         let _turn = self.lock.take()?;
         if self.current(&object.key)?.is_some() {
             return Err(StoreError::Exists(object.key));
@@ -152,7 +152,7 @@ impl Inner {
     }
 
     fn update(&self, object: Object) -> Result<Object, StoreError> {
-        checked(&object)?;
+        resources::check_written(&object)?;
         let _turn = self.lock.take()?;
         let Some(old) = self.current(&object.key)? else {
             return Err(StoreError::NotFound(object.key));
@@ -239,17 +239,6 @@ impl Datastore for FileDatastore {
         })
         .await
     }
-}
-
-fn checked(object: &Object) -> Result<(), StoreError> {
-    let faults = resources::faults_of_written(object);
-    if faults.is_empty() {
-        return Ok(());
-    }
-    Err(StoreError::Invalid {
-        what: object.key.to_string(),
-        why: faults.join("; "),
-    })
 }
 
 /// The disk is waited for on a thread that nobody else needs.

@@ -135,14 +135,14 @@ impl KubernetesDatastore {
         let key = &object.key;
         let form = self.server.form();
         let Some(place) = form.place(key.kind) else {
-            return Err(invalid(key, self.not_served(key.kind)));
+            return Err(StoreError::invalid(key, self.not_served(key.kind)));
         };
         let name = form.name(key)?;
         let client = self.server.client();
         if is_part(key.kind) {
             let Some(found) = self.find(key).await? else {
                 let why = format!("there is no {} of that name in Kubernetes", place.kind);
-                return Err(invalid(key, why));
+                return Err(StoreError::invalid(key, why));
             };
             if !matches!(found.reading.object, Ok(None)) {
                 return Err(StoreError::Exists(key.clone()));
@@ -162,9 +162,9 @@ impl KubernetesDatastore {
                             if why.contains("requested resource")
                                 || why.contains("page not found") =>
                         {
-                            invalid(key, self.not_served(key.kind))
+                            StoreError::invalid(key, self.not_served(key.kind))
                         }
-                        Failure::Absent(why) => invalid(key, why),
+                        Failure::Absent(why) => StoreError::invalid(key, why),
                         failure => self.error(key, failure),
                     })?;
                 let path = place.path_of(&name);
@@ -174,7 +174,7 @@ impl KubernetesDatastore {
                 };
                 self.stored(key, made)
             }
-            Write::Refused(why) => Err(invalid(key, why)),
+            Write::Refused(why) => Err(StoreError::invalid(key, why)),
             Write::Replace { .. } | Write::PatchStatus(_) => Err(StoreError::Exists(key.clone())),
         }
     }
@@ -216,7 +216,7 @@ impl KubernetesDatastore {
         let client = self.server.client();
         let status_path = format!("{path}/status");
         let written = match write {
-            Write::Refused(why) => return Err(invalid(key, why)),
+            Write::Refused(why) => return Err(StoreError::invalid(key, why)),
             Write::Create { .. } => return Err(StoreError::NotFound(key.clone())),
             Write::PatchStatus(patch) => client.patch(&status_path, &patch).await,
             Write::Replace {
@@ -284,7 +284,7 @@ impl KubernetesDatastore {
         let client = self.server.client();
         let Found { path, value, .. } = found;
         let done = match self.server.form().deletion(key, revision, &value)? {
-            Deletion::Refused(why) => return Err(invalid(key, why)),
+            Deletion::Refused(why) => return Err(StoreError::invalid(key, why)),
             Deletion::Delete(version) => client.delete(&path, &version.delete_options()).await,
             Deletion::PatchStatus(patch) => {
                 let patched = client.patch(&format!("{path}/status"), &patch).await;
@@ -320,7 +320,7 @@ impl KubernetesDatastore {
         match failure {
             Failure::Exists => StoreError::Exists(key.clone()),
             Failure::Conflict(_) => StoreError::Conflict(key.clone()),
-            Failure::Invalid(why) => invalid(key, why),
+            Failure::Invalid(why) => StoreError::invalid(key, why),
             failure => {
                 let why = server::words(failure);
                 self.server.client().unavailable(format!("{key}: {why}"))
@@ -389,7 +389,7 @@ impl Datastore for KubernetesDatastore {
     }
 
     async fn create(&self, object: Object) -> Result<Object, StoreError> {
-        checked(&object)?;
+        resources::check_written(&object)?;
         let mut tries = 0;
         loop {
             tries += 1;
@@ -405,7 +405,7 @@ impl Datastore for KubernetesDatastore {
     }
 
     async fn update(&self, object: Object) -> Result<Object, StoreError> {
-        checked(&object)?;
+        resources::check_written(&object)?;
         let mut tries = 0;
         loop {
             tries += 1;
@@ -453,21 +453,6 @@ impl Datastore for KubernetesDatastore {
 /// Whether ours is a part of an object that somebody else makes.
 fn is_part(kind: Kind) -> bool {
     matches!(kind, Kind::Node | Kind::WorkloadEndpoint)
-}
-
-fn checked(object: &Object) -> Result<(), StoreError> {
-    let faults = resources::faults_of_written(object);
-    if faults.is_empty() {
-        return Ok(());
-    }
-    Err(invalid(&object.key, faults.join("; ")))
-}
-
-fn invalid(key: &Key, why: String) -> StoreError {
-    StoreError::Invalid {
-        what: key.to_string(),
-        why,
-    }
 }
 
 /// How often a write that may lose to others is tried.

@@ -93,6 +93,29 @@ impl MemoryDatastore {
         *self.plan.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(plan));
     }
 
+    /// This client crashes at a write, before it or after it, when so many others have gone well.
+    #[cfg(test)]
+    pub(crate) fn crash_at(&self, mut left: u64, after: bool) {
+        let mut dead = false;
+        self.set_plan(move |operation| {
+            if dead {
+                return Fault::Before(MemoryDatastore::down());
+            }
+            if !operation.verb.writes() {
+                return Fault::None;
+            }
+            if left > 0 {
+                left -= 1;
+                return Fault::None;
+            }
+            dead = true;
+            match after {
+                true => Fault::After(MemoryDatastore::down()),
+                false => Fault::Before(MemoryDatastore::down()),
+            }
+        });
+    }
+
     /// The error of a client that has crashed or lost its network.
     pub fn down() -> StoreError {
         StoreError::Unavailable {
@@ -172,18 +195,6 @@ impl State {
     }
 }
 
-fn checked(object: &Object) -> Result<(), StoreError> {
-    let faults = resources::faults_of_written(object);
-    if faults.is_empty() {
-        Ok(())
-    } else {
-        Err(StoreError::Invalid {
-            what: object.key.to_string(),
-            why: faults.join("; "),
-        })
-    }
-}
-
 #[async_trait]
 impl Datastore for MemoryDatastore {
     async fn get(&self, key: &Key) -> Result<Option<Object>, StoreError> {
@@ -205,7 +216,7 @@ impl Datastore for MemoryDatastore {
     async fn create(&self, object: Object) -> Result<Object, StoreError> {
         let (kind, name) = (object.key.kind, object.key.name.clone());
         self.run(Verb::Create, kind, &name, |state| {
-            checked(&object)?;
+            resources::check_written(&object)?;
             if state.objects.contains_key(&object.key) {
                 return Err(StoreError::Exists(object.key));
             }
@@ -216,7 +227,7 @@ impl Datastore for MemoryDatastore {
     async fn update(&self, object: Object) -> Result<Object, StoreError> {
         let (kind, name) = (object.key.kind, object.key.name.clone());
         self.run(Verb::Update, kind, &name, |state| {
-            checked(&object)?;
+            resources::check_written(&object)?;
             match state.objects.get(&object.key) {
                 None => Err(StoreError::NotFound(object.key)),
                 Some(old) if old.revision != object.revision => {

@@ -33,7 +33,7 @@ use std::collections::BTreeMap;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::store::{Kind, Metadata, Object, Stored};
+use crate::store::{Kind, Metadata, Object, StoreError, Stored};
 
 pub use bgp_configuration::{
     BGPConfiguration, BindMode, CidrEntry, Community, PrefixAdvertisement, ProgramClusterRoutes,
@@ -136,6 +136,15 @@ pub fn faults_of_written(object: &Object) -> Vec<String> {
         faults.extend(bgp.faults_when_written());
     }
     faults
+}
+
+/// `Invalid` with all faults of one that is to be written, if it has any.
+pub(crate) fn check_written(object: &Object) -> Result<(), StoreError> {
+    let faults = faults_of_written(object);
+    if faults.is_empty() {
+        return Ok(());
+    }
+    Err(StoreError::invalid(&object.key, faults.join("; ")))
 }
 
 fn faults_as<R: Resource>(object: &Object) -> Vec<String> {

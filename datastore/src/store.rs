@@ -140,6 +140,16 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// What is wrong with this object.
+    pub(crate) fn invalid(key: &Key, why: String) -> StoreError {
+        StoreError::Invalid {
+            what: key.to_string(),
+            why,
+        }
+    }
+}
+
 /// News from a watch.
 #[derive(Debug, Clone)]
 pub enum WatchEvent {

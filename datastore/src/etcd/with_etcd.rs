@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::sync::Mutex;
 
 use super::*;
-use crate::conformance::{a_watch_survives, many_objects, next, pool, suite, until};
+use crate::conformance::{a_watch_survives, faults_until, many_objects, next, pool, suite, until};
 use crate::lead::etcd::Leases;
 use crate::store::WatchEvent;
 use by_hand::ByHand;
@@ -24,27 +24,6 @@ const POOLS: &str = "/calico/resources/v3/projectcalico.org/ippools/";
 
 fn key(name: &str) -> Key {
     Key::new(Kind::IPPool, name)
-}
-
-/// Waits for a report of faults that satisfies the condition; other news goes to `seen`.
-async fn faults_until(
-    watcher: &mut Watcher,
-    seen: &mut BTreeMap<Key, Object>,
-    good: impl Fn(&[String]) -> bool,
-) -> Vec<String> {
-    loop {
-        match next(watcher).await {
-            WatchEvent::Faults(faults) => {
-                let texts: Vec<String> = faults.iter().map(ToString::to_string).collect();
-                if good(&texts) {
-                    return texts;
-                }
-            }
-            WatchEvent::Set(object) => drop(seen.insert(object.key.clone(), object)),
-            WatchEvent::Deleted(key) => drop(seen.remove(&key)),
-            WatchEvent::InSync => {}
-        }
-    }
 }
 
 #[tokio::test]

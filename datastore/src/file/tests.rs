@@ -1,5 +1,6 @@
 //! The file backend as people, editors and other processes meet it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
-use crate::conformance::{a_watch_survives, many_objects, next, pool, suite};
+use crate::conformance::{self, a_watch_survives, many_objects, next, pool, suite};
 use crate::store::WatchEvent;
 
 struct Folder {
@@ -64,14 +65,7 @@ async fn cidr(store: &FileDatastore, name: &str) -> Option<String> {
 
 /// Waits for a report of faults that satisfies the condition.
 async fn faults_until(watcher: &mut Watcher, good: impl Fn(&[String]) -> bool) -> Vec<String> {
-    loop {
-        if let WatchEvent::Faults(faults) = next(watcher).await {
-            let texts: Vec<String> = faults.iter().map(ToString::to_string).collect();
-            if good(&texts) {
-                return texts;
-            }
-        }
-    }
+    conformance::faults_until(watcher, &mut BTreeMap::new(), good).await
 }
 
 /// Waits until the pool has that CIDR in the watch; `None`: until it is deleted.

@@ -146,7 +146,9 @@ impl Form {
     /// What an object is called there. The error is a sentence: no object can be called so.
     pub(crate) fn name(&self, key: &Key) -> Result<Name, StoreError> {
         let name = match key.kind {
-            Kind::WorkloadEndpoint => pod::pod_name(&key.name).map_err(|why| invalid(key, why))?,
+            Kind::WorkloadEndpoint => {
+                pod::pod_name(&key.name).map_err(|why| StoreError::invalid(key, why))?
+            }
             kind if is_custom(kind) => crd::name(self.calico, key),
             _ => key.name.clone(),
         };
@@ -156,7 +158,7 @@ impl Form {
                 let why = format!(
                     "metadata.name: {part:?} is not a name in Kubernetes (small letters, digits, '-' and '.')"
                 );
-                return Err(invalid(key, why));
+                return Err(StoreError::invalid(key, why));
             }
         }
         Ok(Name { namespace, name })
@@ -235,7 +237,7 @@ impl Form {
             }
             (_, _, current) => crd::write(self.calico, object, current, &name),
         };
-        write.map_err(|why| invalid(key, why))
+        write.map_err(|why| StoreError::invalid(key, why))
     }
 
     /// How the object that is there now is deleted; with a revision, only that.
@@ -248,8 +250,9 @@ impl Form {
         revision: Option<&Revision>,
         current: &Value,
     ) -> Result<Deletion, StoreError> {
-        let version = Version::of(current)
-            .ok_or_else(|| invalid(key, "metadata: has no uid and resourceVersion".to_owned()))?;
+        let version = Version::of(current).ok_or_else(|| {
+            StoreError::invalid(key, "metadata: has no uid and resourceVersion".to_owned())
+        })?;
         let reading = self.read(key.kind, current.clone());
         match reading.object {
             Ok(None) if !reading.marked => return Err(StoreError::NotFound(key.clone())),
@@ -263,7 +266,7 @@ impl Form {
         match key.kind {
             Kind::Node => Ok(Deletion::Refused(node::NOT_OURS.to_owned())),
             Kind::WorkloadEndpoint => {
-                pod::deletion(current, &version).map_err(|why| invalid(key, why))
+                pod::deletion(current, &version).map_err(|why| StoreError::invalid(key, why))
             }
             Kind::LiveMigration => Ok(Deletion::Refused(migration::READ_ONLY.to_owned())),
             _ if reading.marked => Ok(Deletion::Delete(version)),
@@ -432,13 +435,6 @@ fn is_subdomain(name: &str) -> bool {
             && !part.ends_with('-')
     };
     name.len() <= 253 && name.split('.').all(part)
-}
-
-fn invalid(key: &Key, why: String) -> StoreError {
-    StoreError::Invalid {
-        what: key.to_string(),
-        why,
-    }
 }
 
 /// The metadata of an object of Kubernetes, taken out of it.

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::*;
 use crate::conformance::{
-    Surroundings, a_watch_survives, many_objects_removed, next, pool, suite_in, until,
+    Surroundings, a_watch_survives, faults_until, many_objects_removed, next, pool, suite_in, until,
 };
 use crate::etcd::with_etcd::cable::Cable;
 use crate::store::{Metadata, WatchEvent};
@@ -79,27 +79,6 @@ impl Kubectl {
 
 fn key(name: &str) -> Key {
     Key::new(Kind::IPPool, name)
-}
-
-/// Waits for a report of faults that satisfies the condition; other news goes to `seen`.
-async fn faults_until(
-    watcher: &mut Watcher,
-    seen: &mut BTreeMap<Key, Object>,
-    good: impl Fn(&[String]) -> bool,
-) -> Vec<String> {
-    loop {
-        match next(watcher).await {
-            WatchEvent::Faults(faults) => {
-                let texts: Vec<String> = faults.iter().map(ToString::to_string).collect();
-                if good(&texts) {
-                    return texts;
-                }
-            }
-            WatchEvent::Set(object) => drop(seen.insert(object.key.clone(), object)),
-            WatchEvent::Deleted(key) => drop(seen.remove(&key)),
-            WatchEvent::InSync => {}
-        }
-    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::memory::{Fault, MemoryDatastore};
+use crate::memory::MemoryDatastore;
 
 const NODES: [&str; 3] = ["one", "two", "three"];
 
@@ -48,26 +48,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// A client that dies at its nth write.
 fn doomed(store: &MemoryDatastore, write: u8, after: bool) -> MemoryDatastore {
     let client = store.client();
-    let mut left = write;
-    let mut dead = false;
-    client.set_plan(move |operation| {
-        if dead {
-            return Fault::Before(MemoryDatastore::down());
-        }
-        if !operation.verb.writes() {
-            return Fault::None;
-        }
-        if left > 0 {
-            left -= 1;
-            return Fault::None;
-        }
-        dead = true;
-        if after {
-            Fault::After(MemoryDatastore::down())
-        } else {
-            Fault::Before(MemoryDatastore::down())
-        }
-    });
+    client.crash_at(u64::from(write), after);
     client
 }
 

@@ -132,25 +132,8 @@ impl World {
     /// An agent that crashes before or after one of its next writes.
     fn doomed(&self, node: &str) -> Ipam {
         let client = self.client();
-        let (mut left, after) = (self.roll(4), self.roll(2) == 0);
-        let mut dead = false;
-        client.store.set_plan(move |operation| {
-            if dead {
-                return Fault::Before(MemoryDatastore::down());
-            }
-            if !operation.verb.writes() {
-                return Fault::None;
-            }
-            if left > 0 {
-                left -= 1;
-                return Fault::None;
-            }
-            dead = true;
-            match after {
-                true => Fault::After(MemoryDatastore::down()),
-                false => Fault::Before(MemoryDatastore::down()),
-            }
-        });
+        let (left, after) = (self.roll(4), self.roll(2) == 0);
+        client.store.crash_at(left, after);
         self.cluster.ipam_on(node, client)
     }
 
