@@ -8,7 +8,7 @@
 //!     workloadendpoint/default/<name>.yaml
 //! ```
 //!
-//! An `Index` in memory mirrors the files. Reads compare the file's stamp and re-read it when it
+//! An `Index` in memory mirrors the files, those of ours that nobody watches or asks for excepted. Reads compare the file's stamp and re-read it when it
 //! differs; writes replace files atomically; inotify (or a look each second where there is none) brings in
 //! what others did. The revision of an object is a hash of its content, so an editor's change counts and a
 //! mere reformatting does not.
@@ -92,13 +92,11 @@ impl FileDatastore {
         let folder = folder.to_owned();
         let inner = blocking(move || {
             let lock = FolderLock::open(&folder, options.lock_timeout)?;
-            let index = {
-                let _turn = lock.take()?;
-                write::remove_leftovers(&folder);
-                let mut index = Index::new(folder.clone());
-                index.rescan();
-                index
-            };
+            let turn = lock.take()?;
+            write::remove_leftovers(&folder);
+            drop(turn);
+            let mut index = Index::new(folder.clone());
+            index.rescan();
             Ok(Arc::new(Inner {
                 folder,
                 options,
@@ -234,7 +232,7 @@ impl Datastore for FileDatastore {
         let kinds = kinds.to_vec();
         self.run(move |inner| {
             let mut index = inner.index();
-            index.rescan();
+            index.rescan_for(&kinds);
             Ok(index.subscribe(&kinds))
         })
         .await

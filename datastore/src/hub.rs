@@ -83,6 +83,13 @@ impl Hub {
         (Watcher { events }, gone)
     }
 
+    /// Whether anybody watches a kind.
+    pub(crate) fn is_watched(&self, kind: Kind) -> bool {
+        let open = |one: &Arc<Subscriber>| !one.lock().closed;
+        let of_it = |one: &&Arc<Subscriber>| one.kinds.contains(&kind);
+        self.subscribers.iter().filter(of_it).any(open)
+    }
+
     /// Tells every watch that wants to know.
     pub(crate) fn publish(&mut self, changes: &[Change]) {
         if changes.is_empty() {

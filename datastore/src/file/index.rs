@@ -1,6 +1,7 @@
 //! What the files say: which objects, which faults, and where each object stands.
 
 mod content;
+mod own;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -26,6 +27,8 @@ pub(crate) struct Index {
     /// What is wrong with folders.
     folder_faults: Vec<StoreError>,
     objects: BTreeMap<Key, Object>,
+    /// Files that nobody has asked for, as they are by now: their kind.
+    unasked: BTreeMap<PathBuf, (Kind, Stamp)>,
     published: Vec<String>,
     hub: Hub,
 }
@@ -40,6 +43,7 @@ impl Index {
             faulty: BTreeSet::new(),
             folder_faults: Vec::new(),
             objects: BTreeMap::new(),
+            unasked: BTreeMap::new(),
             published: Vec::new(),
             hub: Hub::default(),
         }
@@ -97,7 +101,7 @@ impl Index {
         if let Some(holders) = self.holders.get(key) {
             paths.extend(holders.iter().cloned());
         }
-        self.refresh(&paths);
+        self.refresh_each(&paths, Writer::Perhaps, Asked::Now);
     }
 
     /// Re-reads what holds objects of a kind, and what has appeared where we write them.
@@ -113,11 +117,16 @@ impl Index {
             paths.extend(layout::walk(&folder).files);
         }
         let paths: Vec<PathBuf> = paths.into_iter().collect();
-        self.refresh(&paths);
+        self.refresh_each(&paths, Writer::Perhaps, Asked::Now);
     }
 
     /// Looks at every file. Returns all folders, which inotify wants to know.
     pub(crate) fn rescan(&mut self) -> Vec<PathBuf> {
+        self.rescan_for(&[])
+    }
+
+    /// The same, for somebody who is about to watch these kinds.
+    pub(crate) fn rescan_for(&mut self, kinds: &[Kind]) -> Vec<PathBuf> {
         let listing = layout::walk(&self.folder);
         self.folder_faults = listing
             .errors
@@ -137,26 +146,27 @@ impl Index {
                 .filter(|path| !unreadable.iter().any(|folder| path.starts_with(folder)))
                 .cloned(),
         );
+        paths.extend(self.unasked.keys().cloned());
         let paths: Vec<PathBuf> = paths.into_iter().collect();
-        self.refresh(&paths);
+        self.refresh_each(&paths, Writer::Perhaps, Asked::By(kinds));
         listing.folders
     }
 
-    /// Re-reads those of these files that have changed since they were read, and tells the watches. A file that
-    /// someone is writing in place is waited for.
+    /// Re-reads those of these files that have changed since they were read, as far as anybody watches what they hold,
+    /// and tells the watches. A file that someone is writing in place is waited for.
     pub(crate) fn refresh(&mut self, paths: &[PathBuf]) {
-        self.refresh_each(paths, Writer::Perhaps);
+        self.refresh_each(paths, Writer::Perhaps, Asked::By(&[]));
     }
 
     /// The same for files whose writer has closed them.
     pub(crate) fn refresh_closed(&mut self, paths: &[PathBuf]) {
-        self.refresh_each(paths, Writer::Done);
+        self.refresh_each(paths, Writer::Done, Asked::By(&[]));
     }
 
-    fn refresh_each(&mut self, paths: &[PathBuf], writer: Writer) {
+    fn refresh_each(&mut self, paths: &[PathBuf], writer: Writer, asked: Asked) {
         let mut touched = BTreeSet::new();
         for path in paths {
-            self.refresh_file(path, writer, &mut touched);
+            self.refresh_file(path, writer, asked, &mut touched);
         }
         self.settle(&touched);
     }
@@ -169,7 +179,13 @@ impl Index {
         self.settle(&touched);
     }
 
-    fn refresh_file(&mut self, path: &Path, writer: Writer, touched: &mut BTreeSet<Key>) {
+    fn refresh_file(
+        &mut self,
+        path: &Path,
+        writer: Writer,
+        asked: Asked,
+        touched: &mut BTreeSet<Key>,
+    ) {
         let known = self.files.get(path);
         let read_before = known.and_then(|known| known.stamp.as_ref());
         let stamp = match (writer, read_before) {
@@ -179,6 +195,7 @@ impl Index {
         let stamp = match stamp {
             Ok(stamp) => stamp,
             Err(error) if is_absence(&error) => {
+                self.unasked.remove(path);
                 // A folder that cannot be reached says nothing about its files.
                 if known.is_some() && self.folder.is_dir() {
                     self.put(path, None, touched);
@@ -192,9 +209,25 @@ impl Index {
             }
         };
         if known.is_some_and(|known| known.is_still(&stamp)) {
+            self.unasked.remove(path);
             return;
         }
-        match content::read(path, &self.folder, stamp, known) {
+        let is_asked = |kind: Kind| match asked {
+            Asked::Now => true,
+            Asked::By(kinds) => kinds.contains(&kind) || self.hub.is_watched(kind),
+        };
+        if let Some((kind, before)) = self.unasked.get(path)
+            && before.is_still(&stamp)
+            && !is_asked(*kind)
+        {
+            return;
+        }
+        let read = content::read(path, &self.folder, stamp, known, is_asked);
+        self.unasked.remove(path);
+        match read {
+            Ok(content::Reading::Unasked(kind, stamp)) => {
+                self.unasked.insert(path.to_owned(), (kind, stamp));
+            }
             Ok(content::Reading::Same(stamp)) => {
                 if let Some(known) = self.files.get_mut(path) {
                     known.stamp = Some(stamp);
@@ -205,7 +238,7 @@ impl Index {
                 if writer == Writer::Done
                     && known.is_some_and(|known| content.says_less_than(known)) =>
             {
-                self.refresh_file(path, Writer::Perhaps, touched);
+                self.refresh_file(path, Writer::Perhaps, asked, touched);
             }
             Ok(content::Reading::New(content)) => self.put(path, Some(*content), touched),
             Err(error) if is_absence(&error) => self.put(path, None, touched),
@@ -318,6 +351,15 @@ impl Index {
         }
         faults
     }
+}
+
+/// Who wants to know what a file says.
+#[derive(Debug, Clone, Copy)]
+enum Asked<'a> {
+    /// Somebody who waits for the answer.
+    Now,
+    /// Whoever watches, and somebody who is about to watch these kinds.
+    By(&'a [Kind]),
 }
 
 /// Whether someone may be writing a file just now.

@@ -495,5 +495,39 @@ async fn a_file_that_holds_something_else_gets_a_second_document() {
     assert_eq!(store.list(Kind::IPPool).await.unwrap().len(), 2);
 }
 
+/// Two processes of one folder: what one writes is read by the other when it is asked for, or watched.
+#[tokio::test]
+async fn what_nobody_watches_is_read_when_it_is_asked_for() {
+    let folder = Folder::new();
+    let (one, other) = (folder.open().await, folder.open().await);
+    let all = async |store: &FileDatastore| -> Vec<String> {
+        let found = store.list(Kind::IPPool).await.unwrap();
+        found.into_iter().map(|object| object.key.name).collect()
+    };
+    one.create(pool("a", "10.1.0.0/16")).await.unwrap();
+    assert_eq!(cidr(&other, "a").await.as_deref(), Some("10.1.0.0/16"));
+    let mut changed = one.get(&key("a")).await.unwrap().unwrap();
+    changed.spec["cidr"] = "10.2.0.0/16".into();
+    one.update(changed).await.unwrap();
+    one.create(pool("b", "10.3.0.0/16")).await.unwrap();
+    assert_eq!(all(&other).await, ["a", "b"]);
+    assert_eq!(cidr(&other, "a").await.as_deref(), Some("10.2.0.0/16"));
+    // A watch begins with what was never asked for, and is told from then on.
+    one.create(pool("c", "10.4.0.0/16")).await.unwrap();
+    let mut watcher = other.watch(&[Kind::IPPool]).await.unwrap();
+    set_until(&mut watcher, "c", Some("10.4.0.0/16")).await;
+    one.create(pool("d", "10.5.0.0/16")).await.unwrap();
+    set_until(&mut watcher, "d", Some("10.5.0.0/16")).await;
+    drop(watcher);
+    one.delete(&key("a"), None).await.unwrap();
+    assert_eq!(cidr(&other, "a").await, None);
+    assert_eq!(all(&other).await, ["b", "c", "d"]);
+    // A person's file may hold anything, and is read at once.
+    folder.write("ippool/e.yaml", &manifest("other-name", "10.6.0.0/16"));
+    let third = folder.open().await;
+    let found = cidr(&third, "other-name").await;
+    assert_eq!(found.as_deref(), Some("10.6.0.0/16"));
+}
+
 /// Less than a file that is written in place is left alone for.
 const WAITED_FOR: Duration = Duration::from_millis(50);

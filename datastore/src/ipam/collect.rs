@@ -243,4 +243,4 @@ impl Collector {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -31,7 +31,7 @@ pub(crate) fn definitions() -> Vec<Value> {
 }
 
 /// Pods and Nodes are made by others.
-struct Kubectl(Client);
+pub(crate) struct Kubectl(Client);
 
 #[async_trait]
 impl Surroundings for Kubectl {
@@ -49,6 +49,10 @@ impl Surroundings for Kubectl {
 }
 
 impl Kubectl {
+    pub(crate) async fn new(config: &KubernetesConfig) -> Kubectl {
+        Kubectl(Client::new(config, server::PULSE).await.unwrap())
+    }
+
     async fn namespace(&self, name: &str) {
         let namespace =
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
@@ -60,6 +64,18 @@ impl Kubectl {
 
     async fn pod(&self, namespace: &str, name: &str, node: &str) {
         self.namespace(namespace).await;
+        self.try_pod(namespace, name, node).await.unwrap();
+    }
+
+    /// In a namespace that is there, also if the pod is.
+    pub(crate) async fn pod_again(&self, namespace: &str, name: &str, node: &str) {
+        match self.try_pod(namespace, name, node).await {
+            Ok(()) | Err(Failure::Exists) => {}
+            Err(failure) => panic!("{failure:?}"),
+        }
+    }
+
+    async fn try_pod(&self, namespace: &str, name: &str, node: &str) -> Result<(), Failure> {
         let pod = json!({
             "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
             "spec": {
@@ -68,12 +84,21 @@ impl Kubectl {
             },
         });
         let path = format!("/api/v1/namespaces/{namespace}/pods");
-        self.0.post(&path, &pod).await.unwrap();
+        self.0.post(&path, &pod).await.map(drop)
     }
 
-    async fn node(&self, name: &str) {
+    pub(crate) async fn node(&self, name: &str) {
         let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}});
         self.0.post("/api/v1/nodes", &node).await.unwrap();
+    }
+
+    /// At once, and no matter whether it is there.
+    pub(crate) async fn remove(&self, path: &str) {
+        let at_once = json!({"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0});
+        match self.0.delete(path, &at_once).await {
+            Ok(()) | Err(Failure::Absent(_)) => {}
+            Err(failure) => panic!("{failure:?}"),
+        }
     }
 }
 

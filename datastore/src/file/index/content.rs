@@ -9,8 +9,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
+use super::own;
 use crate::manifest::{self, Manifest};
-use crate::store::{Key, Object, Revision, StoreError};
+use crate::store::{Key, Kind, Object, Revision, StoreError};
 
 /// Larger files are a fault: nobody writes them by hand.
 const SIZE_MAX: u64 = 64 << 20;
@@ -64,6 +65,8 @@ pub(crate) enum Reading {
     /// The same text.
     Same(Stamp),
     New(Box<Content>),
+    /// One object of this kind, which nobody has asked for.
+    Unasked(Kind, Stamp),
 }
 
 impl Stamp {
@@ -118,6 +121,11 @@ impl Stamp {
         }
     }
 
+    /// Whether a file that looked like this says the same now that it looks like the other.
+    pub(super) fn is_still(&self, now: &Stamp) -> bool {
+        !self.young && now.is_same(self)
+    }
+
     fn is_same(&self, other: &Stamp) -> bool {
         let young = other.young;
         Stamp {
@@ -131,7 +139,7 @@ impl Content {
     /// Whether a file with this stamp still says the same.
     pub(crate) fn is_still(&self, stamp: &Stamp) -> bool {
         let known = self.stamp.as_ref();
-        known.is_some_and(|known| !known.young && stamp.is_same(known))
+        known.is_some_and(|known| known.is_still(stamp))
     }
 
     /// Something of it is missing or cannot be read any more, as in half a file.
@@ -251,12 +259,13 @@ fn stale_entries(known: &Content) -> BTreeMap<Key, Entry> {
         .collect()
 }
 
-/// Reads a file whose stamp differs from what is known.
+/// Reads a file whose stamp differs from what is known; not to its end where nobody has asked for its kind.
 pub(crate) fn read(
     path: &Path,
     folder: &Path,
     stamp: Stamp,
     known: Option<&Content>,
+    is_asked: impl Fn(Kind) -> bool,
 ) -> io::Result<Reading> {
     let origin = shown(path, folder);
     let fault = |why: String| StoreError::Invalid {
@@ -272,6 +281,11 @@ pub(crate) fn read(
     File::open(path)?.take(SIZE_MAX).read_to_end(&mut bytes)?;
     if known.is_some_and(|known| known.stamp.is_some() && known.hash == hash128(&bytes)) {
         return Ok(Reading::Same(stamp));
+    }
+    if let Some(kind) = own::kind_of(path, folder, &bytes)
+        && !is_asked(kind)
+    {
+        return Ok(Reading::Unasked(kind, stamp));
     }
     let content = match String::from_utf8(bytes) {
         Ok(text) => Content::of_text(&origin, &text, Some(stamp), known),

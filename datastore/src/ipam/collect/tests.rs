@@ -143,7 +143,7 @@ impl Cluster {
     }
 }
 
-async fn record(
+pub(in crate::ipam) async fn record(
     store: &dyn Datastore,
     node: &str,
     pod: &str,
@@ -170,7 +170,7 @@ async fn record(
     }
 }
 
-fn endpoint_key(node: &str, pod: &str) -> Key {
+pub(in crate::ipam) fn endpoint_key(node: &str, pod: &str) -> Key {
     let name = WorkloadEndpoint::name_for_pod(node, pod, "eth0");
     Key::in_namespace(Kind::WorkloadEndpoint, "default", name)
 }
