@@ -329,9 +329,8 @@ impl Rib {
     }
 
     /// How often anything was encoded for the logs of groups.
-    #[cfg(test)]
     pub(crate) fn encodes(&self) -> u64 {
-        self.adj_outs.effort().0
+        self.adj_outs.encodes()
     }
 
     fn remove_path_of(&mut self, source: Source, id: PrefixId) {

@@ -38,6 +38,8 @@ pub(crate) struct AdjOuts {
     next_group: GroupId,
     /// Of the groups, those that get several paths of a prefix (RFC 7911).
     add_path_groups: usize,
+    /// How often anything was encoded for the logs of groups that are gone.
+    encodes_before: u64,
     /// Members that were at the end of their log and have something to read now.
     woken: VecDeque<PeerId>,
 }
@@ -52,6 +54,7 @@ impl AdjOuts {
             paths: Paths::default(),
             next_group: 0,
             add_path_groups: 0,
+            encodes_before: 0,
             woken: VecDeque::new(),
         }
     }
@@ -275,6 +278,12 @@ impl AdjOuts {
         (pen.sent, pen.gone)
     }
 
+    /// How often anything was encoded to be shared by the members of a group.
+    pub(super) fn encodes(&self) -> u64 {
+        let logs = self.groups.values().map(|group| group.log.encodes);
+        self.encodes_before + logs.sum::<u64>()
+    }
+
     /// How often anything was encoded, and prefixes and octets that the logs hold.
     #[cfg(test)]
     pub(super) fn effort(&self) -> (u64, usize, usize) {
@@ -333,6 +342,7 @@ impl AdjOuts {
             && let Some(group) = self.groups.remove(&member.group)
         {
             self.add_path_groups -= usize::from(group.terms.sends_any_paths());
+            self.encodes_before += group.log.encodes;
             for slot in group.paths_desired() {
                 self.paths.want(slot, false);
             }

@@ -66,6 +66,12 @@ impl Speaker {
             .unwrap_or_default()
     }
 
+    /// How often UPDATEs have been encoded to be shared by peers with equal terms of export: by how much fewer these are
+    /// than UPDATEs sent says how well changes are shared. What a new peer is told of what was there before is not in it.
+    pub fn updates_encoded(&self) -> u64 {
+        self.rib.encodes()
+    }
+
     pub(super) fn show_peer(&self, now: Time, peer: &Peer) -> PeerView {
         let agreed = peer.negotiated();
         let by_family: Vec<FamilyView> = Family::ALL

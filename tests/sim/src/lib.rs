@@ -11,6 +11,9 @@
 //! counts: what every speaker knows is a function of who originates what and of policies, which a naive
 //! [`model`] without messages and time computes as well ([`oracle`] compares).
 //!
+//! [`scale`] has another world for clusters of thousands of nodes, in which nothing is broken but what a story says,
+//! and the work is counted.
+//!
 //! The same seed gives the same story to the octet: [`Outcome::trace`] is a hash of all that was delivered.
 
 pub mod model;
@@ -18,6 +21,7 @@ pub mod oracle;
 mod pipes;
 pub mod plan;
 mod rng;
+pub mod scale;
 pub mod speakers;
 pub mod topology;
 pub mod world;
