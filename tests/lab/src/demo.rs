@@ -19,7 +19,7 @@ use crate::terminal::Terminal;
 pub(crate) struct Wishes {
     /// Nodes.
     #[arg(long, default_value_t = 3)]
-    nodes: u8,
+    nodes: u16,
     /// Racks: subnets with a router between them [default: 2, or 1 for a single node].
     #[arg(long)]
     racks: Option<u8>,
@@ -29,6 +29,9 @@ pub(crate) struct Wishes {
     /// How nodes learn each other's routes.
     #[arg(long, value_enum, default_value_t = Mode::Mesh)]
     mode: Mode,
+    /// Route reflectors, where there are any.
+    #[arg(long, default_value_t = 1)]
+    reflectors: u8,
     /// How packets travel between racks [default: ipip, or vxlan where the kernel has no ipip].
     #[arg(long, value_enum)]
     encapsulation: Option<Encapsulation>,
@@ -121,14 +124,16 @@ fn options(wishes: &Wishes, terminal: &Terminal) -> Options {
         nodes,
         racks,
         mode,
+        reflectors,
         ipv6,
         ..
     } = *wishes;
-    let racks = racks.unwrap_or(nodes.clamp(1, 2));
+    let racks = racks.unwrap_or(if nodes == 1 { 1 } else { 2 });
     Options {
         nodes,
         racks,
         mode,
+        reflectors,
         encapsulation,
         ipv6,
     }
@@ -138,8 +143,8 @@ fn title(options: &Options, pods: u8) -> String {
     let nodes = plural(options.nodes.into(), "node");
     let racks = plural(options.racks.into(), "rack");
     let mode = match options.mode {
-        Mode::Mesh => "full mesh",
-        Mode::Reflector => "one route reflector",
+        Mode::Mesh => "full mesh".to_owned(),
+        Mode::Reflector => plural(options.reflectors.into(), "route reflector"),
     };
     let across = match options.encapsulation {
         Encapsulation::None => "no encapsulation",

@@ -12,7 +12,7 @@ use crate::node::Node;
 use crate::ping::Pinger;
 use crate::pod::Pod;
 use crate::private;
-use crate::topology::{self, Encapsulation, Mode, Options, REFLECTOR_RACK, Site};
+use crate::topology::{self, Encapsulation, Mode, Options, REFLECTOR, Site};
 use crate::wait;
 use crate::wire::Watcher;
 
@@ -31,8 +31,8 @@ pub struct Lab {
     pub nodes: Vec<Node>,
     /// The router between the racks, where it has to know the pods' routes.
     pub router: Option<Node>,
-    /// The route reflector.
-    pub reflector: Option<Node>,
+    /// The route reflectors.
+    pub reflectors: Vec<Node>,
     /// What crosses the wires.
     pub watcher: Watcher,
     /// The programs.
@@ -66,7 +66,7 @@ impl Lab {
             fabric,
             nodes: Vec::new(),
             router: None,
-            reflector: None,
+            reflectors: Vec::new(),
             watcher,
             binaries,
         };
@@ -82,7 +82,7 @@ impl Lab {
                 .push(Node::prepare(site, netns, &lab.folder, &lab.binaries)?);
         }
         lab.router = lab.prepare_router()?;
-        lab.reflector = lab.prepare_reflector()?;
+        lab.reflectors = lab.prepare_reflectors()?;
         Ok(lab)
     }
 
@@ -94,14 +94,27 @@ impl Lab {
         self.wait_converged()
     }
 
+    /// As `start`, but so many at a time: the next begin when these are ready.
+    pub fn start_by(&mut self, at_once: usize) -> Result<()> {
+        let mut everyone: Vec<&mut Node> = self.everyone().collect();
+        for some in everyone.chunks_mut(at_once.max(1)) {
+            for node in some.iter_mut() {
+                node.agent.start()?;
+            }
+            for node in some {
+                node.wait_ready()?;
+            }
+        }
+        self.wait_converged()
+    }
+
     /// Everyone is ready, all sessions are up, and each kernel has a route to each block of another node.
     pub fn wait_converged(&mut self) -> Result<()> {
         let sessions = self.sessions_of_a_node();
-        let reflector = self.reflector.is_some();
         let mut blocks: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for node in self.everyone() {
             let name = node.name().to_owned();
-            if reflector && name == REFLECTOR {
+            if name.starts_with(REFLECTOR) {
                 continue;
             }
             node.wait_ready()?;
@@ -192,7 +205,7 @@ impl Lab {
         let families = if self.options.ipv6 { 2 } else { 1 };
         match self.options.mode {
             Mode::Mesh => (self.nodes.len() + usize::from(self.router.is_some()) - 1) * families,
-            Mode::Reflector => families,
+            Mode::Reflector => usize::from(self.options.reflectors) * families,
         }
     }
 
@@ -206,9 +219,9 @@ impl Lab {
         self.nodes[one].site.rack == self.nodes[other].site.rack
     }
 
-    /// The reflector first, so that it listens when the others call.
+    /// The reflectors first, so that they listen when the others call.
     fn everyone(&mut self) -> impl Iterator<Item = &mut Node> {
-        self.reflector
+        self.reflectors
             .iter_mut()
             .chain(&mut self.router)
             .chain(&mut self.nodes)
@@ -223,12 +236,18 @@ impl Lab {
         if self.options.mode == Mode::Mesh {
             return Ok(());
         }
-        let site = reflector_site();
-        let peer = manifests::global_peer("reflector", site.ipv4.addr(), topology::ASN);
-        manifests::write(&self.store, "reflector.yaml", &peer)?;
-        if self.options.ipv6 {
-            let peer = manifests::global_peer("reflector-ipv6", site.ipv6.addr(), topology::ASN);
-            manifests::write(&self.store, "reflector-ipv6.yaml", &peer)?;
+        for site in self.options.reflector_sites() {
+            let (file, peer) = (format!("{}.yaml", site.name), &site.name);
+            let peer = manifests::global_peer(peer, site.ipv4.addr(), topology::ASN);
+            manifests::write(&self.store, &file, &peer)?;
+            if self.options.ipv6 {
+                let (file, peer) = (
+                    format!("{}-ipv6.yaml", site.name),
+                    format!("{}-ipv6", site.name),
+                );
+                let peer = manifests::global_peer(&peer, site.ipv6.addr(), topology::ASN);
+                manifests::write(&self.store, &file, &peer)?;
+            }
         }
         Ok(())
     }
@@ -247,23 +266,19 @@ impl Lab {
         Node::prepare(site, self.fabric.clone(), &self.folder, &self.binaries).map(Some)
     }
 
-    fn prepare_reflector(&self) -> Result<Option<Node>> {
-        if self.options.mode == Mode::Mesh {
-            return Ok(None);
+    fn prepare_reflectors(&self) -> Result<Vec<Node>> {
+        let mut reflectors = Vec::new();
+        for site in self.options.reflector_sites() {
+            let netns = self.connect(&site)?;
+            let folder = self.folder.join(&site.name);
+            let configuration = manifests::reflector(&site, &folder, self.options.ipv6);
+            let program = self.binaries.reflector.clone();
+            let reflector =
+                Node::with_program(site, netns, folder, configuration, &self.binaries, &program)?;
+            reflectors.push(reflector);
         }
-        let site = reflector_site();
-        let netns = self.connect(&site)?;
-        let folder = self.folder.join(&site.name);
-        let configuration = manifests::reflector(&site, &folder, self.options.ipv6);
-        let program = self.binaries.reflector.clone();
-        Node::with_program(site, netns, folder, configuration, &self.binaries, &program).map(Some)
+        Ok(reflectors)
     }
-}
-
-const REFLECTOR: &str = "reflector";
-
-fn reflector_site() -> Site {
-    topology::site(REFLECTOR, REFLECTOR_RACK, 1)
 }
 
 /// One bridge a rack, and the router's address on each.

@@ -23,6 +23,7 @@
 
 pub mod binaries;
 pub mod daemon;
+pub mod expense;
 pub mod frame;
 mod lab;
 pub mod manifests;

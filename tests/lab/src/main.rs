@@ -4,6 +4,7 @@
 
 mod demo;
 mod look;
+mod many;
 mod terminal;
 
 use std::process::ExitCode;
@@ -25,6 +26,8 @@ struct Arguments {
 enum Do {
     /// Builds a cluster, and shows that its pods reach one another, how, and what a restart costs.
     Demo(demo::Wishes),
+    /// Builds a large cluster, lets it be idle, and says what its agents cost.
+    Many(many::Wishes),
     /// Runs a command on a node or pod of a lab that stays up (`caracal-lab demo --keep`).
     Exec(look::Exec),
 }
@@ -32,7 +35,8 @@ enum Do {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Do::Demo(wishes) if private::inside() => demo::run(&wishes),
-        Do::Demo(_) => outside(),
+        Do::Many(wishes) if private::inside() => many::run(&wishes),
+        Do::Demo(_) | Do::Many(_) => outside(),
         Do::Exec(exec) => look::exec(&exec),
     };
     match outcome {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   rack R   172.31.R.0/24   fd00:31:R::/64    nodes .1 …   router .254 (::fe)
-//!   rack 0   172.31.0.0/24   fd00:31:0::/64    route reflector .1
+//!   rack 0   172.31.0.0/24   fd00:31:0::/64    route reflectors .1 …
 //!   pods     10.233.0.0/16   fd00:233::/48     blocks of /26 and /122
 //! ```
 
@@ -17,7 +17,9 @@ pub const ASN: u32 = 64512;
 pub const POOL_IPV4: &str = "10.233.0.0/16";
 /// Pods' addresses.
 pub const POOL_IPV6: &str = "fd00:233::/48";
-/// The rack of the route reflector.
+/// What the first route reflector is called; the others are numbered.
+pub const REFLECTOR: &str = "reflector";
+/// The rack of the route reflectors.
 pub const REFLECTOR_RACK: u8 = 0;
 
 /// How nodes learn each other's routes.
@@ -25,7 +27,7 @@ pub const REFLECTOR_RACK: u8 = 0;
 pub enum Mode {
     /// Every node peers with every other.
     Mesh,
-    /// Every node peers with one route reflector.
+    /// Every node peers with each route reflector, and with nobody else.
     Reflector,
 }
 
@@ -43,12 +45,14 @@ pub enum Encapsulation {
 /// What a lab shall look like.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Nodes, 1 to 200.
-    pub nodes: u8,
+    /// Nodes, 1 to 1,000, at most 250 a rack.
+    pub nodes: u16,
     /// Racks, 1 to 50, at most as many as nodes.
     pub racks: u8,
     /// Mesh or reflector.
     pub mode: Mode,
+    /// Route reflectors, 1 to 9, in the mode that has them. All are of one cluster, and none peers with another.
+    pub reflectors: u8,
     /// Between racks.
     pub encapsulation: Encapsulation,
     /// Pods have IPv6 addresses as well.
@@ -61,6 +65,7 @@ impl Default for Options {
             nodes: 3,
             racks: 2,
             mode: Mode::Mesh,
+            reflectors: 1,
             encapsulation: Encapsulation::Vxlan,
             ipv6: false,
         }
@@ -83,16 +88,20 @@ pub struct Site {
 impl Options {
     /// Names the option that is out of range.
     pub fn check(&self) -> Result<()> {
-        if !(1..=200).contains(&self.nodes) {
-            bail!("--nodes {}: 1 to 200 are possible", self.nodes);
+        if !(1..=1000).contains(&self.nodes) {
+            bail!("--nodes {}: 1 to 1000 are possible", self.nodes);
         }
-        if !(1..=50).contains(&self.racks) || self.racks > self.nodes {
+        let fewest = self.nodes.div_ceil(RACK_NODES_MAX);
+        let most = self.nodes.min(50);
+        if !(fewest..=most).contains(&u16::from(self.racks)) {
             bail!(
-                "--racks {}: 1 to {} are possible with {} nodes",
+                "--racks {}: {fewest} to {most} are possible with {} nodes",
                 self.racks,
-                self.nodes.min(50),
                 self.nodes
             );
+        }
+        if !(1..=9).contains(&self.reflectors) {
+            bail!("--reflectors {}: 1 to 9 are possible", self.reflectors);
         }
         Ok(())
     }
@@ -112,7 +121,21 @@ impl Options {
         in_order.collect()
     }
 
-    /// All racks that exist, that of the reflector included.
+    /// The route reflectors; none in a mesh.
+    pub fn reflector_sites(&self) -> Vec<Site> {
+        let count = match self.mode {
+            Mode::Mesh => 0,
+            Mode::Reflector => self.reflectors,
+        };
+        let name = |number: u8| match number {
+            1 => REFLECTOR.to_owned(),
+            _ => format!("{REFLECTOR}{number}"),
+        };
+        let sites = (1..=count).map(|number| site(&name(number), REFLECTOR_RACK, number));
+        sites.collect()
+    }
+
+    /// All racks that exist, that of the reflectors included.
     pub fn rack_numbers(&self) -> Vec<u8> {
         let first = if self.mode == Mode::Reflector {
             REFLECTOR_RACK
@@ -122,6 +145,9 @@ impl Options {
         (first..=self.racks).collect()
     }
 }
+
+/// Addresses of a rack that are left for nodes.
+const RACK_NODES_MAX: u16 = 250;
 
 /// A place by rack and number.
 pub fn site(name: &str, rack: u8, number: u8) -> Site {

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn racks(nodes: u8, racks: u8) -> Vec<u8> {
+fn racks(nodes: u16, racks: u8) -> Vec<u8> {
     Options {
         nodes,
         racks,
@@ -22,7 +22,7 @@ fn three_nodes_in_two_racks_leave_two_nodes_side_by_side() {
 #[test]
 fn every_rack_has_a_node() {
     for nodes in 1..=20 {
-        for count in 1..=nodes {
+        for count in 1..=nodes as u8 {
             let mut used = racks(nodes, count);
             used.dedup();
             assert_eq!(
@@ -68,6 +68,7 @@ fn an_option_out_of_range_is_named_with_its_value() {
         .unwrap_err()
         .to_string()
     };
-    assert_eq!(of(0, 1), "--nodes 0: 1 to 200 are possible");
+    assert_eq!(of(0, 1), "--nodes 0: 1 to 1000 are possible");
+    assert_eq!(of(300, 1), "--racks 1: 2 to 50 are possible with 300 nodes");
     assert_eq!(of(2, 3), "--racks 3: 1 to 2 are possible with 2 nodes");
 }
