@@ -119,9 +119,9 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq, T: Copy + Eq + Hash> Delta<K, V, 
     }
 
     /// Desires nothing. `withdrawn`: what was desired in this run may go without asking the gate; what is there of an
-    /// earlier one, and never was desired since, may not.
-    pub(crate) fn unset(&mut self, key: K, withdrawn: bool) {
-        self.desire_nothing(key, |slot| withdrawn && slot.wished);
+    /// earlier one, and never was desired since, may not. Returns whether nobody need be asked.
+    pub(crate) fn unset(&mut self, key: K, withdrawn: bool) -> bool {
+        self.desire_nothing(key, |slot| withdrawn && slot.wished)
     }
 
     /// Desires nothing, since something else has taken its place: it goes without asking the gate.
@@ -129,13 +129,16 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq, T: Copy + Eq + Hash> Delta<K, V, 
         self.desire_nothing(key, |_| true);
     }
 
-    fn desire_nothing(&mut self, key: K, at_once: impl FnOnce(&Slot<V>) -> bool) {
+    fn desire_nothing(&mut self, key: K, at_once: impl FnOnce(&Slot<V>) -> bool) -> bool {
+        let mut withdrawn = false;
         self.change(key, |slot| {
             if slot.desired.take().is_some() {
                 slot.failure = None;
             }
             slot.withdrawn |= at_once(slot);
+            withdrawn = slot.withdrawn;
         });
+        withdrawn
     }
 
     /// Says what is there, from an event or a read.
@@ -405,6 +408,11 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq, T: Copy + Eq + Hash> Delta<K, V, 
         self.retries.first().map(|(when, _)| *when)
     }
 
+    /// About how many can be taken now.
+    pub(crate) fn queued(&self) -> usize {
+        self.queues.iter().map(VecDeque::len).sum()
+    }
+
     /// Something can be taken now.
     pub(crate) fn has_due(&self) -> bool {
         self.queues.iter().any(|queue| !queue.is_empty())
@@ -416,6 +424,14 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq, T: Copy + Eq + Hash> Delta<K, V, 
 
     pub(crate) fn actual(&self, key: &K) -> Option<&V> {
         self.slots.get(key)?.actual.as_ref()
+    }
+
+    /// Desired and actual.
+    pub(crate) fn both(&self, key: &K) -> (Option<&V>, Option<&V>) {
+        let slot = self.slots.get(key);
+        slot.map_or((None, None), |slot| {
+            (slot.desired.as_ref(), slot.actual.as_ref())
+        })
     }
 
     /// Desired, and the kernel has it so.

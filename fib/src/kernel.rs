@@ -4,17 +4,18 @@
 #[cfg(test)]
 pub(crate) mod fake;
 mod nexthop;
+mod ways;
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use ipnet::IpNet;
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 pub(crate) use nexthop::{Content, GROUPS, Member, Nexthops, Object, ObjectId};
+pub(crate) use ways::Ways;
 
 /// What tells one route of the main table from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -293,6 +294,7 @@ pub(crate) enum WriteError {
 /// What became of a batch.
 #[derive(Debug)]
 pub(crate) struct Written {
+    /// All of the batch, in its order.
     pub writes: Vec<Write>,
     /// In the order of the batch.
     pub outcomes: Result<Vec<Result<(), Refusal>>, WriteError>,
@@ -343,6 +345,14 @@ pub(crate) trait Kernel {
 }
 
 impl Write {
+    /// The route that it is about; `None`: it is about an object.
+    pub(crate) fn key(&self) -> Option<Key> {
+        match self {
+            Write::Set { key, .. } | Write::Delete { key, .. } => Some(*key),
+            Write::SetObject { .. } | Write::DeleteObject { .. } => None,
+        }
+    }
+
     /// The nexthop object that a route is to lead to.
     pub(crate) fn object(&self) -> Option<ObjectId> {
         match self {
@@ -370,7 +380,7 @@ impl Spec {
             } else {
                 0
             },
-            nexthops: Nexthops::Own(Arc::from(hops.as_slice())),
+            nexthops: Nexthops::Own(hops.as_slice().into()),
             source: None,
             foreign_attributes: false,
         }
@@ -382,7 +392,7 @@ impl Spec {
             protocol,
             kind: Kind::Blackhole,
             scope: 0,
-            nexthops: Nexthops::Own(Arc::default()),
+            nexthops: Nexthops::Own(Ways::default()),
             source: None,
             foreign_attributes: false,
         }

@@ -29,7 +29,7 @@ pub(crate) struct Allocation {
     protocol: u8,
     numbers: RangeInclusive<ObjectId>,
     owners: Map<ObjectId, Owner>,
-    ids: Map<Owner, ObjectId>,
+    ids: Ids,
     /// Numbers in our range that others have.
     taken: HashSet<ObjectId>,
     last: ObjectId,
@@ -50,6 +50,40 @@ enum Owner {
     Member(Hop),
 }
 
+/// Who has which number, the other way round.
+#[derive(Debug, Default)]
+struct Ids {
+    singles: Map<Legs, ObjectId>,
+    groups: Map<Legs, ObjectId>,
+    members: Map<Hop, ObjectId>,
+}
+
+impl Ids {
+    fn get(&self, owner: &Owner) -> Option<&ObjectId> {
+        match owner {
+            Owner::Single(legs) => self.singles.get(legs),
+            Owner::Group(legs) => self.groups.get(legs),
+            Owner::Member(hop) => self.members.get(hop),
+        }
+    }
+
+    fn insert(&mut self, owner: Owner, id: ObjectId) {
+        match owner {
+            Owner::Single(legs) => self.singles.insert(legs, id),
+            Owner::Group(legs) => self.groups.insert(legs, id),
+            Owner::Member(hop) => self.members.insert(hop, id),
+        };
+    }
+
+    fn remove(&mut self, owner: &Owner) {
+        match owner {
+            Owner::Single(legs) => self.singles.remove(legs),
+            Owner::Group(legs) => self.groups.remove(legs),
+            Owner::Member(hop) => self.members.remove(hop),
+        };
+    }
+}
+
 impl Allocation {
     pub(crate) fn new(protocol: u8) -> Allocation {
         Allocation::among(NUMBERS, protocol)
@@ -61,7 +95,7 @@ impl Allocation {
             numbers,
             protocol,
             owners: Map::default(),
-            ids: Map::default(),
+            ids: Ids::default(),
             taken: HashSet::new(),
         }
     }
@@ -80,23 +114,27 @@ impl Allocation {
         if hops.is_empty() || hops.iter().any(|hop| hop.via.is_none()) {
             return None;
         }
-        let group = Owner::Group(legs.clone());
-        let single = Owner::Single(legs.clone());
         // A group stays one when there is one way left, so that its routes can stay on it.
-        let stays_group = self.ids.contains_key(&group)
-            || there.is_some_and(|id| {
-                !self.ids.contains_key(&single) && is_group(id, objects) && self.is_free(id)
-            });
+        let is_group_already = self.ids.groups.contains_key(legs);
+        let single = self.ids.singles.get(legs).copied();
+        let stays_group = is_group_already
+            || there
+                .is_some_and(|id| single.is_none() && is_group(id, objects) && self.is_free(id));
         if let [hop] = hops
             && legs.len() == 1
             && !stays_group
         {
             let wanted = Object::single(self.protocol, *hop);
+            if single.is_some_and(|id| objects.desired(&id) == Some(&wanted)) {
+                return single;
+            }
+            let single = Owner::Single(legs.clone());
             return self.find(single, wanted, there, may_move, objects);
         }
-        if let Some(id) = there.filter(|_| !self.ids.contains_key(&group)) {
+        if let Some(id) = there.filter(|_| !is_group_already) {
             self.adopt_members(id, hops, objects);
         }
+        let group = Owner::Group(legs.clone());
         let members = hops.iter().map(|hop| {
             let way = Hop { weight: 0, ..*hop };
             let wanted = Object::single(self.protocol, way);
@@ -150,7 +188,7 @@ impl Allocation {
             let wanted = Object::single(self.protocol, way);
             let mut members = actual.members().iter().map(|member| member.id);
             let same = members.find(|id| objects.actual(id) == Some(&wanted) && self.is_free(*id));
-            if let Some(id) = same.filter(|_| !self.ids.contains_key(&owner)) {
+            if let Some(id) = same.filter(|_| !self.ids.members.contains_key(&way)) {
                 self.claim(id, owner);
             }
         }

@@ -82,17 +82,29 @@ pub(crate) fn write_object(id: ObjectId, action: &Action<Object>, there: bool) -
 /// The message that carries out an action. `taken_over`: a route of Calico's has the key now.
 ///
 /// A key that was never ours is taken with NLM_F_EXCL, so that a route of someone else is not overwritten.
-pub(crate) fn write(key: Key, action: &Action<Spec>, taken_over: bool) -> Write {
+pub(crate) fn write(key: Key, action: Action<Spec>, taken_over: bool) -> Write {
     match action {
         Action::Set { value, owned } => Write::Set {
             key,
-            spec: value.clone(),
-            replace: *owned || taken_over,
+            spec: value,
+            replace: owned || taken_over,
         },
-        Action::Delete(value) => Write::Delete {
+        Action::Delete(value) => Write::Delete { key, spec: value },
+    }
+}
+
+/// The action that a message about a route carries out.
+pub(crate) fn action(write: Write) -> Option<(Key, Action<Spec>)> {
+    match write {
+        Write::Set { key, spec, replace } => Some((
             key,
-            spec: value.clone(),
-        },
+            Action::Set {
+                value: spec,
+                owned: replace,
+            },
+        )),
+        Write::Delete { key, spec } => Some((key, Action::Delete(spec))),
+        Write::SetObject { .. } | Write::DeleteObject { .. } => None,
     }
 }
 

@@ -385,8 +385,9 @@ impl<K: Kernel> Worker<K> {
             .timing
             .published
             .is_some_and(|at| now < at + PUBLISH_INTERVAL);
-        // It costs as much as there are routes that wait or are refused: not at each event.
-        if !recently || !self.readers.is_empty() {
+        // It costs as much as there are routes that wait or are refused: not at each event. That all is done is told at once.
+        let told = !recently || (!more && self.is_newly_done());
+        if told || !self.readers.is_empty() {
             self.publish(now);
         }
         if self.dirty.unresolved() == 0 {
@@ -419,6 +420,16 @@ impl<K: Kernel> Worker<K> {
         ];
         let next = deadlines.into_iter().flatten().min();
         Next::At(next.map_or(self.timing.verify, |next| next.min(self.timing.verify)))
+    }
+
+    /// Nothing is pending, and the last status said that something was.
+    fn is_newly_done(&self) -> bool {
+        self.routes.counts().pending == 0
+            && self.waiting.is_empty()
+            && self.dirty.unresolved() == 0
+            && self.sharing.pending() == 0
+            && self.neighbours.counts().pending + self.vtep_neighbours.counts().pending == 0
+            && self.status.borrow().pending > 0
     }
 
     /// What is due before has to wait, or we would wake up for nothing; but for those whose patience ends, and those who

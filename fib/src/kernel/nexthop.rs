@@ -9,17 +9,15 @@
 //!   word, go the routes on it; a group loses that member, and goes with its last one;
 //! - with an object that somebody deletes its routes go; that is told of the object, and of the IPv6 routes only.
 
-use std::sync::Arc;
-
 use smallvec::SmallVec;
 
-use super::Hop;
+use super::{Hop, Ways};
 
 /// Where a route leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Nexthops {
     /// These, in ascending order. None unless unicast.
-    Own(Arc<[Hop]>),
+    Own(Ways),
     /// To what this object says.
     Object(ObjectId),
 }

@@ -1,4 +1,5 @@
-//! The route writer: one send a batch, acknowledged on its last message only.
+//! The route writer: one send a batch, acknowledged on its last message only. Messages may be made elsewhere
+//! ([`Encoder`]), while the writer waits for the kernel.
 //!
 //! The kernel goes on after a message that it refuses, and says so with the message's sequence number, asked or not.
 //! So one acknowledgement at the end means that everything without an error before it is done.
@@ -7,6 +8,8 @@
 mod tests;
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -24,9 +27,56 @@ pub(super) struct Writer {
     socket: Socket,
     failed: bool,
     own: OwnPort,
-    sequence: u32,
-    outgoing: Vec<u8>,
+    encoder: Encoder,
+    outgoing: Messages,
     incoming: Vec<u8>,
+}
+
+/// Makes messages of one writer. Its clones number them together.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Encoder {
+    /// The number of the next message.
+    sequence: Arc<AtomicU32>,
+}
+
+/// A batch as the kernel reads it.
+#[derive(Debug, Default)]
+pub(super) struct Messages {
+    octets: Vec<u8>,
+    /// The number of the first one; the others follow.
+    first: u32,
+    /// What is sent at once: where its octets end, and how many messages they are.
+    parts: Vec<(usize, usize)>,
+}
+
+impl Encoder {
+    /// Makes the messages of a batch, in place of what is there.
+    pub(super) fn encode(&self, batch: &[Write], messages: &mut Messages) {
+        let Messages {
+            octets,
+            first,
+            parts,
+        } = messages;
+        octets.clear();
+        parts.clear();
+        *first = self
+            .sequence
+            .fetch_add(batch.len() as u32, Ordering::Relaxed);
+        let (mut start, mut count, mut last) = (0, 0, 0);
+        for (write, place) in batch.iter().zip(0u32..) {
+            if octets.len() - start > OUTGOING_OCTETS_MAX {
+                encode::ask_for_ack(octets, last);
+                parts.push((octets.len(), count));
+                (start, count) = (octets.len(), 0);
+            }
+            last = encode::message(octets, write, first.wrapping_add(place));
+            count += 1;
+        }
+        if count > 0 {
+            encode::ask_for_ack(octets, last);
+            parts.push((octets.len(), count));
+        }
+    }
 }
 
 impl Writer {
@@ -36,8 +86,8 @@ impl Writer {
             socket,
             failed: false,
             own: OwnPort::new(port),
-            sequence: 0,
-            outgoing: Vec::new(),
+            encoder: Encoder::default(),
+            outgoing: Messages::default(),
             incoming: Vec::with_capacity(INCOMING_BYTES),
         })
     }
@@ -45,6 +95,11 @@ impl Writer {
     /// By this number our own writes are told from those of others in events.
     pub(super) fn port(&self) -> &OwnPort {
         &self.own
+    }
+
+    /// Makes what [`Writer::send`] sends.
+    pub(super) fn encoder(&self) -> Encoder {
+        self.encoder.clone()
     }
 
     /// Nobody is there to send to.
@@ -59,57 +114,51 @@ impl Writer {
         &mut self,
         batch: &[Write],
     ) -> Result<Vec<Result<(), Refusal>>, WriteError> {
+        let mut messages = std::mem::take(&mut self.outgoing);
+        self.encoder.encode(batch, &mut messages);
+        let outcomes = self.send(&messages);
+        self.outgoing = messages;
+        outcomes
+    }
+
+    /// The same with a batch that is encoded already.
+    pub(super) fn send(
+        &mut self,
+        messages: &Messages,
+    ) -> Result<Vec<Result<(), Refusal>>, WriteError> {
         if self.failed {
             let again = open().map_err(|e| WriteError::Failed(format!("open: {e}")));
             let (socket, port) = again?;
             self.own.set(port);
             self.socket = socket;
         }
-        let outcomes = self.write_all(batch);
+        let outcomes = self.send_all(messages);
         self.failed = matches!(outcomes, Err(WriteError::Failed(_)));
         outcomes
     }
 
-    fn write_all(&mut self, batch: &[Write]) -> Result<Vec<Result<(), Refusal>>, WriteError> {
-        let mut outcomes = Vec::with_capacity(batch.len());
-        let mut rest = batch;
-        while !rest.is_empty() {
-            let count = self.send(rest)?;
-            let (sent, left) = rest.split_at(count);
-            self.receive(sent.len(), &mut outcomes)?;
-            rest = left;
+    fn send_all(&mut self, messages: &Messages) -> Result<Vec<Result<(), Refusal>>, WriteError> {
+        let mut outcomes = Vec::new();
+        let (mut start, mut first) = (0, messages.first);
+        for (end, count) in &messages.parts {
+            if let Err(error) = self.socket.send(&messages.octets[start..*end], 0) {
+                return Err(WriteError::Failed(format!("send: {error}")));
+            }
+            self.receive(first, *count, &mut outcomes)?;
+            first = first.wrapping_add(*count as u32);
+            start = *end;
         }
         Ok(outcomes)
     }
 
-    /// Sends as many messages as fit. Returns how many.
-    fn send(&mut self, batch: &[Write]) -> Result<usize, WriteError> {
-        self.outgoing.clear();
-        let mut count = 0;
-        let mut last = 0;
-        for write in batch {
-            if self.outgoing.len() > OUTGOING_BYTES_MAX {
-                break;
-            }
-            self.sequence = self.sequence.wrapping_add(1);
-            last = encode::message(&mut self.outgoing, write, self.sequence);
-            count += 1;
-        }
-        encode::ask_for_ack(&mut self.outgoing, last);
-        match self.socket.send(&self.outgoing, 0) {
-            Ok(_) => Ok(count),
-            Err(error) => Err(WriteError::Failed(format!("send: {error}"))),
-        }
-    }
-
-    /// Reads answers until that to the last of the `count` messages just sent.
+    /// Reads answers until that to the last of the `count` messages just sent, which are numbered from `first`.
     fn receive(
         &mut self,
+        first: u32,
         count: usize,
         outcomes: &mut Vec<Result<(), Refusal>>,
     ) -> Result<(), WriteError> {
         let socket = &self.socket;
-        let first = self.sequence.wrapping_sub(count as u32 - 1);
         let base = outcomes.len();
         outcomes.resize(base + count, Ok(()));
         loop {
@@ -252,7 +301,7 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 const RECEIVE_BUFFER_BYTES: usize = 1 << 20;
 const INCOMING_BYTES: usize = 32 << 10;
 /// Half of the default send buffer.
-const OUTGOING_BYTES_MAX: usize = 96 << 10;
+const OUTGOING_OCTETS_MAX: usize = 96 << 10;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 // linux/netlink.h

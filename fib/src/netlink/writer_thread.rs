@@ -1,4 +1,5 @@
-//! A thread that writes batches while the next ones are made.
+//! A thread that writes batches while the next ones are made. It gets octets and gives back what the kernel said: what they
+//! were made of stays here, in the cache of the processor that looks at it again.
 
 #[cfg(test)]
 mod tests;
@@ -10,7 +11,7 @@ use std::thread;
 
 use tokio::sync::mpsc::{self, error::TryRecvError};
 
-use super::writer::Writer;
+use super::writer::{Encoder, Messages, Writer};
 use crate::kernel::{Refusal, Write, WriteError, Written};
 
 /// The writer, and its thread, which ends with this.
@@ -18,26 +19,37 @@ use crate::kernel::{Refusal, Write, WriteError, Written};
 pub(super) struct WriterThread {
     /// A small batch is written where it was made: to wake another thread takes longer.
     writer: Arc<Mutex<Writer>>,
+    encoder: Encoder,
     batches: blocking::Sender<Begun>,
     /// Counts the failures that were told. A batch that was begun under the same number as one that failed is behind it.
     failures: u64,
-    answers: mpsc::UnboundedReceiver<Written>,
-    /// Batches that the thread took and has not answered.
-    owed: usize,
+    answers: mpsc::UnboundedReceiver<Answered>,
+    /// Batches that the thread took and has not answered, in their order.
+    owed: VecDeque<Vec<Write>>,
     /// Answers to batches that were written here, for want of the thread. They stand behind those that are owed.
     written_here: VecDeque<Written>,
+    /// Room for more.
+    spare: Vec<Messages>,
 }
 
 /// A batch on its way to the thread.
 #[derive(Debug)]
 struct Begun {
-    writes: Vec<Write>,
+    messages: Messages,
     failures: u64,
+}
+
+/// What the thread says of it.
+#[derive(Debug)]
+struct Answered {
+    messages: Messages,
+    outcomes: Result<Vec<Result<(), Refusal>>, WriteError>,
 }
 
 impl WriterThread {
     /// The thread belongs to the network namespace of the one that calls this.
     pub(super) fn start(writer: Writer) -> io::Result<WriterThread> {
+        let encoder = writer.encoder();
         let writer = Arc::new(Mutex::new(writer));
         let (batches, incoming) = blocking::channel();
         let (outgoing, answers) = mpsc::unbounded_channel();
@@ -47,11 +59,13 @@ impl WriterThread {
             .spawn(move || work(&shared, &incoming, &outgoing))?;
         Ok(WriterThread {
             writer,
+            encoder,
             batches,
             failures: 0,
             answers,
-            owed: 0,
+            owed: VecDeque::new(),
             written_here: VecDeque::new(),
+            spare: Vec::new(),
         })
     }
 
@@ -64,14 +78,17 @@ impl WriterThread {
 
     /// Without the thread, which ends only when it panics, everything is slower and goes on.
     pub(super) fn begin_write(&mut self, batch: Vec<Write>) {
+        let mut messages = self.spare.pop().unwrap_or_default();
+        self.encoder.encode(&batch, &mut messages);
         let begun = Begun {
-            writes: batch,
+            messages,
             failures: self.failures,
         };
         match self.batches.send(begun) {
-            Ok(()) => self.owed += 1,
-            Err(blocking::SendError(Begun { writes, .. })) => {
-                let outcomes = lock(&self.writer).write(&writes);
+            Ok(()) => self.owed.push_back(batch),
+            Err(blocking::SendError(Begun { messages, .. })) => {
+                let outcomes = lock(&self.writer).send(&messages);
+                let writes = batch;
                 self.written_here.push_back(Written { writes, outcomes });
             }
         }
@@ -79,18 +96,17 @@ impl WriterThread {
 
     /// To be asked for as many answers as batches were begun.
     pub(super) async fn written(&mut self) -> Written {
-        if self.owed == 0
+        if self.owed.is_empty()
             && let Some(written) = self.written_here.pop_front()
         {
             return written;
         }
-        self.owed = self.owed.saturating_sub(1);
         let answered = self.answers.recv().await.unwrap_or_else(unanswered);
         self.told(answered)
     }
 
     pub(super) fn try_written(&mut self) -> Option<Written> {
-        if self.owed == 0 {
+        if self.owed.is_empty() {
             return self.written_here.pop_front();
         }
         let answered = match self.answers.try_recv() {
@@ -98,20 +114,24 @@ impl WriterThread {
             Err(TryRecvError::Empty) => return None,
             Err(TryRecvError::Disconnected) => unanswered(),
         };
-        self.owed -= 1;
         Some(self.told(answered))
     }
 
-    fn told(&mut self, answered: Written) -> Written {
-        self.failures += u64::from(answered.outcomes.is_err());
-        answered
+    fn told(&mut self, answered: Answered) -> Written {
+        let Answered { messages, outcomes } = answered;
+        self.failures += u64::from(outcomes.is_err());
+        if self.spare.len() < SPARE_MAX {
+            self.spare.push(messages);
+        }
+        let writes = self.owed.pop_front().unwrap_or_default();
+        Written { writes, outcomes }
     }
 }
 
 /// The thread has ended with the batch.
-fn unanswered() -> Written {
-    Written {
-        writes: Vec::new(),
+fn unanswered() -> Answered {
+    Answered {
+        messages: Messages::default(),
         outcomes: Err(WriteError::Failed(
             "the thread of the writer has ended".into(),
         )),
@@ -121,18 +141,18 @@ fn unanswered() -> Written {
 fn work(
     writer: &Mutex<Writer>,
     batches: &blocking::Receiver<Begun>,
-    answers: &mpsc::UnboundedSender<Written>,
+    answers: &mpsc::UnboundedSender<Answered>,
 ) {
     let mut failed = None;
-    while let Ok(Begun { writes, failures }) = batches.recv() {
+    while let Ok(Begun { messages, failures }) = batches.recv() {
         let outcomes = match failed == Some(failures) {
             true => Err(WriteError::Behind),
-            false => lock(writer).write(&writes),
+            false => lock(writer).send(&messages),
         };
         if outcomes.is_err() {
             failed = Some(failures);
         }
-        if answers.send(Written { writes, outcomes }).is_err() {
+        if answers.send(Answered { messages, outcomes }).is_err() {
             return;
         }
     }
@@ -142,3 +162,6 @@ fn work(
 fn lock(writer: &Mutex<Writer>) -> MutexGuard<'_, Writer> {
     writer.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// More are not under way.
+const SPARE_MAX: usize = 4;

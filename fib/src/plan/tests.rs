@@ -47,26 +47,27 @@ fn a_route_that_changes_is_one_replacement() {
     let key = key("10.233.2.0/26");
     routes.report(key, Some(device()));
     routes.set(key, via());
-    let actions = routes.take(100, Instant::now());
+    let mut actions = routes.take(100, Instant::now());
     assert_eq!(actions.len(), 1);
     let expected = Write::Set {
         key,
         spec: via(),
         replace: true,
     };
-    assert_eq!(write(key, &actions[0].1, false), expected);
+    let (_, action) = actions.remove(0);
+    assert_eq!(write(key, action, false), expected);
 }
 
 #[test]
 fn a_key_that_was_never_ours_is_not_overwritten_unless_it_is_calicos() {
-    let action = Action::Set {
+    let action = || Action::Set {
         value: via(),
         owned: false,
     };
     let key = key("10.233.2.0/26");
     let replaces = |write| matches!(write, Write::Set { replace: true, .. });
-    assert!(!replaces(write(key, &action, false)));
-    assert!(replaces(write(key, &action, true)));
+    assert!(!replaces(write(key, action(), false)));
+    assert!(replaces(write(key, action(), true)));
 }
 
 fn key(prefix: &str) -> Key {

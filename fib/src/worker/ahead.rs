@@ -10,7 +10,6 @@
 //! that is being written, a device that we take down — all of them are waited for: then there is nothing that could be taken
 //! in the wrong order.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use ipnet::IpNet;
@@ -21,10 +20,11 @@ use crate::delta::Action;
 use crate::kernel::{Kernel, Key, Spec, Write, Written};
 use crate::plan;
 
-/// Routes that are being written, in the order in which the kernel gets them.
+/// Routes that are being written.
 #[derive(Debug)]
 pub(super) struct Ahead {
-    batches: VecDeque<Batch>,
+    /// Batches without an answer.
+    batches: usize,
     /// Smaller ones are written at once: to wake the thread that writes takes longer.
     pub(super) least: usize,
 }
@@ -34,7 +34,7 @@ pub(super) type Batch = Vec<(Key, Action<Spec>)>;
 impl Default for Ahead {
     fn default() -> Ahead {
         Ahead {
-            batches: VecDeque::new(),
+            batches: 0,
             least: BATCH_HURRIED + 1,
         }
     }
@@ -42,7 +42,7 @@ impl Default for Ahead {
 
 impl Ahead {
     pub(super) fn is_empty(&self) -> bool {
-        self.batches.is_empty()
+        self.batches == 0
     }
 }
 
@@ -62,9 +62,9 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// Hands a batch to the kernel, and waits only if there are enough before it.
-    pub(super) async fn run_ahead(&mut self, batch: Batch, writes: Vec<Write>, now: Instant) {
+    pub(super) async fn run_ahead(&mut self, writes: Vec<Write>, now: Instant) {
         self.kernel.begin_write(writes);
-        self.ahead.batches.push_back(batch);
+        self.ahead.batches += 1;
         self.collect(AHEAD_MAX, now).await;
     }
 
@@ -91,34 +91,33 @@ impl<K: Kernel> Worker<K> {
     pub(super) async fn collect(&mut self, left: usize, now: Instant) {
         while !self.ahead.is_empty() {
             // After a failure nothing is left to chance.
-            let wait = self.ahead.batches.len() > left || self.timing.hold.is_some();
+            let wait = self.ahead.batches > left || self.timing.hold.is_some();
             let answered = match self.kernel.try_written() {
                 Some(answered) => answered,
                 None if wait => self.kernel.written().await,
                 None => return,
             };
-            if let Some(batch) = self.ahead.batches.pop_front() {
-                self.batch_answered(batch, answered, now);
-            }
+            self.ahead.batches -= 1;
+            self.batch_answered(answered, now);
         }
     }
 
-    fn batch_answered(&mut self, batch: Batch, answered: Written, now: Instant) {
-        match answered.outcomes {
+    fn batch_answered(&mut self, answered: Written, now: Instant) {
+        let Written { writes, outcomes } = answered;
+        match outcomes {
             Ok(outcomes) => {
                 self.writer_problem = None;
-                let writes = answered.writes.iter();
-                for (((key, action), write), outcome) in batch.into_iter().zip(writes).zip(outcomes)
-                {
-                    self.route_answered(key, action, write, outcome, now);
-                    self.delete_superseded(key.prefix);
+                for (write, outcome) in writes.into_iter().zip(outcomes) {
+                    let key = write.key();
+                    self.route_answered(write, outcome, now);
+                    if let Some(key) = key {
+                        self.delete_superseded(key.prefix);
+                    }
                 }
             }
             Err(error) => {
-                warn!(%error, routes = batch.len(), "a batch of routes has no answer; reading the kernel");
-                for (key, _) in batch {
-                    self.routes.requeue(key);
-                }
+                warn!(%error, routes = writes.len(), "a batch of routes has no answer; reading the kernel");
+                self.give_back_routes(&writes);
                 self.unanswered(error, now);
             }
         }

@@ -15,7 +15,6 @@ mod sweep;
 mod writing;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
@@ -23,7 +22,7 @@ use smallvec::SmallVec;
 
 use super::{Worker, settings};
 use crate::fights::Fights;
-use crate::kernel::{Hop, Kernel, Key, Nexthops, Object, ObjectId, Spec};
+use crate::kernel::{Hop, Kernel, Key, Nexthops, Object, ObjectId, Spec, Ways};
 use crate::model::Route;
 use crate::nexthops::{self, Allocation, Legs, Objects};
 use crate::plan::Mark;
@@ -31,9 +30,6 @@ use crate::resolve::{self, Waiting};
 use crate::staging::Choice;
 use borrowers::Borrowers;
 use news::News;
-
-/// The ways of a route, in ascending order.
-pub(super) type Hops = Arc<[Hop]>;
 
 #[derive(Debug)]
 pub(super) struct Sharing {
@@ -60,6 +56,15 @@ pub(super) struct Sharing {
     pub(super) writes: u64,
     /// Objects of ours that others changed or deleted.
     pub(super) repairs: u64,
+}
+
+/// The objects that a route is on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OnObjects {
+    /// As was desired.
+    pub(super) desired: Option<ObjectId>,
+    /// In the kernel.
+    pub(super) actual: Option<ObjectId>,
 }
 
 impl Sharing {
@@ -121,15 +126,15 @@ impl Sharing {
     }
 
     /// Where a route leads.
-    pub(super) fn hops_of(&self, spec: &Spec) -> Hops {
+    pub(super) fn hops_of(&self, spec: &Spec) -> Ways {
         match &spec.nexthops {
             Nexthops::Own(hops) => hops.clone(),
-            Nexthops::Object(id) => Arc::from(nexthops::hops(*id, &self.objects).as_slice()),
+            Nexthops::Object(id) => nexthops::hops(*id, &self.objects).as_slice().into(),
         }
     }
 
     /// The same, if every object on its way is known.
-    pub(super) fn known_hops(&self, spec: &Spec) -> Option<Hops> {
+    pub(super) fn known_hops(&self, spec: &Spec) -> Option<Ways> {
         match spec.object() {
             Some(id) if !nexthops::is_known(id, &self.objects) => None,
             _ => Some(self.hops_of(spec)),
@@ -153,23 +158,27 @@ impl Sharing {
 
 impl<K: Kernel> Worker<K> {
     /// What was chosen, by an object where there can be objects.
-    pub(super) fn share(&mut self, prefix: &IpNet, legs: &Legs, choice: Choice) -> Choice {
+    pub(super) fn share(
+        &mut self,
+        key: Key,
+        legs: &Legs,
+        there: OnObjects,
+        choice: Choice,
+    ) -> Choice {
         if !self.sharing.on || legs.is_empty() {
             return choice;
         }
-        let key = self.key(*prefix);
-        let actual = self.routes.actual(&key).and_then(Spec::object);
         match choice {
-            Choice::Take(spec) => match self.shared(key, legs, actual, spec) {
+            Choice::Take(spec) => match self.shared(key, legs, there, spec) {
                 Ok(spec) => Choice::Take(spec),
                 Err(waiting) => Choice::Wait(waiting),
             },
-            Choice::Unconfirmed(spec, why) => match self.shared(key, legs, actual, spec) {
+            Choice::Unconfirmed(spec, why) => match self.shared(key, legs, there, spec) {
                 Ok(spec) => Choice::Unconfirmed(spec, why),
                 Err(waiting) => Choice::Wait(waiting),
             },
             // As it is in the kernel.
-            Choice::Keep(spec, why) => match actual {
+            Choice::Keep(spec, why) => match there.actual {
                 Some(id) => Choice::Keep(Spec::by_object(self.config.protocol, id), why),
                 None => Choice::Keep(spec, why),
             },
@@ -181,7 +190,7 @@ impl<K: Kernel> Worker<K> {
         &mut self,
         key: Key,
         legs: &Legs,
-        actual: Option<ObjectId>,
+        there: OnObjects,
         spec: Spec,
     ) -> Result<Spec, Waiting> {
         // The kernel keeps no objects on a device without a carrier.
@@ -200,7 +209,7 @@ impl<K: Kernel> Worker<K> {
         if let Some(name) = dead.filter(|_| alive.is_empty()) {
             return Err(Waiting::NoCarrier(name));
         }
-        let there = self.routes.desired(&key).and_then(Spec::object).or(actual);
+        let there = there.desired.or(there.actual);
         let (routes, wishes, settings) = (&self.routes, &self.wishes, &self.settings);
         let sharing = &mut self.sharing;
         let others = &sharing.others;

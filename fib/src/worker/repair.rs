@@ -369,7 +369,7 @@ impl<K: Kernel> Worker<K> {
     /// A route that nobody desired is gone.
     pub(super) fn removed(&mut self, key: &Key, now: Instant) {
         self.repairs.deleted = Some(now);
-        if self.repairs.intruders.remove(key) {
+        if !self.repairs.intruders.is_empty() && self.repairs.intruders.remove(key) {
             self.repairs.counters.intruders_removed += 1;
         }
     }

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use tracing::{info, warn};
 
 use super::ahead::Batch;
+use super::objects::OnObjects;
 use super::refusals::BEHIND;
 use super::staging::Staged;
 use super::{BATCH, HOLD, Worker};
@@ -25,7 +26,7 @@ impl<K: Kernel> Worker<K> {
         let workloads = std::mem::take(&mut self.dirty.workloads);
         let limit = match self.dirty.unread.moves() {
             true => 0,
-            false => RESOLVED_A_TURN,
+            false => self.portion(),
         };
         let others: Vec<IpNet> = std::iter::from_fn(|| self.dirty.prefixes.pop_first())
             .take(limit)
@@ -72,8 +73,9 @@ impl<K: Kernel> Worker<K> {
                 }
                 None => {
                     self.forget_waiting(&prefix);
-                    self.routes.unset(key, true);
-                    self.ask_gate_about(key);
+                    if !self.routes.unset(key, true) {
+                        self.ask_gate_about(key);
+                    }
                     self.unset_superseded(prefix, true);
                     self.sharing.sweep_soon(now);
                 }
@@ -85,6 +87,16 @@ impl<K: Kernel> Worker<K> {
             self.dirty.leftovers |= self.leftovers.counts().actual > 0;
             self.vteps.note_written();
             self.look_at_retired_tunnels();
+        }
+    }
+
+    /// How many routes a turn takes in, and resolves: well below a millisecond. More than a batch until so many are in the
+    /// queue that deletions stand behind what is to be set; then as many as are written, so that a route is still in the
+    /// processor's cache when it is.
+    pub(super) fn portion(&self) -> usize {
+        match self.routes.queued() >= AHEAD_OF_WRITES {
+            true => BATCH,
+            false => BATCH + AHEAD_OF_WRITES,
         }
     }
 
@@ -119,7 +131,12 @@ impl<K: Kernel> Worker<K> {
             let here = self.surroundings().workload(prefix, VXLAN_V6_DEVICE);
             return here.ok().map(Choice::Take);
         };
-        let actual = self.routes.actual(&self.key(*prefix));
+        let key = self.key(*prefix);
+        let (desired, actual) = self.routes.both(&key);
+        let on_objects = OnObjects {
+            desired: desired.and_then(Spec::object),
+            actual: actual.and_then(Spec::object),
+        };
         let sharing = &self.sharing;
         let there = actual.map(|actual| move || sharing.expanded(actual));
         let there = there.as_ref().map(|there| there as &dyn Fn() -> Spec);
@@ -127,7 +144,7 @@ impl<K: Kernel> Worker<K> {
         let surroundings = self.surroundings();
         let choice = staging::choose(&surroundings, prefix, route, there, since, now);
         let legs = self.sharing.legs(prefix, route);
-        Some(self.share(prefix, &legs, choice))
+        Some(self.share(key, &legs, on_objects, choice))
     }
 
     /// Writes one batch of at most so many. Returns whether there is more to write.
@@ -149,34 +166,35 @@ impl<K: Kernel> Worker<K> {
         }
         self.leave_unresolved(&mut batch);
         self.hold_back(&mut batch, &objects, now);
+        let ahead = objects.is_empty() && self.may_run_ahead(&batch);
         let mut writes = self.object_writes(&objects);
-        writes.extend(
-            batch.iter().map(|(key, action)| {
-                plan::write(*key, action, self.leftovers.actual(key).is_some())
-            }),
-        );
+        writes.extend(batch.into_iter().map(|(key, action)| {
+            let taken_over = self.leftovers.actual(&key).is_some();
+            plan::write(key, action, taken_over)
+        }));
         if writes.is_empty() {
             // What they wait for may be on its way.
             self.catch_up(now).await;
             return true;
         }
         self.dirty.status = true;
-        if objects.is_empty() && self.may_run_ahead(&batch) {
-            self.counters.writes += batch.len() as u64;
-            self.run_ahead(batch, writes, now).await;
+        let routes = writes.len() - objects.len();
+        if ahead {
+            self.counters.writes += routes as u64;
+            self.run_ahead(writes, now).await;
             return true;
         }
         self.catch_up(now).await;
         if self.timing.hold.is_some() {
-            self.give_back(objects, batch);
+            self.give_back(objects, &writes);
             return true;
         }
-        self.counters.writes += batch.len() as u64;
+        self.counters.writes += routes as u64;
         self.sharing.writes += objects.len() as u64;
         match self.kernel.write(&writes) {
             Ok(mut outcomes) => {
                 self.writer_problem = None;
-                let prefixes: Vec<IpNet> = batch.iter().map(|(key, _)| key.prefix).collect();
+                let keys: Vec<Key> = writes.iter().filter_map(Write::key).collect();
                 let writes = writes.into_iter().skip(objects.len());
                 let of_routes = outcomes.split_off(objects.len());
                 let mut refused = HashMap::new();
@@ -187,22 +205,20 @@ impl<K: Kernel> Worker<K> {
                     self.object_written(id, action, outcome, now);
                 }
                 self.retry_users_of_written(now);
-                for (((key, action), write), outcome) in
-                    batch.into_iter().zip(writes).zip(of_routes)
-                {
+                for (write, outcome) in writes.zip(of_routes) {
                     // The object's reason is the true one.
                     let object = write.object().and_then(|id| refused.get(&id));
                     let outcome = outcome.map_err(|refusal| object.cloned().unwrap_or(refusal));
-                    self.route_answered(key, action, &write, outcome, now);
+                    self.route_answered(write, outcome, now);
                 }
                 // After all of them: the old route may have been written in this batch, too.
-                for prefix in prefixes {
-                    self.delete_superseded(prefix);
+                for key in keys {
+                    self.delete_superseded(key.prefix);
                 }
             }
             Err(error) => {
-                warn!(%error, routes = batch.len(), "a batch of routes has no answer; reading the kernel");
-                self.give_back(objects, batch);
+                warn!(%error, routes, "a batch of routes has no answer; reading the kernel");
+                self.give_back(objects, &writes);
                 self.unanswered(error, now);
             }
         }
@@ -210,11 +226,16 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// They are to be taken again.
-    fn give_back(&mut self, objects: Vec<(ObjectId, Action<Object>)>, batch: Batch) {
+    fn give_back(&mut self, objects: Vec<(ObjectId, Action<Object>)>, writes: &[Write]) {
         for (id, _) in objects {
             self.sharing.objects.requeue(id);
         }
-        for (key, _) in batch {
+        self.give_back_routes(writes);
+    }
+
+    /// The same of those that are routes.
+    pub(super) fn give_back_routes(&mut self, writes: &[Write]) {
+        for key in writes.iter().filter_map(Write::key) {
             self.routes.requeue(key);
         }
     }
@@ -256,23 +277,24 @@ impl<K: Kernel> Worker<K> {
     /// What became of one message.
     pub(super) fn route_answered(
         &mut self,
-        key: Key,
-        action: Action<Spec>,
-        write: &Write,
+        write: Write,
         outcome: Result<(), Refusal>,
         now: Instant,
     ) {
-        match outcome {
-            Ok(()) => self.written(key, action, now),
-            Err(refusal) if is_gone(&action, &refusal) => {
-                if self.routes.is_doubted(&key) {
-                    // There is none such, and perhaps another.
-                    self.read_again(now);
-                }
-                self.written(key, action, now);
+        let refusal = match outcome {
+            Err(refusal) if !is_gone(&write, &refusal) => {
+                return self.refused(&write, refusal, now);
             }
-            Err(refusal) => self.refused(key, write, refusal, now),
+            other => other.err(),
+        };
+        let Some((key, action)) = plan::action(write) else {
+            return;
+        };
+        if refusal.is_some() && self.routes.is_doubted(&key) {
+            // There is none such, and perhaps another.
+            self.read_again(now);
         }
+        self.written(key, action, now);
     }
 
     fn written(&mut self, key: Key, action: Action<Spec>, now: Instant) {
@@ -296,7 +318,10 @@ impl<K: Kernel> Worker<K> {
         self.look_at_retired_tunnels();
     }
 
-    fn refused(&mut self, key: Key, write: &Write, refusal: Refusal, now: Instant) {
+    fn refused(&mut self, write: &Write, refusal: Refusal, now: Instant) {
+        let Some(key) = write.key() else {
+            return;
+        };
         if let Write::Set { spec, .. } = write
             && self.routes.desired(&key) != Some(spec)
         {
@@ -342,19 +367,23 @@ impl<K: Kernel> Worker<K> {
             return false;
         }
         let writes: Vec<Write> = batch
-            .iter()
-            .map(|(key, action)| plan::write(*key, action, false))
+            .into_iter()
+            .map(|(key, action)| plan::write(key, action, false))
             .collect();
         self.counters.writes += writes.len() as u64;
         match self.kernel.write(&writes) {
             Ok(outcomes) => {
                 self.writer_problem = None;
-                for ((key, action), outcome) in batch.into_iter().zip(outcomes) {
-                    match outcome {
-                        Err(refusal) if !is_gone(&action, &refusal) => {
+                for (write, outcome) in writes.into_iter().zip(outcomes) {
+                    let failure = outcome.err().filter(|refusal| !is_gone(&write, refusal));
+                    let Some((key, action)) = plan::action(write) else {
+                        continue;
+                    };
+                    match failure {
+                        Some(refusal) => {
                             self.leftovers.failed(key, now, refusal.reason);
                         }
-                        _ => {
+                        None => {
                             info!(prefix = %key.prefix, "removed a route that others left");
                             self.repairs.counters.leftovers_removed += 1;
                             self.repairs.externals.remove(&key);
@@ -364,7 +393,7 @@ impl<K: Kernel> Worker<K> {
                 }
             }
             Err(error) => {
-                for (key, _) in batch {
+                for key in writes.iter().filter_map(Write::key) {
                     self.leftovers.requeue(key);
                 }
                 self.unanswered(error, now);
@@ -375,10 +404,8 @@ impl<K: Kernel> Worker<K> {
 }
 
 /// A deletion of what is not there, or of a device that is not there, is done.
-fn is_gone(action: &Action<Spec>, refusal: &Refusal) -> bool {
-    matches!(action, Action::Delete(_)) && refusal.is_absence()
+fn is_gone(write: &Write, refusal: &Refusal) -> bool {
+    matches!(write, Write::Delete { .. }) && refusal.is_absence()
 }
 
-/// Well below a millisecond. More than a batch, so that deletions stand behind what is to be set; not much more, so that a
-/// route is still in the processor's cache when it is written.
-const RESOLVED_A_TURN: usize = BATCH + BATCH / 4;
+const AHEAD_OF_WRITES: usize = BATCH / 4;

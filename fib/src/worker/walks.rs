@@ -7,8 +7,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::Worker;
-use super::objects::Hops;
-use crate::kernel::{Hop, Kernel, Key, ObjectId, Spec};
+use crate::kernel::{Hop, Kernel, Key, ObjectId, Spec, Ways};
 use crate::model::Route;
 
 /// When a question is to be asked again.
@@ -77,7 +76,7 @@ impl<K: Kernel> Worker<K> {
     /// Every way of every route: in the kernel, as desired, or both.
     pub(super) fn each_way(&mut self, mut with: impl FnMut(&Key, &[Hop])) {
         self.note_walk();
-        let mut objects: HashMap<ObjectId, Hops> = HashMap::new();
+        let mut objects: HashMap<ObjectId, Ways> = HashMap::new();
         let actual = self.routes.all_actual();
         // Where both are there, this is the desired one.
         let meant = self.routes.iter().map(|(key, _, spec, _)| (key, spec));
@@ -99,7 +98,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// Where a route leads.
-    pub(super) fn hops_of(&self, spec: &Spec) -> Hops {
+    pub(super) fn hops_of(&self, spec: &Spec) -> Ways {
         self.sharing.hops_of(spec)
     }
 

@@ -41,18 +41,6 @@ impl Default for Wishes {
 }
 
 impl Wishes {
-    /// Looks for what is known of these prefixes, only so that it is in the processor's cache. Each look has to wait for
-    /// memory, and looks that nothing else is between wait together.
-    fn fetch(&self, changes: &[Change]) {
-        let known = changes.iter().filter(|change| match change {
-            Change::SetRoute(prefix, _) | Change::RemoveRoute(prefix) => {
-                self.routes.contains_key(&prefix.trunc())
-            }
-            _ => false,
-        });
-        std::hint::black_box(known.count());
-    }
-
     fn set_route(&mut self, prefix: IpNet, route: Route) -> Option<Route> {
         if let Route::Links { next_hops } = &route {
             for (_, device) in next_hops {
@@ -175,14 +163,28 @@ impl<K: Kernel> Worker<K> {
             self.dirty.unread.moves = false;
             return;
         }
-        self.wishes
-            .fetch(self.dirty.unread.next(READ_A_TURN.saturating_sub(read)));
-        for _ in read..READ_A_TURN {
+        let portion = self.portion();
+        self.fetch(self.dirty.unread.next(portion.saturating_sub(read)));
+        for _ in read..portion {
             let Some(change) = self.dirty.unread.pop() else {
                 return;
             };
             self.wish(change, now);
         }
+    }
+
+    /// Looks for what is known of these prefixes, only so that it is in the processor's cache. Each look has to wait for
+    /// memory, and looks that nothing else is between wait together.
+    fn fetch(&self, changes: &[Change]) {
+        let prefixes = changes.iter().filter_map(|change| match change {
+            Change::SetRoute(prefix, _) | Change::RemoveRoute(prefix) => Some(prefix.trunc()),
+            _ => None,
+        });
+        let wished = prefixes.clone();
+        let wished = wished.filter(|prefix| self.wishes.routes.contains_key(prefix));
+        std::hint::black_box(wished.count());
+        let there = prefixes.filter(|prefix| self.routes.actual(&self.key(*prefix)).is_some());
+        std::hint::black_box(there.count());
     }
 
     /// Takes one change; an equal one costs nothing.
@@ -274,6 +276,6 @@ fn is_of_workload(change: &Change) -> bool {
     matches!(change, Change::SetEndpoint(..) | Change::RemoveEndpoint(_))
 }
 
-/// As many as are resolved (`RESOLVED_A_TURN`): a fraction of a millisecond, and about the time that the kernel needs for a
-/// batch.
+/// A command that comes alone is read at once up to here: a fraction of a millisecond, and about the time that the kernel
+/// needs for a batch.
 const READ_A_TURN: usize = BATCH + BATCH / 4;

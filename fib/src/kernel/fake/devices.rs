@@ -141,7 +141,7 @@ impl State {
             let hops = spec.hops().iter().copied();
             let (gone, left): (Vec<Hop>, Vec<Hop>) = hops.partition(|hop| hop.device == device);
             let with = |hops: Vec<Hop>| Spec {
-                nexthops: Nexthops::Own(hops.into()),
+                nexthops: Nexthops::Own(hops.as_slice().into()),
                 ..spec.clone()
             };
             self.routes.insert(key, with(left));
