@@ -9,6 +9,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::rounds::Turns;
 use crate::stopwatch::Took;
 use crate::work::{Step, Work};
 
@@ -37,7 +38,7 @@ pub(crate) enum Contestant {
 #[derive(Debug)]
 pub(crate) struct Absent(pub(crate) String);
 
-/// How long each step took. Steps that a contestant cannot do are left out.
+/// How long each step took, or each part of it. Steps that a contestant cannot do are left out.
 pub(crate) type Times = Vec<(Step, Took)>;
 
 impl Contestant {
@@ -52,17 +53,45 @@ impl Contestant {
         Contestant::Frr,
     ];
 
+    /// Those that take part in rounds; the others do each step as a whole.
+    pub(crate) fn takes_turns(self) -> bool {
+        match self {
+            Contestant::Raw
+            | Contestant::RawDevice
+            | Contestant::RawNexthop
+            | Contestant::Fib
+            | Contestant::FibNexthop => true,
+            Contestant::IpBatch | Contestant::Bird | Contestant::Frr => false,
+        }
+    }
+
+    /// Does what it is told in its turns.
+    pub(crate) fn take_turns(self, work: Work, turns: &Turns) -> anyhow::Result<()> {
+        match self {
+            Contestant::Raw => raw::take_turns(work, raw::Way::Gateway, turns),
+            Contestant::RawDevice => raw::take_turns(work, raw::Way::Device, turns),
+            Contestant::RawNexthop => raw::take_turns(work, raw::Way::Nexthop, turns),
+            Contestant::Fib => whole::take_turns(work, false, turns),
+            Contestant::FibNexthop => whole::take_turns(work, true, turns),
+            Contestant::IpBatch | Contestant::Bird | Contestant::Frr => {
+                Err(Absent("it does whole steps only".into()).into())
+            }
+        }
+    }
+
+    /// Does all steps, each as a whole.
     pub(crate) fn compete(self, work: Work) -> anyhow::Result<Times> {
         match self {
-            Contestant::Raw => raw::compete(work, raw::Way::Gateway),
-            Contestant::RawDevice => raw::compete(work, raw::Way::Device),
-            Contestant::RawNexthop => raw::compete(work, raw::Way::Nexthop),
-            Contestant::Fib => whole::compete(work, false),
-            Contestant::FibNexthop => whole::compete(work, true),
             Contestant::IpBatch => batch::compete(work),
             Contestant::Bird => bird::compete(work),
             Contestant::Frr => Err(Absent(NO_FRR.into()).into()),
+            in_rounds => Err(Absent(format!("{in_rounds} takes part in rounds only")).into()),
         }
+    }
+
+    /// A route straight to a device has one.
+    pub(crate) fn can(self, step: Step) -> bool {
+        self != Contestant::RawDevice || !matches!(step, Step::MultipathIn | Step::MultipathOut)
     }
 }
 

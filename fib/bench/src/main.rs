@@ -1,23 +1,27 @@
 //! How fast the FIB is, beside others who write routes, in one run.
 //!
 //! ```text
-//!   for each run, for each family, for each contestant:            a network namespace of its own
-//!     in → replace → out → multipath in → multipath out            N host routes by 200 gateways
+//!   for each run, for each family:                                 N host routes by 200 gateways
+//!     in → replace → out → multipath in → multipath out
+//!       in rounds, a part of the routes each: raw, fib, …          each in a network namespace of its own
+//!     the same as a whole: ip -batch, bird
 //!   then the FIB alone: latency of one change, memory of a route
 //! ```
 //!
 //! The last table says of each target whether it is met. Whoever is not installed is skipped; when anyone fails, the program
 //! says so and does too.
 //!
-//! Contestants take turns, so that what the machine does besides meets all of them; a figure is the median of the runs.
-//! Absolute figures belong to the machine; ratios within one run may be
-//! compared. Where others use the machine too, the ratios of processor time are the steadier ones.
+//! A rate is the median of the runs, and a ratio to a raw writer is the median of those of all rounds: what the machine does
+//! besides meets all of one round. Absolute figures belong to the machine. Where others use the machine too, the ratios of
+//! processor time are the steadier ones.
 
 mod contestants;
 mod latency;
 mod memory;
 mod namespace;
+mod pairs;
 mod report;
+mod rounds;
 mod stopwatch;
 mod targets;
 mod work;
@@ -42,6 +46,9 @@ struct Options {
     /// Runs of each contestant; the median is shown.
     #[arg(long, default_value_t = 3)]
     runs: usize,
+    /// Rounds of a step in each run.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
     /// Messages a send of the raw writer.
     #[arg(long, default_value_t = 256)]
     batch: usize,
@@ -92,7 +99,7 @@ fn main() -> anyhow::Result<ExitCode> {
         [] => &[Family::V4, Family::V6],
         some => some,
     };
-    let mut report = Report::new(options.routes, options.runs, options.batch);
+    let mut report = Report::new(options.routes, options.runs, options.rounds, options.batch);
     if wanted(Part::Rates) {
         measure_rates(&options, families, &mut report);
     }
@@ -136,24 +143,28 @@ fn measure_rates(options: &Options, families: &[Family], report: &mut Report) {
         .collect();
     for run in 0..options.runs {
         for family in families {
-            for contestant in &contestants {
-                if report.is_out(*contestant, *family) {
-                    continue;
-                }
+            let work = Work {
+                family: *family,
+                routes: options.routes,
+                batch: options.batch,
+            };
+            let ready: Vec<Contestant> = contestants
+                .iter()
+                .filter(|contestant| !report.is_out(**contestant, *family))
+                .copied()
+                .collect();
+            let (in_turns, whole): (Vec<Contestant>, Vec<Contestant>) =
+                ready.into_iter().partition(|one| one.takes_turns());
+            eprintln!("run {} of {}: {family}, rounds", run + 1, options.runs);
+            let mut outcomes = rounds::run(&in_turns, work, options.rounds);
+            for contestant in whole {
                 eprintln!("run {} of {}: {family} {contestant}", run + 1, options.runs);
-                let work = Work {
-                    family: *family,
-                    routes: options.routes,
-                    batch: options.batch,
-                };
-                let contestant = *contestant;
                 let outcome = namespace::within(move || contestant.compete(work));
+                outcomes.push((contestant, outcome));
+            }
+            for (contestant, outcome) in outcomes {
                 match outcome {
-                    Ok(times) => {
-                        for (step, took) in times {
-                            report.add(contestant, *family, step, took);
-                        }
-                    }
+                    Ok(times) => report.add(contestant, *family, &times),
                     Err(error) => report.leave_out(contestant, *family, &error),
                 }
             }

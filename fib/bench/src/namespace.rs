@@ -2,6 +2,7 @@
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::thread::JoinHandle;
 
 use anyhow::{Context, bail};
 
@@ -22,12 +23,27 @@ pub(crate) fn become_able() -> anyhow::Result<()> {
     bail!("unshare: {error}; without it, run as root")
 }
 
-/// Runs on a thread of its own in a fresh namespace: `eth0` with 172.18.0.1/16 and 2001:db8:18::1/64, and its other
-/// end `peer0`, both up. Programs that the thread starts are in the namespace too.
+/// Runs on a thread of its own in a fresh namespace, and waits for it.
 pub(crate) fn within<T: Send + 'static>(
     work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
 ) -> anyhow::Result<T> {
-    let thread = std::thread::spawn(move || {
+    join(begin(work))
+}
+
+/// Waits for what was begun.
+pub(crate) fn join<T>(thread: JoinHandle<anyhow::Result<T>>) -> anyhow::Result<T> {
+    match thread.join() {
+        Ok(outcome) => outcome,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// Begins to run on a thread of its own in a fresh namespace: `eth0` with 172.18.0.1/16 and 2001:db8:18::1/64, and its other
+/// end `peer0`, both up. Programs that the thread starts are in the namespace too.
+pub(crate) fn begin<T: Send + 'static>(
+    work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+) -> JoinHandle<anyhow::Result<T>> {
+    std::thread::spawn(move || {
         // NEWNET concerns this thread only; the files of other threads are not touched.
         #[expect(
             deprecated,
@@ -49,11 +65,7 @@ pub(crate) fn within<T: Send + 'static>(
             ip(line)?;
         }
         work()
-    });
-    match thread.join() {
-        Ok(outcome) => outcome,
-        Err(panic) => std::panic::resume_unwind(panic),
-    }
+    })
 }
 
 /// `ip …`, which must succeed.

@@ -1,5 +1,6 @@
 //! How long a step takes, and how much of a processor. The second is what tells when others use the machine too.
 
+use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -8,11 +9,18 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::work::{PATIENCE, Work};
 
 /// What a step took.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Took {
     pub time: Duration,
     /// In user space and in the kernel on the writer's behalf.
     pub processor: Duration,
+}
+
+impl AddAssign for Took {
+    fn add_assign(&mut self, other: Took) {
+        self.time += other.time;
+        self.processor += other.processor;
+    }
 }
 
 pub(crate) struct Stopwatch {

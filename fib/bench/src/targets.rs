@@ -5,6 +5,7 @@ use tabled::builder::Builder;
 use tabled::settings::Style;
 
 use crate::contestants::Contestant;
+use crate::pairs::Pair;
 use crate::report::Report;
 use crate::work::{Family, Step};
 
@@ -30,11 +31,15 @@ pub(crate) fn of(report: &Report) -> Vec<Target> {
                 let (Some(ours), Some(theirs)) = (rate(fib), rate(mark)) else {
                     continue;
                 };
-                let ratio = ours / theirs;
+                let wanted = (family, step, fib, mark);
+                let mut pairs = report.pairs.iter();
+                let pair = pairs
+                    .find(|pair| (pair.family, pair.step, pair.contestant, pair.mark) == wanted);
+                let ratio = pair.map_or(ours / theirs, |pair| pair.median);
                 targets.push(Target {
                     what: format!("{family} {word}: {fib} to {mark}"),
                     wanted: format!("at least {least}"),
-                    measured: format!("{ratio:.2}"),
+                    measured: pair.map_or_else(|| format!("{ratio:.2}"), Pair::text),
                     met: ratio >= least,
                 });
             }

@@ -1,13 +1,14 @@
 //! The mark: messages are made and sent in batches, the last of each is acknowledged, and there is nothing else.
 
 use std::net::IpAddr;
+use std::ops::Range;
 
 use anyhow::{Context, bail};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
-use super::Times;
 use crate::namespace;
+use crate::rounds::Turns;
 use crate::stopwatch::Stopwatch;
 use crate::work::{GATEWAYS, Step, Work};
 
@@ -18,7 +19,7 @@ pub(crate) enum Way {
     Nexthop,
 }
 
-pub(crate) fn compete(work: Work, way: Way) -> anyhow::Result<Times> {
+pub(crate) fn take_turns(work: Work, way: Way, turns: &Turns) -> anyhow::Result<()> {
     let mut raw = Raw {
         socket: Socket::new(NETLINK_ROUTE)?,
         work,
@@ -32,16 +33,13 @@ pub(crate) fn compete(work: Work, way: Way) -> anyhow::Result<Times> {
     if way == Way::Nexthop {
         raw.make_nexthops()?;
     }
-    let mut times = Times::new();
-    for step in Step::ALL {
-        if way == Way::Device && matches!(step, Step::MultipathIn | Step::MultipathOut) {
-            continue;
-        }
+    let mut before = None;
+    while let Some((step, part)) = turns.next(before) {
         let start = Stopwatch::of_this_process()?;
-        raw.run(step)?;
-        times.push((step, start.took()?));
+        raw.run(step, part)?;
+        before = Some(start.took()?);
     }
-    Ok(times)
+    Ok(())
 }
 
 struct Raw {
@@ -54,12 +52,12 @@ struct Raw {
 }
 
 impl Raw {
-    fn run(&mut self, step: Step) -> anyhow::Result<()> {
+    fn run(&mut self, step: Step, part: Range<u32>) -> anyhow::Result<()> {
         let mut buffer = Vec::new();
-        let mut i = 0;
-        while i < self.work.routes {
+        let mut i = part.start;
+        while i < part.end {
             buffer.clear();
-            let end = self.work.routes.min(i + self.work.batch as u32);
+            let end = part.end.min(i + self.work.batch as u32);
             while i < end {
                 self.route(&mut buffer, step, i, i + 1 == end);
                 i += 1;

@@ -3,11 +3,11 @@
 use anyhow::{Context, bail};
 use caracal_fib::{Change, Config, Encapsulation, Fib, FibStatus, Route};
 
-use super::Times;
+use crate::rounds::Turns;
 use crate::stopwatch::Stopwatch;
 use crate::work::{PATIENCE, Step, Work};
 
-pub(crate) fn compete(work: Work, nexthop_objects: bool) -> anyhow::Result<Times> {
+pub(crate) fn take_turns(work: Work, nexthop_objects: bool, turns: &Turns) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -20,29 +20,31 @@ pub(crate) fn compete(work: Work, nexthop_objects: bool) -> anyhow::Result<Times
         if nexthop_objects && !fib.status().borrow().nexthop_objects {
             bail!("this kernel has no nexthop objects");
         }
-        let mut times = Times::new();
-        for step in Step::ALL {
-            let changes = changes(&work, step, 0..work.routes);
-            let before = work_done(&fib.status().borrow());
+        let mut before = None;
+        while let Some((step, part)) = turns.next(before) {
+            let changes = changes(&work, step, part.clone());
+            let done = work_done(&fib.status().borrow());
             let start = Stopwatch::of_this_process()?;
             fib.apply(changes);
             // By nexthop objects, routes move without being written.
-            settled(&fib, |status| work_done(status) > before)
+            settled(&fib, |status| work_done(status) > done)
                 .await
                 .with_context(|| step.to_string())?;
-            times.push((step, start.took()?));
+            before = Some(start.took()?);
             let count = work.in_kernel()?;
-            let hops = if step == Step::MultipathIn { 2 } else { 1 };
             let expected = match step {
-                Step::Out | Step::MultipathOut => 0,
-                _ => work.routes as usize,
-            };
+                Step::In | Step::MultipathIn => part.end,
+                Step::Replace => work.routes,
+                Step::Out | Step::MultipathOut => work.routes - part.end,
+            } as usize;
             // The kernel's own are a dozen; of IPv6 it counts each next hop.
+            let multipath = matches!(step, Step::MultipathIn | Step::MultipathOut);
+            let hops = if multipath { 2 } else { 1 };
             if count < expected || count > expected * hops + 20 {
                 bail!("{step}: the kernel has {count} routes, not {expected}");
             }
         }
-        Ok(times)
+        Ok(())
     })
 }
 
