@@ -274,12 +274,14 @@ async fn assign(
         ("type".to_owned(), tunnel.attribute().to_owned()),
     ]);
     let v4 = tunnel != Tunnel::VxlanV6;
+    let names: Vec<String> = pools.iter().map(|pool| pool.name.clone()).collect();
     let wish = AssignRequest {
         handle: tunnel.handle(node),
         attributes,
         ipv4: v4,
         ipv6: !v4,
-        pools: pools.iter().map(|pool| pool.name.clone()).collect(),
+        ipv4_pools: names.clone(),
+        ipv6_pools: names,
         addresses: before.into_iter().collect(),
         purpose: Purpose::Tunnel,
     };

@@ -32,6 +32,7 @@ mod reading;
 mod record;
 mod report;
 mod requests;
+mod wishes;
 
 use dataplane::Dataplane;
 use gone::Gone;
@@ -90,8 +91,10 @@ struct State {
     promised: HashMap<(String, String), Workload>,
     /// Interfaces deleted in this run: a late report of the datastore does not bring them back.
     gone: Gone,
-    /// Of these nothing is left in the datastore either: runtimes repeat a DEL, and to look for a record costs a whole list.
+    /// Of these nothing is left in the datastore either: runtimes repeat a DEL.
     finished: Gone,
+    /// Forgotten by a DEL that has not come to its end: the next one finishes it, by container and interface.
+    leaving: HashMap<(String, String), Workload>,
     /// Of workloads that arrive, by device.
     phases: HashMap<String, Phase>,
     /// Whom to ask whether it runs here.
@@ -260,6 +263,7 @@ impl Workloads {
             let mut state = self.state();
             state.gone.remove(&workload.place());
             state.finished.remove(&workload.place());
+            state.leaving.remove(&workload.place());
             let device = workload.device.clone();
             if let Some(before) = state.known.insert(device.clone(), workload) {
                 state.replaced(&before);
@@ -298,6 +302,10 @@ pub(crate) fn parse_mac(text: &str) -> Option<[u8; 6]> {
         .collect::<Result<_, _>>()
         .ok()?;
     octets.try_into().ok()
+}
+
+fn mac_text(mac: &[u8; 6]) -> String {
+    mac.map(|octet| format!("{octet:02x}")).join(":")
 }
 
 #[cfg(test)]

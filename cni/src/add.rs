@@ -155,7 +155,8 @@ fn wish(call: &Invocation, config: &Config) -> CniAdd {
         network: config.name.clone(),
         namespace: call.args.namespace.clone(),
         pod: call.args.pod.clone(),
-        pools: config.pools.clone(),
+        ipv4_pools: config.ipv4_pools.clone(),
+        ipv6_pools: config.ipv6_pools.clone(),
         addresses,
     }
 }

@@ -41,8 +41,10 @@ pub(crate) struct Config {
     pub(crate) spool: PathBuf,
     /// MTU in octets; `None`: what the agent says.
     pub(crate) mtu: Option<u32>,
-    /// Pools by name or CIDR, of both families.
-    pub(crate) pools: Vec<String>,
+    /// Pools by name or CIDR.
+    pub(crate) ipv4_pools: Vec<String>,
+    /// The same for IPv6.
+    pub(crate) ipv6_pools: Vec<String>,
     /// Addresses asked for.
     pub(crate) addresses: Vec<IpAddr>,
     /// Forwarding stays as it is inside the pod.
@@ -98,8 +100,6 @@ impl Config {
                 ),
             ));
         }
-        let mut pools: Vec<String> = ipam.field("ipv4_pools")?.unwrap_or_default();
-        pools.extend(ipam.field::<Vec<String>>("ipv6_pools")?.unwrap_or_default());
         let mut addresses = root.section("runtimeConfig")?.addresses("ips")?;
         addresses.extend(root.section("args")?.section("cni")?.addresses("ips")?);
         Ok(Config {
@@ -112,7 +112,8 @@ impl Config {
                 .field("spool")?
                 .unwrap_or_else(|| PathBuf::from(SPOOL_DEFAULT)),
             mtu: root.field::<u32>("mtu")?.filter(|mtu| *mtu != 0),
-            pools,
+            ipv4_pools: ipam.field("ipv4_pools")?.unwrap_or_default(),
+            ipv6_pools: ipam.field("ipv6_pools")?.unwrap_or_default(),
             addresses,
             forwarding: root
                 .section("container_settings")?

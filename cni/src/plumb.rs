@@ -20,7 +20,7 @@ use caracal_agent_api::{CniAddReply, CniAddress};
 use crate::error::{CniError, Code};
 use crate::netns::Netns;
 use crate::result::{Interface, Ip, Route, Success};
-use crate::veth::{HOST_MAC, Kernel, Link, Pair, mac_text};
+use crate::veth::{HOST_MAC, Kernel, Link, Pair, mac_text, parse_mac};
 
 /// What shall be there for one container and interface.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +37,8 @@ pub(crate) struct Attachment {
     pub(crate) addresses: Vec<CniAddress>,
     /// Forwarding inside the pod stays as it is.
     pub(crate) forwarding: bool,
+    /// MAC of the pod's end; `None`: the kernel's choice.
+    pub(crate) mac: Option<[u8; 6]>,
 }
 
 /// Both ends of where it shall be.
@@ -66,6 +68,7 @@ impl Attachment {
             mtu: mtu.unwrap_or(reply.mtu),
             addresses: reply.addresses.clone(),
             forwarding,
+            mac: reply.mac.as_deref().and_then(parse_mac),
         }
     }
 
@@ -151,6 +154,7 @@ impl Site<'_> {
                 pod: &want.ifname,
                 netns: self.netns,
                 mtu: want.mtu,
+                mac: want.mac,
             })
             .await?;
         let done = self.furnish(want).await;

@@ -59,6 +59,8 @@ pub(crate) struct Pair<'a> {
     pub(crate) netns: &'a Netns,
     /// Of both ends, in octets.
     pub(crate) mtu: u32,
+    /// Of the pod's end; `None`: the kernel's choice.
+    pub(crate) mac: Option<[u8; 6]>,
 }
 
 impl Kernel {
@@ -121,10 +123,13 @@ impl Kernel {
     pub(crate) async fn create(&self, pair: Pair<'_>) -> Result<(), CniError> {
         let other = LinkUnspec::new_with_name(pair.pod)
             .mtu(pair.mtu)
-            .setns_by_fd(pair.netns.fd())
-            .build();
+            .setns_by_fd(pair.netns.fd());
+        let other = match pair.mac {
+            Some(mac) => other.address(mac.to_vec()),
+            None => other,
+        };
         let link = LinkVeth::new(pair.host, pair.pod)
-            .set_info_data(InfoData::Veth(InfoVeth::Peer(other)))
+            .set_info_data(InfoData::Veth(InfoVeth::Peer(other.build())))
             .address(HOST_MAC.to_vec())
             .mtu(pair.mtu)
             .build();
@@ -355,6 +360,13 @@ impl Link {
 pub(crate) fn mac_text(mac: &[u8]) -> String {
     let octets: Vec<String> = mac.iter().map(|octet| format!("{octet:02x}")).collect();
     octets.join(":")
+}
+
+/// The other way.
+pub(crate) fn parse_mac(text: &str) -> Option<[u8; 6]> {
+    let octets = text.split(':').map(|part| u8::from_str_radix(part, 16));
+    let octets: Vec<u8> = octets.collect::<Result<_, _>>().ok()?;
+    octets.try_into().ok()
 }
 
 async fn absent_is_fine(request: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {

@@ -93,8 +93,10 @@ pub struct AssignRequest {
     pub ipv4: bool,
     /// One IPv6 address.
     pub ipv6: bool,
-    /// Only from these pools (names or CIDRs); all that fit when empty.
-    pub pools: Vec<String>,
+    /// IPv4 addresses only from these pools (names or CIDRs); from all that fit when empty.
+    pub ipv4_pools: Vec<String>,
+    /// The same for IPv6.
+    pub ipv6_pools: Vec<String>,
     /// Exactly these addresses instead.
     pub addresses: Vec<IpAddr>,
     /// What for.

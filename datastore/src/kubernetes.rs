@@ -31,8 +31,8 @@ use tokio::task::JoinSet;
 use crate::lead::Election;
 use crate::lead::kubernetes::KubernetesElection;
 use crate::resources;
-use crate::store::{Datastore, Key, Kind, Object, Revision, StoreError, Watcher};
-use client::Failure;
+use crate::store::{Datastore, Key, Kind, Metadata, Object, Revision, StoreError, Watcher};
+use client::{Collection, Failure};
 use config::Pulse;
 pub use config::{CalicoGroup, KubernetesConfig};
 use follower::Follower;
@@ -306,6 +306,42 @@ impl KubernetesDatastore {
         }
     }
 
+    async fn list_collection(
+        &self,
+        kind: Kind,
+        collection: &Collection,
+    ) -> Result<Vec<Object>, StoreError> {
+        let form = self.server.form();
+        let read = |text: &str| {
+            let reading = form.read_text(kind, text);
+            // What is needed to come to the end of it.
+            let value = reading.marked.then(|| serde_json::from_str(text).ok());
+            (reading, value.flatten())
+        };
+        let listing = match self.server.client().list(collection, read).await {
+            Ok(listing) => listing,
+            Err(Failure::Absent(_)) => return Ok(Vec::new()),
+            Err(failure) => return Err(self.server.failed(kind, failure)),
+        };
+        let mut objects = Vec::with_capacity(listing.items.len());
+        for (reading, marked) in listing.items {
+            match (reading.object, reading.key, marked) {
+                (Ok(Some(object)), _, _) => objects.push(object),
+                (_, Some(key), Some(marked)) => {
+                    if let Ok(Some(path)) = self.path(&key) {
+                        self.finish(&key, &path, &marked).await;
+                    }
+                }
+                (Ok(None), _, _) => {}
+                (Err(fault), _, _) => {
+                    tracing::warn!(%fault, "an object of Kubernetes cannot be used");
+                }
+            }
+        }
+        objects.sort_by(|one, other| one.key.cmp(&other.key));
+        Ok(objects)
+    }
+
     fn not_served(&self, kind: Kind) -> String {
         match self.server.form().place(kind) {
             Some(place) => format!(
@@ -354,38 +390,36 @@ impl Datastore for KubernetesDatastore {
     }
 
     async fn list(&self, kind: Kind) -> Result<Vec<Object>, StoreError> {
-        let form = self.server.form();
-        let Ok(collection) = self.server.all(kind) else {
-            return Ok(Vec::new());
+        match self.server.all(kind) {
+            Ok(collection) => self.list_collection(kind, &collection).await,
+            Err(_) => Ok(Vec::new()),
+        }
+    }
+
+    async fn list_here(&self, kind: Kind) -> Result<Vec<Object>, StoreError> {
+        match self.server.watched(kind) {
+            Ok(collection) => self.list_collection(kind, &collection).await,
+            Err(_) => Ok(Vec::new()),
+        }
+    }
+
+    async fn pod(&self, namespace: &str, name: &str) -> Result<Option<Metadata>, StoreError> {
+        let what = || format!("Pod {namespace}/{name}");
+        let invalid = |why: String| StoreError::Invalid { what: what(), why };
+        let Some(path) = self.server.form().path_of_pod(namespace, name) else {
+            return Err(invalid("no Pod can be called so".to_owned()));
         };
-        let read = |text: &str| {
-            let reading = form.read_text(kind, text);
-            // What is needed to come to the end of it.
-            let value = reading.marked.then(|| serde_json::from_str(text).ok());
-            (reading, value.flatten())
-        };
-        let listing = match self.server.client().list(&collection, read).await {
-            Ok(listing) => listing,
-            Err(Failure::Absent(_)) => return Ok(Vec::new()),
-            Err(failure) => return Err(self.server.failed(kind, failure)),
-        };
-        let mut objects = Vec::with_capacity(listing.items.len());
-        for (reading, marked) in listing.items {
-            match (reading.object, reading.key, marked) {
-                (Ok(Some(object)), _, _) => objects.push(object),
-                (_, Some(key), Some(marked)) => {
-                    if let Ok(Some(path)) = self.path(&key) {
-                        self.finish(&key, &path, &marked).await;
-                    }
-                }
-                (Ok(None), _, _) => {}
-                (Err(fault), _, _) => {
-                    tracing::warn!(%fault, "an object of Kubernetes cannot be used");
-                }
+        match self.server.client().get(&path).await {
+            Ok(Some(mut pod)) => serde_json::from_value(pod["metadata"].take())
+                .map(Some)
+                .map_err(|error| invalid(format!("metadata: {error}"))),
+            Ok(None) => Err(invalid("does not exist in Kubernetes".to_owned())),
+            Err(failure) => {
+                let why = server::words(failure);
+                let why = format!("{}: {why}", what());
+                Err(self.server.client().unavailable(why))
             }
         }
-        objects.sort_by(|one, other| one.key.cmp(&other.key));
-        Ok(objects)
     }
 
     async fn create(&self, object: Object) -> Result<Object, StoreError> {

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 
 use crate::hub::{Change, Hub};
 use crate::resources;
-use crate::store::{Datastore, Key, Kind, Object, Revision, StoreError, Watcher};
+use crate::store::{Datastore, Key, Kind, Metadata, Object, Revision, StoreError, Watcher};
 
 /// A client of a store in memory.
 pub struct MemoryDatastore {
@@ -22,6 +22,8 @@ pub struct MemoryDatastore {
 #[derive(Debug, Default)]
 struct State {
     objects: BTreeMap<Key, Object>,
+    /// By namespace and name.
+    pods: BTreeMap<(String, String), Metadata>,
     counter: u64,
     writes: u64,
     hub: Hub,
@@ -134,6 +136,12 @@ impl MemoryDatastore {
         self.lock().put(object);
     }
 
+    /// What a Pod says of itself from now on.
+    pub fn put_pod(&self, namespace: &str, name: &str, metadata: Metadata) {
+        let place = (namespace.to_owned(), name.to_owned());
+        self.lock().pods.insert(place, metadata);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -211,6 +219,11 @@ impl Datastore for MemoryDatastore {
                 .cloned()
                 .collect())
         })
+    }
+
+    async fn pod(&self, namespace: &str, name: &str) -> Result<Option<Metadata>, StoreError> {
+        let place = (namespace.to_owned(), name.to_owned());
+        Ok(self.lock().pods.get(&place).cloned())
     }
 
     async fn create(&self, object: Object) -> Result<Object, StoreError> {

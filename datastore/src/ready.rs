@@ -11,7 +11,7 @@ use async_trait::async_trait;
 
 use crate::lead::Election;
 use crate::resources::ClusterInformation;
-use crate::store::{Datastore, Key, Kind, Object, Revision, StoreError, Stored, Watcher};
+use crate::store::{Datastore, Key, Kind, Metadata, Object, Revision, StoreError, Stored, Watcher};
 use crate::uuid;
 
 /// A datastore that refuses writes while it is locked, with [`StoreError::Locked`]. The lock itself may be written.
@@ -61,28 +61,80 @@ pub fn is_locked(object: &Object) -> bool {
         && object.spec.get("datastoreReady") == Some(&serde_json::Value::Bool(false))
 }
 
-/// Creates ClusterInformation `default` where there is none, as Calico's node does when it starts; what there is stays
-/// as it is. Without `calicoVersion`, which `calicoctl` would compare with its own. Says whether it was created.
+/// What became of ClusterInformation `default`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Introduced {
+    /// There was none.
+    Made,
+    /// It did not name all of what the cluster is made of, or lacked what it always has.
+    Completed,
+    /// It was complete already, or the datastore is locked.
+    AsItWas,
+}
+
+/// Creates ClusterInformation `default` where there is none, and adds to `clusterType` what is not in it yet, as Calico's
+/// node does when it starts. Without `calicoVersion`, which `calicoctl` would compare with its own.
 pub async fn ensure_cluster_information(
     store: &dyn Datastore,
-    cluster_type: &str,
-) -> Result<bool, StoreError> {
-    if store.get(&lock_key()).await?.is_some() {
-        return Ok(false);
-    }
-    let information = ClusterInformation {
-        cluster_guid: Some(uuid::random()?.replace('-', "")),
-        cluster_type: Some(cluster_type.to_owned()),
-        datastore_ready: Some(true),
-        ..ClusterInformation::default()
-    };
-    let object = Stored::new("default", information).into_object();
-    match store.create(object).await {
-        Ok(_) => Ok(true),
-        Err(StoreError::Exists(_)) => Ok(false),
-        Err(fault) => Err(fault),
+    cluster_types: &[&str],
+) -> Result<Introduced, StoreError> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match introduce(store, cluster_types).await {
+            // The agents of other nodes do the same.
+            Err(StoreError::Exists(_) | StoreError::Conflict(_) | StoreError::NotFound(_))
+                if tries < INTRODUCTION_TRIES => {}
+            done => return done,
+        }
     }
 }
+
+async fn introduce(
+    store: &dyn Datastore,
+    cluster_types: &[&str],
+) -> Result<Introduced, StoreError> {
+    let Some(object) = store.get(&lock_key()).await? else {
+        let mut information = ClusterInformation::default();
+        complete(&mut information, cluster_types)?;
+        let made = store.create(Stored::new("default", information).into_object());
+        return made.await.map(|_| Introduced::Made);
+    };
+    if is_locked(&object) {
+        return Ok(Introduced::AsItWas);
+    }
+    let mut stored = Stored::<ClusterInformation>::from_object(&object)?;
+    let before = stored.spec.clone();
+    complete(&mut stored.spec, cluster_types)?;
+    if stored.spec == before {
+        return Ok(Introduced::AsItWas);
+    }
+    let written = store.update(stored.into_object()).await;
+    written.map(|_| Introduced::Completed)
+}
+
+/// Adds what is missing; what is there stays as it is.
+fn complete(information: &mut ClusterInformation, types: &[&str]) -> Result<(), StoreError> {
+    if information
+        .cluster_guid
+        .as_deref()
+        .is_none_or(str::is_empty)
+    {
+        information.cluster_guid = Some(uuid::random()?.replace('-', ""));
+    }
+    information.datastore_ready.get_or_insert(true);
+    let known = information.cluster_type.take().unwrap_or_default();
+    let mut all: Vec<&str> = known.split(',').filter(|one| !one.is_empty()).collect();
+    for one in types {
+        if !all.iter().any(|known| known.trim() == *one) {
+            all.push(one);
+        }
+    }
+    information.cluster_type = Some(all.join(","));
+    Ok(())
+}
+
+const INTRODUCTION_TRIES: usize = 10;
 
 #[async_trait]
 impl Datastore for LockableDatastore {
@@ -92,6 +144,14 @@ impl Datastore for LockableDatastore {
 
     async fn list(&self, kind: Kind) -> Result<Vec<Object>, StoreError> {
         self.inner.list(kind).await
+    }
+
+    async fn list_here(&self, kind: Kind) -> Result<Vec<Object>, StoreError> {
+        self.inner.list_here(kind).await
+    }
+
+    async fn pod(&self, namespace: &str, name: &str) -> Result<Option<Metadata>, StoreError> {
+        self.inner.pod(namespace, name).await
     }
 
     async fn create(&self, object: Object) -> Result<Object, StoreError> {

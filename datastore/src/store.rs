@@ -192,6 +192,15 @@ pub trait Datastore: Send + Sync + std::fmt::Debug {
     async fn watch_all(&self, kinds: &[Kind]) -> Result<Watcher, StoreError> {
         self.watch(kinds).await
     }
+    /// As [`Datastore::list`]; of the kinds of which [`Datastore::watch`] tells only what concerns this node, no more than that.
+    async fn list_here(&self, kind: Kind) -> Result<Vec<Object>, StoreError> {
+        self.list(kind).await
+    }
+    /// The metadata of a Pod as they are now, asked for anew each time: people say there what its network shall be.
+    /// `None`: this store has no Pods. That this one does not exist is `Invalid`.
+    async fn pod(&self, _namespace: &str, _name: &str) -> Result<Option<Metadata>, StoreError> {
+        Ok(None)
+    }
     /// Where leaders are elected among those who use this store, if it has a way.
     fn election(&self) -> Option<Box<dyn Election>> {
         None

@@ -21,8 +21,12 @@ pub struct CniAdd {
     pub namespace: Option<String>,
     /// `K8S_POD_NAME`; without Kubernetes `None`.
     pub pod: Option<String>,
-    /// Pools by name or CIDR, from the configuration (`ipam.ipv4_pools` and `ipv6_pools`).
-    pub pools: Vec<String>,
+    /// Pools by name or CIDR, from the configuration (`ipam.ipv4_pools`).
+    #[serde(default)]
+    pub ipv4_pools: Vec<String>,
+    /// The same of `ipam.ipv6_pools`.
+    #[serde(default)]
+    pub ipv6_pools: Vec<String>,
     /// Addresses asked for (CNI_ARGS `IP=`, or capability `ips`).
     pub addresses: Vec<IpAddr>,
 }
@@ -39,6 +43,9 @@ pub struct CniAddReply {
     pub addresses: Vec<CniAddress>,
     /// The kernel has everything (after `attached`).
     pub attached: bool,
+    /// MAC of the pod's end, `aa:bb:cc:dd:ee:ff`; `None`: the kernel's choice.
+    #[serde(default)]
+    pub mac: Option<String>,
 }
 
 /// One address with its gateway.

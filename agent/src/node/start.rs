@@ -7,6 +7,7 @@ use anyhow::Context;
 use caracal_bgp::{Speaker, SpeakerConfig, Time};
 use caracal_bgp_net::{PathWatch, Shell, monitor, recorder};
 use caracal_datastore::ipam::Ipam;
+use caracal_datastore::ready::Introduced;
 use caracal_datastore::{
     Datastore, DatastoreConfig, DatastoreKind, LockableDatastore, TypedStore, ready,
 };
@@ -160,14 +161,21 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     ended
 }
 
-/// Makes ClusterInformation where Calico's node would make it: not in a folder of files, which is one machine's or no cluster's.
+/// Makes or completes ClusterInformation where Calico's node would do it: not in a folder of files, which is one machine's or
+/// no cluster's.
 async fn introduce(config: &Config, store: &LockableDatastore) {
-    if config.datastore.kind() == DatastoreKind::File {
-        return;
-    }
-    match ready::ensure_cluster_information(store, "caracal").await {
-        Ok(true) => info!("made ClusterInformation default"),
-        Ok(false) => {}
+    // The words are Calico's; `kdd` is Kubernetes as datastore.
+    let types: &[&str] = match config.datastore.kind() {
+        DatastoreKind::File => return,
+        DatastoreKind::Etcd => &["bgp", "caracal"],
+        DatastoreKind::Kubernetes => &["k8s", "bgp", "kdd", "caracal"],
+    };
+    match ready::ensure_cluster_information(store, types).await {
+        Ok(Introduced::Made) => info!("made ClusterInformation default"),
+        Ok(Introduced::Completed) => {
+            info!("completed ClusterInformation default; its clusterType has all of {types:?}");
+        }
+        Ok(Introduced::AsItWas) => {}
         // Whoever may not write it goes on without.
         Err(fault) => warn!("{fault}; going on"),
     }

@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 
 use caracal_agent_api::CniAdd;
-use caracal_datastore::ipam::{AssignRequest, Assigned, IpamError, Purpose};
+use caracal_datastore::ipam::{AssignRequest, Assigned, Purpose};
 use tracing::warn;
 
+use super::wishes::Wishes;
 use super::{Refusal, Workload, Workloads, handle, record};
 
 /// How often IPAM may give an address that is in use before an ADD is put off.
@@ -14,9 +15,13 @@ const ASSIGN_TRIES: usize = 8;
 impl Workloads {
     /// Addresses for a container. IPAM's records may have been lost under our feet (a block that somebody deleted): an
     /// address that a living workload has is not given again, and the records of all workloads are mended.
-    pub(super) async fn assign(&self, request: &CniAdd) -> Result<Vec<Assigned>, Refusal> {
+    pub(super) async fn assign(
+        &self,
+        request: &CniAdd,
+        wishes: &Wishes,
+    ) -> Result<Vec<Assigned>, Refusal> {
         for _ in 0..ASSIGN_TRIES {
-            let assigned = self.assign_once(request).await?;
+            let assigned = self.assign_once(request, wishes).await?;
             let Some((address, holder)) = self.in_use(&request.container_id, &assigned) else {
                 return Ok(assigned);
             };
@@ -34,29 +39,26 @@ impl Workloads {
         )))
     }
 
-    async fn assign_once(&self, request: &CniAdd) -> Result<Vec<Assigned>, Refusal> {
+    async fn assign_once(
+        &self,
+        request: &CniAdd,
+        wishes: &Wishes,
+    ) -> Result<Vec<Assigned>, Refusal> {
         let pools = self.state().circumstances.pools.clone();
         let usable = |v4: bool| {
             pools
                 .iter()
                 .any(|pool| pool.may_assign() && pool.cidr.addr().is_ipv4() == v4)
         };
-        let wish = AssignRequest {
+        let request = AssignRequest {
             handle: handle(&request.network, &request.container_id),
             attributes: record::attributes(&self.node, request),
-            ipv4: usable(true),
-            ipv6: usable(false),
-            pools: request.pools.clone(),
-            addresses: request.addresses.clone(),
             purpose: Purpose::Workload,
+            ..AssignRequest::default()
         };
-        let outcome = self.ipam.assign(wish).await;
-        outcome.map_err(|fault| match fault {
-            IpamError::NotAvailable { .. } => Refusal::Wrong(fault.to_string()),
-            // Somebody must change the request; a pool that comes later is named the same way.
-            IpamError::NoPool(_) if !request.pools.is_empty() => Refusal::Wrong(fault.to_string()),
-            fault => Refusal::Later(fault.to_string()),
-        })
+        let request = wishes.ask(request, usable(true), usable(false));
+        let outcome = self.ipam.assign(request).await;
+        outcome.map_err(|fault| wishes.refusal(&fault))
     }
 
     /// An address that another container's workload has, and that workload's name.

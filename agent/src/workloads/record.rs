@@ -9,7 +9,7 @@ use caracal_datastore::resources::{Timestamp, WorkloadEndpoint};
 use caracal_datastore::{Datastore, Key, Kind, Metadata, Object, StoreError, Stored};
 use ipnet::IpNet;
 
-use super::{Workload, parse_mac};
+use super::{Workload, mac_text, parse_mac};
 use crate::migration::Identity;
 
 /// Where workloads without Kubernetes are kept.
@@ -97,11 +97,6 @@ pub(super) async fn write(
     node: &str,
     workload: &Workload,
 ) -> Result<(), StoreError> {
-    let mac: Vec<String> = workload
-        .mac
-        .iter()
-        .map(|octet| format!("{octet:02x}"))
-        .collect();
     let spec = WorkloadEndpoint {
         orchestrator: if workload.pod.is_some() { "k8s" } else { "cni" }.to_owned(),
         node: node.to_owned(),
@@ -114,7 +109,7 @@ pub(super) async fn write(
             .map(|address| IpNet::from(*address))
             .collect(),
         interface_name: workload.device.clone(),
-        mac: mac.join(":"),
+        mac: mac_text(&workload.mac),
         ..WorkloadEndpoint::default()
     };
     let network = workload.network.iter();
@@ -169,20 +164,29 @@ pub(super) struct Removed {
     pub(super) has_sibling: bool,
 }
 
-/// Deletes the record, if it is still this container's. Without a key (the agent did not know the
-/// container) all of the node's records are looked at.
+/// Deletes the record, if it is still this container's. It is looked for at these keys, and else among all of the node's.
 pub(super) async fn remove(
     store: &dyn Datastore,
     node: &str,
     container_id: &str,
     ifname: &str,
     network: &str,
-    key: Option<&Key>,
+    keys: Option<Vec<Key>>,
 ) -> Result<Removed, StoreError> {
-    let candidates = match key {
-        Some(key) => store.get(key).await?.into_iter().collect(),
-        None => store.list(Kind::WorkloadEndpoint).await?,
-    };
+    let mut candidates = Vec::new();
+    match keys {
+        None => candidates = store.list_here(Kind::WorkloadEndpoint).await?,
+        Some(keys) => {
+            for key in keys {
+                match store.get(&key).await {
+                    Ok(found) => candidates.extend(found),
+                    // It names no container.
+                    Err(StoreError::Invalid { .. }) => {}
+                    Err(fault) => return Err(fault),
+                }
+            }
+        }
+    }
     // Field by field: a record of which something else makes no sense goes too.
     let says = |object: &Object, field: &str, value: &str| {
         object.spec.get(field).and_then(|field| field.as_str()) == Some(value)

@@ -47,6 +47,12 @@ impl Unclear {
         self.invalid.remove(key).is_some() || unread
     }
 
+    /// What was looked into and is not in force; `None` while there are reports that were not looked into.
+    pub(super) fn put_aside(&self) -> Option<Vec<Key>> {
+        let keys = self.unread.keys().chain(self.invalid.keys());
+        self.asked.is_empty().then(|| keys.cloned().collect())
+    }
+
     /// A device is free: those that want it are read again at once.
     pub(super) fn freed(&mut self, device: &str, now: Instant) {
         let Unclear {

@@ -8,17 +8,18 @@ use std::time::{Duration, Instant};
 use caracal_agent_api::{
     CniAdd, CniAddReply, CniAddress, CniAttached, CniDel, CniDelReply, CniGc, CniGcReply,
 };
+use caracal_datastore::Key;
 use ipnet::IpNet;
 use sha1::{Digest, Sha1};
 use tracing::{info, warn};
 
-use super::{Workload, Workloads, parse_mac, record};
+use super::{Workload, Workloads, mac_text, parse_mac, record};
 use crate::ways::Pool;
 
 /// How long ADD waits for the kernel.
 const KERNEL_PATIENCE: Duration = Duration::from_secs(10);
 /// The interface that every pod has; those of other networks have other names.
-const FIRST_INTERFACE: &str = "eth0";
+pub(super) const FIRST_INTERFACE: &str = "eth0";
 /// The gateway of every pod (IPv4); the host side answers for it by proxy ARP.
 const GATEWAY_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 1, 1));
 /// The gateway of every pod (IPv6): link-local of the host side's MAC ee:ee:ee:ee:ee:ee.
@@ -77,7 +78,8 @@ impl Workloads {
             )));
         }
         let workload_key = record::key(&self.node, request);
-        let assigned = self.assign(request).await?;
+        let wishes = self.wishes(request).await?;
+        let assigned = self.assign(request, &wishes).await?;
         let workload = Workload {
             key: workload_key,
             network: Some(request.network.clone()),
@@ -87,7 +89,7 @@ impl Workloads {
             pod: request.pod.clone(),
             device,
             addresses: assigned.iter().map(|assigned| assigned.address).collect(),
-            mac: [0; 6],
+            mac: wishes.mac.unwrap_or_default(),
             allowed_sources: Vec::new(),
             identity: record::identity_of(request),
             recorded: false,
@@ -186,7 +188,7 @@ impl Workloads {
                 &request.container_id,
                 &request.ifname,
                 &request.network,
-                known.as_ref().map(|workload| &workload.key),
+                self.records_of(known.as_ref()),
             )
             .await
             .map_err(|fault| later(&fault))?,
@@ -219,6 +221,7 @@ impl Workloads {
                 released.map_err(|fault| later(&fault))?
             }
         };
+        self.state().leaving.remove(&place);
         if !held {
             self.state().finished.insert(place);
         }
@@ -313,8 +316,22 @@ impl Workloads {
             .find(|known| known.container_id == container_id && known.ifname == ifname)
             .map(|known| known.device.clone());
         let known = device.and_then(|device| self.remove(&mut state, &device, Instant::now()));
-        state.gone.insert(place);
-        known.or(promised)
+        state.gone.insert(place.clone());
+        if let Some(workload) = known.or(promised) {
+            state.leaving.insert(place.clone(), workload);
+        }
+        state.leaving.get(&place).cloned()
+    }
+
+    /// Where the record of a workload can be: at its key; of one that is not known, where the watch has reported something
+    /// that is not in force. `None`: not everything was read yet, so it can be anywhere.
+    fn records_of(&self, known: Option<&Workload>) -> Option<Vec<Key>> {
+        let state = self.state();
+        match known {
+            Some(workload) => Some(vec![workload.key.clone()]),
+            None if state.circumstances.datastore_in_sync => state.unclear.put_aside(),
+            None => None,
+        }
     }
 
     fn known_container(&self, container_id: &str, ifname: &str) -> Option<Workload> {
@@ -359,6 +376,7 @@ impl Workloads {
             mtu: self.state().circumstances.mtu,
             addresses: workload.addresses.iter().map(address).collect(),
             attached,
+            mac: (workload.mac != [0; 6]).then(|| mac_text(&workload.mac)),
         }
     }
 

@@ -15,7 +15,9 @@ fn a_minimal_configuration_has_the_documented_defaults() {
     assert_eq!(config.socket, PathBuf::from("/run/caracal/agent.sock"));
     assert_eq!(config.spool, PathBuf::from("/var/lib/caracal/cni"));
     assert_eq!(config.mtu, None);
-    assert!(config.pools.is_empty() && config.addresses.is_empty());
+    assert!(
+        config.ipv4_pools.is_empty() && config.ipv6_pools.is_empty() && config.addresses.is_empty()
+    );
     assert!(!config.forwarding);
     assert_eq!(config.prev_result, None);
     assert_eq!(config.valid_attachments, None);
@@ -38,10 +40,8 @@ fn a_configuration_written_for_calico_is_accepted_as_it_is() {
     .unwrap();
     assert_eq!(config.version, Version::V0_3_1);
     assert_eq!(config.mtu, None);
-    assert_eq!(
-        config.pools,
-        ["10.1.0.0/16", "default-ipv4-ippool", "fd00::/48"]
-    );
+    assert_eq!(config.ipv4_pools, ["10.1.0.0/16", "default-ipv4-ippool"]);
+    assert_eq!(config.ipv6_pools, ["fd00::/48"]);
     assert_eq!(
         config.addresses,
         [

@@ -143,7 +143,8 @@ fn add_builds_what_it_says() {
             "/v1/cni/add".to_owned(),
             json!({
                 "containerId": "c1", "ifname": "eth0", "netns": lab.pod.path(), "network": "pods",
-                "namespace": "default", "pod": "web-1", "pools": [], "addresses": [],
+                "namespace": "default", "pod": "web-1", "ipv4Pools": [],
+                "ipv6Pools": [], "addresses": [],
             })
         )
     );
@@ -400,9 +401,30 @@ fn the_configuration_decides_the_mtu_and_asks_for_addresses_and_pools() {
     assert_eq!(result["ips"][0]["version"], "4");
     assert_eq!(result["interfaces"][1]["mtu"], Value::Null);
     let body = &agent.asked()[0].1;
-    assert_eq!(body["pools"], json!(["blue", "fd00::/64"]));
+    assert_eq!(body["ipv4Pools"], json!(["blue"]));
+    assert_eq!(body["ipv6Pools"], json!(["fd00::/64"]));
     assert_eq!(body["addresses"], json!(["10.233.1.2"]));
     assert!(lab.pod.run("ip link show eth0").contains("mtu 1400"));
+}
+
+#[test]
+fn the_pod_has_the_mac_that_the_agent_says() {
+    if !may_make_namespaces() {
+        return;
+    }
+    let lab = Lab::new();
+    let agent = FakeAgent::start(lab.folder(), |path, _| match path {
+        "/v1/cni/add" => {
+            let mut reply = wish(false);
+            reply["mac"] = json!("1c:0c:0a:c0:ff:ee");
+            (200, reply)
+        }
+        _ => (200, json!({})),
+    });
+    let result = lab.call("ADD").fine().json();
+    assert_eq!(lab.mac(), "1c:0c:0a:c0:ff:ee");
+    assert_eq!(result["interfaces"][1]["mac"], "1c:0c:0a:c0:ff:ee");
+    assert_eq!(agent.asked()[1].1["mac"], "1c:0c:0a:c0:ff:ee");
 }
 
 #[test]

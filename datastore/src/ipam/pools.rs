@@ -49,12 +49,16 @@ pub(crate) fn select<'a>(
     node: (&str, &BTreeMap<String, String>),
     namespace: &BTreeMap<String, String>,
 ) -> Result<Vec<&'a Stored<IPPool>>, IpamError> {
-    if request.pools.is_empty() {
+    let asked_for = match family {
+        Family::V4 => &request.ipv4_pools,
+        Family::V6 => &request.ipv6_pools,
+    };
+    if asked_for.is_empty() {
         return automatic(pools, request, family, node, namespace);
     }
     let mut chosen = Vec::new();
     let mut unfit = Vec::new();
-    for wanted in &request.pools {
+    for wanted in asked_for {
         let found = pools.iter().find(|pool| {
             pool.metadata.name == *wanted || wanted.parse().ok() == Some(pool.spec.cidr)
         });

@@ -207,7 +207,7 @@ async fn pools_are_chosen_by_selector_use_and_name() {
     // To be asked for by name goes past the selector.
     for wanted in ["a", "10.0.0.0/24"] {
         let named = AssignRequest {
-            pools: vec![wanted.to_owned()],
+            ipv4_pools: vec![wanted.to_owned()],
             ..request(wanted, "n")
         };
         assert_eq!(ipam.assign(named).await.unwrap()[0].pool, "a");
@@ -224,7 +224,7 @@ async fn pools_are_chosen_by_selector_use_and_name() {
         .change_pool("b", |pool| pool.allowed_uses = vec![AllowedUse::Workload])
         .await;
     let tunnel = AssignRequest {
-        pools: vec!["b".to_owned(), "c".to_owned()],
+        ipv4_pools: vec!["b".to_owned(), "c".to_owned()],
         purpose: Purpose::Tunnel,
         ..request("ipip-tunnel-addr-n", "n")
     };
@@ -235,7 +235,7 @@ async fn pools_are_chosen_by_selector_use_and_name() {
     );
     cluster.change_pool("b", |pool| pool.disabled = true).await;
     let named = AssignRequest {
-        pools: vec!["b".to_owned()],
+        ipv4_pools: vec!["b".to_owned()],
         ..request("3", "n")
     };
     let error = ipam.assign(named).await.unwrap_err();

@@ -164,6 +164,12 @@ impl Form {
         Ok(Name { namespace, name })
     }
 
+    /// `None`: nothing can have such a name.
+    pub(crate) fn path_of_pod(&self, namespace: &str, name: &str) -> Option<String> {
+        let valid = is_subdomain(namespace) && is_subdomain(name);
+        valid.then(|| format!("/api/v1/namespaces/{namespace}/pods/{name}"))
+    }
+
     /// Reads what an answer or a watch brings.
     pub(crate) fn read(&self, kind: Kind, value: Value) -> Reading {
         match kind {

@@ -114,40 +114,74 @@ fn only_false_is_a_lock() {
     assert!(!is_locked(&other));
 }
 
+async fn information_in(store: &MemoryDatastore) -> ClusterInformation {
+    let typed = TypedStore(Arc::new(store.client()));
+    let found = typed.get::<ClusterInformation>("default").await;
+    found.unwrap().unwrap().spec
+}
+
 #[tokio::test]
-async fn cluster_information_is_made_once_and_what_calico_wrote_is_left_alone() {
+async fn cluster_information_is_made_once() {
     let memory = MemoryDatastore::new();
-    assert!(
-        ensure_cluster_information(&memory, "caracal")
-            .await
-            .unwrap()
-    );
-    assert!(
-        !ensure_cluster_information(&memory, "caracal")
-            .await
-            .unwrap()
-    );
-    let typed = TypedStore(Arc::new(memory.client()));
-    let made = typed
-        .get::<ClusterInformation>("default")
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(made.spec.datastore_ready, Some(true));
-    assert_eq!(made.spec.calico_version, None);
-    let guid = made.spec.cluster_guid.unwrap();
+    for expected in [Introduced::Made, Introduced::AsItWas] {
+        let done = ensure_cluster_information(&memory, &["k8s", "bgp"]).await;
+        assert_eq!(done.unwrap(), expected);
+    }
+    let made = information_in(&memory).await;
+    assert_eq!(made.cluster_type.as_deref(), Some("k8s,bgp"));
+    assert_eq!(made.datastore_ready, Some(true));
+    assert_eq!(made.calico_version, None);
+    let guid = made.cluster_guid.unwrap();
     assert!(
         guid.len() == 32 && guid.bytes().all(|c| c.is_ascii_hexdigit()),
         "{guid}"
     );
+}
 
+#[tokio::test]
+async fn what_the_cluster_is_made_of_is_added_to_and_what_calico_wrote_stays() {
+    let store = MemoryDatastore::new();
+    let spec = json!({
+        "clusterGUID": "x", "calicoVersion": "v3.31.0", "clusterType": "typha,k8s,bgp", "datastoreReady": true,
+        "variant": "Calico", "surprise": 1,
+    });
+    store.create(information(spec)).await.unwrap();
+    for expected in [Introduced::Completed, Introduced::AsItWas] {
+        let done = ensure_cluster_information(&store, &["k8s", "bgp", "kdd", "caracal"]).await;
+        assert_eq!(done.unwrap(), expected);
+    }
+    let object = store.get(&lock_key()).await.unwrap().unwrap();
+    let expected = json!({
+        "clusterGUID": "x", "calicoVersion": "v3.31.0", "clusterType": "typha,k8s,bgp,kdd,caracal",
+        "datastoreReady": true, "variant": "Calico", "surprise": 1,
+    });
+    assert_eq!(object.spec, expected);
+}
+
+#[tokio::test]
+async fn a_locked_datastore_is_not_added_to() {
     let calicos = MemoryDatastore::new();
     let spec = json!({"clusterGUID": "x", "calicoVersion": "v3.31.0", "datastoreReady": false});
     let before = calicos.create(information(spec)).await.unwrap();
-    assert!(
-        !ensure_cluster_information(&calicos, "caracal")
-            .await
-            .unwrap()
-    );
+    let done = ensure_cluster_information(&calicos, &["bgp"]).await;
+    assert_eq!(done.unwrap(), Introduced::AsItWas);
     assert_eq!(calicos.get(&lock_key()).await.unwrap(), Some(before));
+}
+
+#[tokio::test]
+async fn agents_that_start_together_lose_nothing_of_what_each_adds() {
+    let store = MemoryDatastore::new();
+    let agents = ["a", "b", "c", "d"].map(|one| {
+        let client = store.client();
+        async move {
+            ensure_cluster_information(&client, &["bgp", one])
+                .await
+                .unwrap()
+        }
+    });
+    futures::future::join_all(agents).await;
+    let made = information_in(&store).await.cluster_type.unwrap();
+    let mut types: Vec<&str> = made.split(',').collect();
+    types.sort_unstable();
+    assert_eq!(types, ["a", "b", "bgp", "c", "d"]);
 }

@@ -121,9 +121,13 @@ fn reflector(lab: &Lab, api: &ApiServer) -> Result<Node> {
 
 /// The Pod object as a scheduler leaves it.
 fn schedule(api: &ApiServer, node: &Node, name: &str) -> Result<()> {
+    schedule_with(api, node, name, &json!({}))
+}
+
+fn schedule_with(api: &ApiServer, node: &Node, name: &str, annotations: &Value) -> Result<()> {
     let object = json!({
         "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": name, "namespace": "default", "labels": {"app": "test"}},
+        "metadata": {"name": name, "namespace": "default", "labels": {"app": "test"}, "annotations": annotations},
         "spec": {"nodeName": node.name(), "containers": [{"name": "main", "image": "none"}]},
     });
     api.apply(&object.to_string())
@@ -316,6 +320,77 @@ lab_tests! {
         ensure!(fib.writes == 0, "{} routes were written", fib.writes);
         all_pairs_answer(&lab, &pods, false)?;
         nothing_was_forbidden(&lab, &since)
+    }
+
+    #[ignore = "needs a kube-apiserver: ./tests/run kubernetes"]
+    fn pods_get_what_their_annotations_and_their_namespace_ask_for() {
+        let (lab, api) = started()?;
+        let pool = |name: &str, cidr: &str, namespaces: &str| json!({
+            "apiVersion": "crd.projectcalico.org/v1", "kind": "IPPool", "metadata": {"name": name},
+            "spec": {"cidr": cidr, "blockSize": 26, "nodeSelector": "all()", "namespaceSelector": namespaces, "vxlanMode": "CrossSubnet"},
+        });
+        for pool in [pool("blue", "10.66.0.0/24", "team == 'blue'"), pool("red", "10.67.0.0/24", "team == 'red'")] {
+            api.apply(&pool.to_string())?;
+        }
+        let runtime = lab.nodes[0].runtime();
+        let address_of = |name: &str, annotations: Value| -> Result<Pod> {
+            schedule_with(&api, &lab.nodes[0], name, &annotations)?;
+            lab.add_pod(0, name).with_context(|| format!("{name}: {annotations}"))
+        };
+        let in_pool = |pod: &Pod, begin: &str| -> Result<()> {
+            let address = pod.ipv4()?.to_string();
+            ensure!(address.starts_with(begin), "{} has {address}", pod.name);
+            Ok(())
+        };
+        // Adds and removes one pod until it is as it should be: news of pools come by a watch.
+        let becomes = |name: &str, annotations: Value, begin: &str| -> Result<()> {
+            schedule_with(&api, &lab.nodes[0], name, &annotations)?;
+            let mut pod = runtime.prepare(0, name, &format!("{name}-container"))?;
+            wait::until(&format!("{name} to get an address {begin}"), || {
+                let added = runtime.add(&mut pod).map(drop).and_then(|()| in_pool(&pod, begin));
+                let gone = runtime.call_for(&pod, "DEL").map(drop);
+                added.and(gone).map_err(|error| error.to_string())
+            })
+        };
+        becomes("probe", json!({"cni.projectcalico.org/ipv4pools": "[\"red\"]"}), "10.67.0.")?;
+        // By the pod's name for it, past the pool's selector; and by no wish.
+        in_pool(&address_of("by-name", json!({"cni.projectcalico.org/ipv4pools": "[\"10.67.0.0/24\"]"}))?, "10.67.0.")?;
+        let pool = topology::POOL_IPV4.split('.').next().unwrap_or_default();
+        in_pool(&address_of("any", json!({}))?, &format!("{pool}."))?;
+        // By the Namespace, which the pod overrules.
+        api.kubectl(&["annotate", "namespace", "default", "cni.projectcalico.org/ipv4pools=[\"blue\"]"])?;
+        in_pool(&address_of("by-namespace", json!({}))?, "10.66.0.")?;
+        in_pool(&address_of("overruled", json!({"cni.projectcalico.org/ipv4pools": "[\"red\"]"}))?, "10.67.0.")?;
+        let fixed = address_of("fixed", json!({
+            "cni.projectcalico.org/ipAddrs": "[\"10.66.0.200\"]", "cni.projectcalico.org/hwAddr": "1c:0c:0a:c0:ff:ee",
+        }))?;
+        ensure!(fixed.ipv4()?.to_string() == "10.66.0.200", "{:?}", fixed.ipv4()?);
+        let link = fixed.netns.ip(&["link", "show", "eth0"])?;
+        ensure!(link.contains("1c:0c:0a:c0:ff:ee"), "{link}");
+        let object = api.get(&["pod", "fixed", "-n", "default"])?;
+        ensure!(annotation(&object, "caracal.network/mac") == "1c:0c:0a:c0:ff:ee", "{object}");
+        // A namespace's labels choose among pools that nobody names.
+        api.kubectl(&["annotate", "namespace", "default", "cni.projectcalico.org/ipv4pools-"])?;
+        api.kubectl(&["patch", "ippools.crd.projectcalico.org", "default-ipv4-ippool", "--type=merge", "-p", "{\"spec\":{\"disabled\":true}}"])?;
+        api.kubectl(&["label", "namespace", "default", "team=blue"])?;
+        becomes("by-label", json!({}), "10.66.0.")?;
+        // What cannot be had is refused, for good and with all names.
+        for (annotation, value, why) in [
+            ("ipv4pools", "[\"green\"]", "no IP pool for IPv4: there is no pool green"),
+            ("ipAddrs", "10.66.0.7", "is no JSON list of addresses"),
+            ("ipAddrs", "[\"10.66.0.200\"]", "address 10.66.0.200: "),
+        ] {
+            let key = format!("cni.projectcalico.org/{annotation}");
+            schedule_with(&api, &lab.nodes[0], "refused", &json!({&key: value}))?;
+            let pod = runtime.prepare(0, "refused", "refused-container")?;
+            let refused = runtime.call_for(&pod, "ADD")?;
+            let said = refused.message();
+            ensure!(refused.code() == Some(100), "{refused:?}");
+            ensure!(said.contains(&format!("pod default/refused: annotation {key}: {value}: {why}")), "{said}");
+            runtime.remove(&pod)?;
+            api.kubectl(&["delete", "pod", "refused", "--now"])?;
+        }
+        nothing_was_forbidden(&lab, &[0, 0])
     }
 
     #[ignore = "needs a kube-apiserver: ./tests/run kubernetes"]

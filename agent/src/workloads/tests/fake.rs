@@ -117,6 +117,13 @@ pub(super) fn over(store: MemoryDatastore) -> Scene {
     }
 }
 
+/// A run of the agent that has just begun: the watch has told nothing yet.
+pub(super) fn just_begun(store: MemoryDatastore) -> Scene {
+    let scene = over(store);
+    scene.workloads.set_circumstances(Circumstances::default());
+    scene
+}
+
 /// A WorkloadEndpoint of node1.
 pub(super) fn endpoint(pod: &str, device: &str, address: &str) -> Stored<WorkloadEndpoint> {
     let spec: WorkloadEndpoint = serde_json::from_value(json!({

@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use caracal_agent_api::{CniAdd, CniAttached, CniDel, CniGc};
 use caracal_datastore::memory::{Fault, Verb};
-use caracal_datastore::{Datastore, Kind};
+use caracal_datastore::resources::Namespace;
+use caracal_datastore::{Datastore, IPPool, Kind, MemoryDatastore, Metadata, Stored, TypedStore};
+use serde_json::json;
 
-use super::fake::{Scene, over, scene};
+use super::fake::{Scene, endpoint, just_begun, scene};
 use super::*;
 
 fn add_of(ifname: &str, network: &str) -> CniAdd {
@@ -18,7 +20,8 @@ fn add_of(ifname: &str, network: &str) -> CniAdd {
         network: network.into(),
         namespace: Some("default".into()),
         pod: Some("web".into()),
-        pools: vec![],
+        ipv4_pools: vec![],
+        ipv6_pools: vec![],
         addresses: vec![],
     }
 }
@@ -49,7 +52,7 @@ async fn an_address_is_forgotten_before_it_is_free_though_memory_does_not_know_i
     let first = scene().await;
     let (device, address) = add(&first, "eth0", "net").await;
     // The agent starts anew, and the DEL comes before the watch has told anything.
-    let second = over(first.store.client());
+    let second = just_begun(first.store.client());
     let handle = handle("net", "0123456789ab");
     let ipam = second.ipam.clone();
     assert_eq!(ipam.addresses_of(&handle).await.unwrap(), [address]);
@@ -65,7 +68,7 @@ async fn an_address_without_a_record_is_forgotten_before_it_is_free() {
     // Only the first half of ADD, and then the agent is killed.
     let reply = first.workloads.add(&add_of("eth0", "net")).await.unwrap();
     let address = reply.addresses[0].address.addr();
-    let second = over(first.store.client());
+    let second = just_begun(first.store.client());
     let reply = second.workloads.del(&del_of("eth0", "net")).await.unwrap();
     assert_eq!(reply.device, None);
     assert_eq!(second.notes.take(), [format!("forget {address}")]);
@@ -78,7 +81,7 @@ async fn of_two_interfaces_only_the_one_that_is_asked_for_goes() {
     let (net1, other) = add(&first, "net1", "storage").await;
     assert_ne!((&eth0, address), (&net1, other));
     // Whether memory knows them or not.
-    for scene in [over(first.store.client()), first] {
+    for scene in [just_begun(first.store.client()), first] {
         scene.notes.take();
         scene
             .workloads
@@ -96,10 +99,8 @@ async fn of_two_interfaces_only_the_one_that_is_asked_for_goes() {
     }
 }
 
-/// Runtimes repeat it; the node knows its own pods, and the list is the cluster's.
-#[tokio::test]
-async fn a_repeated_del_lists_no_records_and_one_after_another_add_removes_the_new_one() {
-    let scene = scene().await;
+/// Counts how often the datastore is asked for all records.
+fn count_lists(scene: &Scene) -> Arc<AtomicUsize> {
     let lists = Arc::new(AtomicUsize::new(0));
     let counted = lists.clone();
     scene.theirs.set_plan(move |operation| {
@@ -108,12 +109,19 @@ async fn a_repeated_del_lists_no_records_and_one_after_another_add_removes_the_n
         }
         Fault::None
     });
+    lists
+}
+
+/// Runtimes repeat it, and delete what they could not add; the watch has told what there is.
+#[tokio::test]
+async fn a_del_lists_no_records_and_one_after_another_add_removes_the_new_one() {
+    let scene = scene().await;
+    let lists = count_lists(&scene);
     let del = del_of("eth0", "net");
     // Of something that was never heard of.
     for _ in 0..3 {
         scene.workloads.del(&del).await.unwrap();
     }
-    assert_eq!(lists.load(Ordering::Relaxed), 1);
     for _ in 0..2 {
         let (device, _) = add(&scene, "eth0", "net").await;
         let reply = scene.workloads.del(&del).await.unwrap();
@@ -121,12 +129,135 @@ async fn a_repeated_del_lists_no_records_and_one_after_another_add_removes_the_n
         let reply = scene.workloads.del(&del).await.unwrap();
         assert_eq!(reply.device, None);
     }
-    assert_eq!(lists.load(Ordering::Relaxed), 1);
+    assert_eq!(lists.load(Ordering::Relaxed), 0);
     let records = scene.store.list(Kind::WorkloadEndpoint).await.unwrap();
     assert_eq!(records.len(), 0);
     let handle = handle("net", "0123456789ab");
     let given = scene.ipam.addresses_of(&handle).await.unwrap();
     assert_eq!(given, [] as [IpAddr; 0]);
+}
+
+#[tokio::test]
+async fn a_del_before_everything_was_read_lists_the_records_once() {
+    let scene = just_begun(scene().await.store);
+    let lists = count_lists(&scene);
+    for _ in 0..3 {
+        scene.workloads.del(&del_of("eth0", "net")).await.unwrap();
+    }
+    assert_eq!(lists.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_del_that_failed_half_way_is_finished_by_the_next_one() {
+    let scene = scene().await;
+    let (device, _) = add(&scene, "eth0", "net").await;
+    scene.theirs.set_plan(|operation| match operation.verb {
+        Verb::Delete => Fault::Before(MemoryDatastore::down()),
+        _ => Fault::None,
+    });
+    let del = del_of("eth0", "net");
+    for _ in 0..2 {
+        let refusal = scene.workloads.del(&del).await.unwrap_err();
+        assert!(matches!(refusal, Refusal::Later(_)), "{refusal}");
+    }
+    let lists = count_lists(&scene);
+    let reply = scene.workloads.del(&del).await.unwrap();
+    assert_eq!(reply.device, Some(device));
+    let records = scene.store.list(Kind::WorkloadEndpoint).await.unwrap();
+    assert_eq!(records, []);
+    assert_eq!(lists.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn a_record_that_makes_no_sense_is_found_without_a_list() {
+    let scene = scene().await;
+    let mut broken = endpoint("web", "", "10.65.0.7");
+    broken.spec.container_id = "0123456789ab".to_owned();
+    let key = scene.put(&broken);
+    scene.workloads.told_of(&key).await;
+    assert_eq!(scene.conditions().len(), 1);
+    let lists = count_lists(&scene);
+    scene.workloads.del(&del_of("eth0", "net")).await.unwrap();
+    assert!(scene.store.get(&key).await.unwrap().is_none());
+    assert_eq!(lists.load(Ordering::Relaxed), 0);
+}
+
+fn annotated(annotations: &[(&str, &str)]) -> Metadata {
+    let annotations = annotations.iter();
+    Metadata {
+        annotations: annotations
+            .map(|(key, value)| (format!("cni.projectcalico.org/{key}"), (*value).to_owned()))
+            .collect(),
+        ..Metadata::default()
+    }
+}
+
+#[tokio::test]
+async fn a_pod_gets_what_it_says_at_the_time_of_its_add_and_not_before() {
+    let scene = scene().await;
+    let typed = TypedStore(Arc::new(scene.store.client()));
+    for (name, cidr) in [("blue", "10.66.0.0/24"), ("red", "10.67.0.0/24")] {
+        let pool: IPPool = serde_json::from_value(json!({ "cidr": cidr })).unwrap();
+        typed.create(Stored::new(name, pool)).await.unwrap();
+    }
+    let mut namespace = Stored::new("default", Namespace::default());
+    namespace.metadata.annotations = annotated(&[("ipv4pools", "[\"blue\"]")]).annotations;
+    typed.create(namespace).await.unwrap();
+    let address_of = async |annotations: &[(&str, &str)]| {
+        scene
+            .store
+            .put_pod("default", "web", annotated(annotations));
+        let added = scene.workloads.add(&add_of("eth0", "net")).await;
+        scene.workloads.del(&del_of("eth0", "net")).await.unwrap();
+        added.map(|reply| (reply.addresses[0].address.to_string(), reply.mac))
+    };
+    let (address, mac) = address_of(&[]).await.unwrap();
+    assert!(address.starts_with("10.66.0."), "{address}");
+    assert_eq!(mac, None);
+    let (address, _) = address_of(&[("ipv4pools", "[\"10.67.0.0/24\"]")])
+        .await
+        .unwrap();
+    assert!(address.starts_with("10.67.0."), "{address}");
+    let wished = [
+        ("ipAddrs", "[\"10.65.3.4\"]"),
+        ("hwAddr", "1C:0C:0A:C0:FF:EE"),
+    ];
+    let (address, mac) = address_of(&wished).await.unwrap();
+    assert_eq!(address, "10.65.3.4/32");
+    assert_eq!(mac.as_deref(), Some("1c:0c:0a:c0:ff:ee"));
+
+    // What cannot be had is refused for good, in the annotation's own words.
+    for (annotation, value, why) in [
+        (
+            "ipv4pools",
+            "blue",
+            "is no JSON list of names or CIDRs of pools: expected value at line 1 column 1",
+        ),
+        (
+            "ipv4pools",
+            "[\"green\"]",
+            "no IP pool for IPv4: there is no pool green",
+        ),
+        (
+            "ipAddrs",
+            "[\"192.0.2.7\"]",
+            "address 192.0.2.7: it is in no pool",
+        ),
+    ] {
+        let refusal = address_of(&[(annotation, value)]).await.unwrap_err();
+        assert!(matches!(refusal, Refusal::Wrong(_)), "{refusal}");
+        assert_eq!(
+            refusal.to_string(),
+            format!(
+                "pod default/web: annotation cni.projectcalico.org/{annotation}: {value}: {why}"
+            )
+        );
+    }
+    let given = scene
+        .ipam
+        .addresses_of(&handle("net", "0123456789ab"))
+        .await;
+    assert_eq!(given.unwrap(), [] as [IpAddr; 0]);
 }
 
 #[tokio::test]
@@ -144,7 +275,7 @@ async fn a_second_interface_on_the_same_network_is_refused() {
     );
     // The runtime deletes what it could not add, perhaps when the agent has started anew. The address stays the first's.
     let handle = handle("net", "0123456789ab");
-    for scene in [over(scene.store.client()), scene] {
+    for scene in [just_begun(scene.store.client()), scene] {
         scene.notes.take();
         scene.workloads.del(&del_of("net1", "net")).await.unwrap();
         let given = scene.ipam.addresses_of(&handle).await.unwrap();
@@ -169,7 +300,7 @@ async fn the_end_of_one_interface_does_not_keep_a_report_of_another_away() {
     let (eth0, _) = add(&first, "eth0", "net").await;
     let (net1, _) = add(&first, "net1", "storage").await;
     // The agent starts anew, and the DEL comes before the watch has told anything.
-    let second = over(first.store.client());
+    let second = just_begun(first.store.client());
     let workloads = &second.workloads;
     let mut keys = BTreeMap::new();
     for object in second.store.list(Kind::WorkloadEndpoint).await.unwrap() {

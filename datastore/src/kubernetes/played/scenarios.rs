@@ -382,3 +382,45 @@ async fn who_finds_a_deletion_half_done_ends_it_once_the_line_allows() {
     assert!(store.list(Kind::IPAMHandle).await.unwrap().is_empty());
     assert!(player.object(&format!("{handles}/h")).is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_pod_says_of_itself_is_asked_for_anew_each_time() {
+    let player = Player::new();
+    let store = player.datastore().await;
+    let path = "/api/v1/namespaces/default/pods/web";
+    let pod = |pools: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {
+                "name": "web", "namespace": "default", "annotations": {"cni.projectcalico.org/ipv4pools": pools},
+            },
+            "spec": {"nodeName": "n"},
+        })
+    };
+    let fault = store.pod("default", "web").await.unwrap_err();
+    assert_eq!(
+        fault.to_string(),
+        "Pod default/web: does not exist in Kubernetes"
+    );
+    for pools in ["[\"a\"]", "[\"b\"]"] {
+        player.set(path, pod(pools));
+        let metadata = store.pod("default", "web").await.unwrap().unwrap();
+        assert_eq!(
+            metadata.annotations["cni.projectcalico.org/ipv4pools"],
+            pools
+        );
+    }
+    assert_eq!(player.asked(path).len(), 3);
+    // No name leads to another path.
+    let fault = store.pod("default", "../nodes/n").await.unwrap_err();
+    assert_eq!(
+        fault.to_string(),
+        "Pod default/../nodes/n: no Pod can be called so"
+    );
+    player.next(path, [Act::Refuse(403, "Forbidden", "not for you", 0)]);
+    let fault = store.pod("default", "web").await.unwrap_err();
+    assert!(
+        matches!(&fault, StoreError::Unavailable { why, .. } if why.contains("Pod default/web")),
+        "{fault}"
+    );
+}
