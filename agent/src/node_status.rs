@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use caracal_agent_api::{FibRoute, Route};
+use caracal_agent_api::Route;
 use caracal_datastore::resources::{CalicoNodeStatus, NodeStatusQuestion};
 use caracal_datastore::{Datastore, Key, Kind, Object, StoreError, Stored, TypedStore, WatchEvent};
 use futures::future::BoxFuture;
@@ -62,15 +62,7 @@ async fn look(shared: &Shared) -> Facts {
         started: SystemTime::now().checked_sub(shared.started.elapsed()),
         peers,
         routes: routes.into_iter().map(Route::from).collect(),
-        fib: fib
-            .into_iter()
-            .map(|status| FibRoute {
-                prefix: status.prefix,
-                way: status.way,
-                state: status.state,
-                reason: status.reason,
-            })
-            .collect(),
+        fib: fib.into_iter().map(crate::server::fib_route).collect(),
     }
 }
 

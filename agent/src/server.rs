@@ -90,6 +90,7 @@ pub(crate) async fn serve_socket(listener: UnixListener, shared: Arc<Shared>) {
             "/v1/endpoints",
             get(|State(shared): State<Arc<Shared>>| async move { Json(shared.workloads.view()) }),
         )
+        .route("/v1/metrics", get(metrics))
         .route("/v1/cni/add", post(cni_add))
         .route("/v1/cni/attached", post(cni_attached))
         .route("/v1/cni/del", post(cni_del))
@@ -180,10 +181,12 @@ async fn fib(State(shared): State<Arc<Shared>>) -> Response {
     }
 }
 
-fn fib_route(status: RouteStatus) -> FibRoute {
+pub(crate) fn fib_route(status: RouteStatus) -> FibRoute {
     FibRoute {
         prefix: status.prefix,
         way: status.way,
+        metric: Some(status.metric),
+        nexthop_id: status.nexthop_id,
         state: status.state,
         reason: status.reason,
     }

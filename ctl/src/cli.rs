@@ -121,7 +121,8 @@ Examples:
   caracalctl routes --to 192.0.2.7 --policy new.yaml
                                        what it would get with another export policy; nothing is changed")]
     Routes(RoutesArgs),
-    /// Routes that Caracal writes into the kernel, as `ip route` shows them, with state and reason
+    /// Routes that Caracal writes into the kernel, as `ip route` shows them, with state and reason; `-o wide`: also metric
+    /// and nexthop object
     Fib(View),
     /// Pods and other workloads on this node
     Endpoints(View),
@@ -133,6 +134,8 @@ Examples:
     /// The whole datastore: export, import, lock, unlock
     #[command(subcommand)]
     Datastore(DatastoreCommand),
+    /// All that support needs of this node, in one archive: status, routes, kernel, configuration, resources
+    Diags(DiagsArgs),
     /// Words that a shell completes: a script for it on standard output
     #[command(after_help = "\
 Examples:
@@ -152,6 +155,8 @@ Examples:
 pub(crate) enum NodeCommand {
     /// Whether the node is well, why not, its BGP sessions, and who watches them
     Status(View),
+    /// The same as `caracalctl diags`
+    Diags(DiagsArgs),
     /// Before maintenance: make all paths over this node everybody's last choice while packets still flow (RFC 8326)
     #[command(after_help = "\
 When traffic has gone, stop the node or shut its sessions down. `off`, or a restart, takes it back.")]
@@ -166,6 +171,35 @@ When traffic has gone, stop the node or shut its sessions down. `off`, or a rest
 pub(crate) enum Switch {
     On,
     Off,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What cannot be had (the agent is down, there is no program nft) is named and left out; contents.txt in the archive says the
+same. Passwords, tokens and the values of Secrets are blanked. The file is readable for its owner only.
+
+Examples:
+  caracalctl diags                                        caracal-diags-NODE-TIME.tar.gz, here
+  caracalctl diags --log /var/log/caracal/agent.log       with the end of the agent's log
+  kubectl -n caracal-system exec POD -- caracalctl diags --file - > diags.tar.gz")]
+pub(crate) struct DiagsArgs {
+    /// Where to; `-`: standard output [default: caracal-diags-NODE-TIME.tar.gz in this folder]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Without the datastore's resources
+    #[arg(long)]
+    pub(crate) no_datastore: bool,
+    /// With the end of this log, 4 MiB at most
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
+    /// The agent's configuration
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "CARACAL_CONFIG",
+        default_value = "/etc/caracal/agent.yaml"
+    )]
+    pub(crate) config: PathBuf,
 }
 
 #[derive(Debug, Args)]

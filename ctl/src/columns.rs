@@ -1,5 +1,5 @@
-//! Which columns a kind has in a table. Values are taken as they stand, so that an object which is not quite
-//! right can still be looked at.
+//! Which columns a kind has in a table: those of `calicoctl`, and some more behind them. Values are taken as they stand, so
+//! that an object which is not quite right can still be looked at.
 
 use std::borrow::Borrow;
 
@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use crate::table::Table;
 
-/// Heading, and where the value is: a JSON pointer into `spec`, or a word for what is computed.
+/// Heading, and where the value is: a JSON pointer into `spec`, behind `|` what stands there if nothing is; or a word for what
+/// is computed.
 type Column = (&'static str, &'static str);
 
 /// Objects of one kind for people.
@@ -26,6 +27,15 @@ pub(crate) fn table<O: Borrow<Object>>(kind: Kind, objects: &[O], wide: bool) ->
 }
 
 fn columns(kind: Kind, wide: bool) -> Vec<Column> {
+    match kind {
+        // Where the wide table is not the other with more behind it.
+        Kind::IPPool if wide => POOL_WIDE.to_vec(),
+        Kind::WorkloadEndpoint if wide => WORKLOAD_WIDE.to_vec(),
+        kind => columns_and_more(kind, wide),
+    }
+}
+
+fn columns_and_more(kind: Kind, wide: bool) -> Vec<Column> {
     let (mut columns, more): (Vec<Column>, &[Column]) = match kind {
         Kind::Node => (
             vec![
@@ -46,20 +56,14 @@ fn columns(kind: Kind, wide: bool) -> Vec<Column> {
                 ("CIDR", "/cidr"),
                 ("SELECTOR", "/nodeSelector"),
             ],
-            &[
-                ("NAT", "/natOutgoing"),
-                ("IPIPMODE", "/ipipMode"),
-                ("VXLANMODE", "/vxlanMode"),
-                ("DISABLED", "/disabled"),
-                ("DISABLEBGPEXPORT", "/disableBGPExport"),
-            ],
+            &[],
         ),
         Kind::BGPConfiguration => (
             vec![
                 ("NAME", NAME),
                 ("LOGSEVERITY", "/logSeverityScreen"),
-                ("MESHENABLED", "/nodeToNodeMeshEnabled"),
-                ("ASNUMBER", "/asNumber"),
+                ("MESHENABLED", "/nodeToNodeMeshEnabled|-"),
+                ("ASNUMBER", "/asNumber|-"),
             ],
             &[("LISTENPORT", "/listenPort")],
         ),
@@ -67,17 +71,18 @@ fn columns(kind: Kind, wide: bool) -> Vec<Column> {
             vec![
                 ("NAME", NAME),
                 ("PEERIP", "/peerIP"),
-                ("NODE", "/node"),
+                ("NODE", PEERS_NODE),
                 ("ASN", "/asNumber"),
             ],
-            &[
-                ("NODESELECTOR", "/nodeSelector"),
-                ("PEERSELECTOR", "/peerSelector"),
-            ],
+            &[("PEERSELECTOR", "/peerSelector")],
         ),
         Kind::BGPFilter => (
-            vec![("NAME", NAME)],
-            &[("EXPORTV4", "/exportV4"), ("IMPORTV4", "/importV4")],
+            vec![
+                ("NAME", NAME),
+                ("NUMEXPORT", RULES_OUT),
+                ("NUMIMPORT", RULES_IN),
+            ],
+            &[],
         ),
         Kind::IPAMBlock => (
             vec![
@@ -113,16 +118,12 @@ fn columns(kind: Kind, wide: bool) -> Vec<Column> {
         Kind::WorkloadEndpoint => (
             vec![
                 ("NAMESPACE", NAMESPACE),
-                ("WORKLOAD", "/pod"),
+                ("WORKLOAD", WORKLOAD),
                 ("NODE", "/node"),
                 ("NETWORKS", "/ipNetworks"),
                 ("INTERFACE", "/interfaceName"),
             ],
-            &[
-                ("NAME", NAME),
-                ("MAC", "/mac"),
-                ("CONTAINER", "/containerID"),
-            ],
+            &[],
         ),
         Kind::FelixConfiguration => (
             vec![
@@ -150,11 +151,12 @@ fn columns(kind: Kind, wide: bool) -> Vec<Column> {
         Kind::ClusterInformation => (
             vec![
                 ("NAME", NAME),
-                ("CLUSTER TYPE", "/clusterType"),
-                ("VERSION", "/calicoVersion"),
-                ("READY", "/datastoreReady"),
+                ("CLUSTERGUID", "/clusterGUID"),
+                ("CLUSTERTYPE", "/clusterType"),
+                ("CALICOVERSION", "/calicoVersion"),
+                ("DATASTOREREADY", "/datastoreReady"),
             ],
-            &[("GUID", "/clusterGUID")],
+            &[],
         ),
         Kind::CalicoNodeStatus => (
             vec![
@@ -168,7 +170,11 @@ fn columns(kind: Kind, wide: bool) -> Vec<Column> {
         ),
         Kind::HostEndpoint => (
             vec![("NAME", NAME), ("NODE", "/node")],
-            &[("INTERFACE", "/interfaceName"), ("IPS", "/expectedIPs")],
+            &[
+                ("INTERFACE", "/interfaceName"),
+                ("IPS", "/expectedIPs"),
+                ("PROFILES", "/profiles"),
+            ],
         ),
         Kind::NetworkPolicy => (
             vec![("NAMESPACE", NAMESPACE), ("NAME", NAME), ("TIER", "/tier")],
@@ -230,8 +236,31 @@ fn cell(object: &Object, place: &str) -> String {
             .as_object()
             .map_or(0, serde_json::Map::len)
             .to_string(),
-        pointer => object.spec.pointer(pointer).map_or_else(String::new, text),
+        WORKLOAD => first_of(&object.spec, &["/workload", "/pod"], ""),
+        PEERS_NODE => first_of(&object.spec, &["/node", "/nodeSelector"], "(global)"),
+        RULES_OUT => count(&object.spec, ["exportV4", "exportV6"]),
+        RULES_IN => count(&object.spec, ["importV4", "importV6"]),
+        place => {
+            let (pointer, absent) = place.split_once('|').unwrap_or((place, ""));
+            first_of(&object.spec, &[pointer], absent)
+        }
     }
+}
+
+/// The first that says something.
+fn first_of(spec: &Value, pointers: &[&str], absent: &str) -> String {
+    let mut said = pointers
+        .iter()
+        .filter_map(|pointer| spec.pointer(pointer))
+        .map(text)
+        .filter(|text| !text.is_empty());
+    said.next().unwrap_or_else(|| absent.to_owned())
+}
+
+/// Of both lists together.
+fn count(spec: &Value, lists: [&str; 2]) -> String {
+    let lists = lists.iter().filter_map(|list| spec[*list].as_array());
+    lists.map(Vec::len).sum::<usize>().to_string()
 }
 
 fn text(value: &Value) -> String {
@@ -260,6 +289,33 @@ const NAME: &str = "name";
 const NAMESPACE: &str = "namespace";
 const ALLOCATED: &str = "allocated";
 const DATA: &str = "data";
+const WORKLOAD: &str = "workload";
+const PEERS_NODE: &str = "node of a peer";
+const RULES_OUT: &str = "rules out";
+const RULES_IN: &str = "rules in";
+
+const POOL_WIDE: [Column; 8] = [
+    ("NAME", NAME),
+    ("CIDR", "/cidr"),
+    ("NAT", "/natOutgoing|false"),
+    ("IPIPMODE", "/ipipMode|Never"),
+    ("VXLANMODE", "/vxlanMode|Never"),
+    ("DISABLED", "/disabled|false"),
+    ("DISABLEBGPEXPORT", "/disableBGPExport|false"),
+    ("SELECTOR", "/nodeSelector"),
+];
+const WORKLOAD_WIDE: [Column; 10] = [
+    ("NAMESPACE", NAMESPACE),
+    ("NAME", NAME),
+    ("WORKLOAD", WORKLOAD),
+    ("NODE", "/node"),
+    ("NETWORKS", "/ipNetworks"),
+    ("INTERFACE", "/interfaceName"),
+    ("PROFILES", "/profiles"),
+    ("NATS", "/ipNATs"),
+    ("MAC", "/mac"),
+    ("CONTAINER", "/containerID"),
+];
 
 #[cfg(test)]
 mod tests;

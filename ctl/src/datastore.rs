@@ -12,6 +12,8 @@ pub(crate) mod lock;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use export::write_file;
+
 use caracal_datastore::{
     BlockAffinity, IPAMBlock, IPAMConfig, IPAMHandle, Kind, Object, Resource, Stored,
 };
@@ -34,7 +36,7 @@ pub(crate) async fn run(places: &Places, transfer: &Transfer) -> Result<Outcome,
 
 /// All kinds, each behind those that it refers to, and IPAM's so that a half of them breaks no rule: a handle counts before a
 /// block has the address, and a confirmed affinity has its block.
-fn kinds_in_order() -> Vec<Kind> {
+pub(crate) fn kinds_in_order() -> Vec<Kind> {
     let mut kinds = Kind::all().to_vec();
     kinds.sort_by_key(|kind| rank(*kind));
     kinds

@@ -3,6 +3,7 @@
 //! ```text
 //!   node, peers, routes, fib, endpoints, version ──▶ agent's socket      (node.rs, orders.rs, routes.rs)
 //!   get, apply, patch, label, …, ipam, datastore ──▶ datastore, no agent (get.rs, resources.rs, edit.rs, ipam.rs, …)
+//!   diags                                        ──▶ all of these, and the kernel's tools (diags.rs)
 //!   validate, completion                         ──▶ nobody
 //! ```
 //!
@@ -14,6 +15,7 @@ mod columns;
 mod conflict;
 mod custom_columns;
 mod datastore;
+mod diags;
 mod edit;
 mod explain;
 mod failure;
@@ -105,6 +107,9 @@ async fn run(cli: &Cli) -> Result<Outcome, Failure> {
         }
         Command::Node(NodeCommand::GracefulShutdown { switch }) => {
             orders::graceful_shutdown(&agent, *switch).await?
+        }
+        Command::Node(NodeCommand::Diags(args)) | Command::Diags(args) => {
+            return diags::run(&agent, &cli.places, args).await;
         }
         Command::Peers(PeersArgs {
             order: Some(order), ..

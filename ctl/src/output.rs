@@ -49,8 +49,13 @@ pub(crate) fn documents(objects: &[Object]) -> Result<String, Failure> {
 
 /// Writes. A reader that has gone (`caracalctl routes | head`) has seen what it wanted.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    print_octets(text.as_bytes())
+}
+
+/// The same of what is no text.
+pub(crate) fn print_octets(octets: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(octets).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(
             Sort::Failed,
             format!("cannot write to standard output: {error}"),

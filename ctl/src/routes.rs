@@ -97,17 +97,26 @@ fn mark(path: &Path) -> String {
 }
 
 /// The FIB for people: each line begins as `ip route` prints it.
-pub(crate) fn fib(routes: &Vec<FibRoute>, _wide: bool) -> String {
+pub(crate) fn fib(routes: &Vec<FibRoute>, wide: bool) -> String {
     if routes.is_empty() {
         return "No routes.\n".to_owned();
     }
-    let mut table = Table::new(["ROUTE", "STATE", "REASON"]);
+    let mut heading = vec!["ROUTE"];
+    if wide {
+        heading.extend(["METRIC", "NHID"]);
+    }
+    heading.extend(["STATE", "REASON"]);
+    let mut table = Table::new(heading);
     for route in routes {
-        table.row([
-            as_ip_route(route),
+        let mut cells = vec![as_ip_route(route)];
+        if wide {
+            cells.extend([or_dash(route.metric), or_dash(route.nexthop_id)]);
+        }
+        cells.extend([
             route.state.clone(),
             route.reason.clone().unwrap_or_default(),
         ]);
+        table.row(cells);
     }
     table.columns()
 }

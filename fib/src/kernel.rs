@@ -124,16 +124,16 @@ impl NeighbourKey {
         let (NeighbourKey::Address(device, _) | NeighbourKey::Mac(device, _)) = self;
         *device
     }
-}
 
-/// For logs: `10.233.1.5 on device 7`, `66:2d:bf:44:a6:8b on device 3`.
-impl fmt::Display for NeighbourKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// For logs: `10.233.1.5 on cali0123456789a`, `66:2d:bf:44:a6:8b on device 3` where no device has that index.
+    pub(crate) fn describe<'a>(&self, name: impl Fn(u32) -> Option<&'a str>) -> String {
+        let index = self.device();
+        let device = name(index).map_or_else(|| format!("device {index}"), str::to_owned);
         match self {
-            NeighbourKey::Address(device, address) => write!(f, "{address} on device {device}"),
-            NeighbourKey::Mac(device, mac) => {
-                let octets: Vec<String> = mac.iter().map(|octet| format!("{octet:02x}")).collect();
-                write!(f, "{} on device {device}", octets.join(":"))
+            NeighbourKey::Address(_, address) => format!("{address} on {device}"),
+            NeighbourKey::Mac(_, mac) => {
+                let octets = mac.map(|octet| format!("{octet:02x}"));
+                format!("{} on {device}", octets.join(":"))
             }
         }
     }

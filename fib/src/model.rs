@@ -305,6 +305,12 @@ pub struct RouteStatus {
     pub prefix: IpNet,
     /// As `ip route` would print it: `via 172.31.2.3 dev tunl0 onlink`, `dev cali0123456789a scope link`, `blackhole`.
     pub way: String,
+    /// Metric, as the kernel shows it.
+    #[serde(default)]
+    pub metric: u32,
+    /// The nexthop object that it leads to (`nhid`), if it shares its next hops with others.
+    #[serde(default)]
+    pub nexthop_id: Option<u32>,
     /// `installed`, `pending`, `failed`, `stale`.
     pub state: String,
     /// Why it failed or waits.

@@ -70,7 +70,14 @@ impl Client {
 
     /// `GET path`.
     pub async fn get<Reply: DeserializeOwned>(&self, path: &str) -> Result<Reply, ClientError> {
-        self.ask(Method::GET, path, Bytes::new()).await
+        let octets = self.ask(Method::GET, path, Bytes::new()).await?;
+        self.decode(path, &octets)
+    }
+
+    /// `GET path` of what is no JSON: the text.
+    pub async fn text(&self, path: &str) -> Result<String, ClientError> {
+        let octets = self.ask(Method::GET, path, Bytes::new()).await?;
+        Ok(String::from_utf8_lossy(&octets).into_owned())
     }
 
     /// `POST path` with a JSON body.
@@ -80,15 +87,19 @@ impl Client {
         body: &impl Serialize,
     ) -> Result<Reply, ClientError> {
         let body = serde_json::to_vec(body).map_err(|error| self.nonsense(path, &error))?;
-        self.ask(Method::POST, path, body.into()).await
+        let octets = self.ask(Method::POST, path, body.into()).await?;
+        self.decode(path, &octets)
     }
 
-    async fn ask<Reply: DeserializeOwned>(
+    fn decode<Reply: DeserializeOwned>(
         &self,
-        method: Method,
         path: &str,
-        body: Bytes,
+        octets: &[u8],
     ) -> Result<Reply, ClientError> {
+        serde_json::from_slice(octets).map_err(|error| self.nonsense(path, &error))
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, ClientError> {
         let request = format!("{method} {path}");
         match tokio::time::timeout(self.patience, self.exchange(method, path, body)).await {
             Ok(reply) => reply,
@@ -100,12 +111,12 @@ impl Client {
         }
     }
 
-    async fn exchange<Reply: DeserializeOwned>(
+    async fn exchange(
         &self,
         method: Method,
         path: &str,
         body: Bytes,
-    ) -> Result<Reply, ClientError> {
+    ) -> Result<Bytes, ClientError> {
         let stream = UnixStream::connect(&self.socket)
             .await
             .map_err(|error| self.absent(&error))?;
@@ -132,7 +143,7 @@ impl Client {
             .map_err(|error| self.absent(&error))?
             .to_bytes();
         if status.is_success() {
-            return serde_json::from_slice(&bytes).map_err(|error| self.nonsense(path, &error));
+            return Ok(bytes);
         }
         let words = match serde_json::from_slice::<ApiError>(&bytes) {
             Ok(ApiError { error }) => error,

@@ -488,6 +488,12 @@ pub struct FibRoute {
     pub prefix: IpNet,
     /// As `ip route` prints it.
     pub way: String,
+    /// Metric, as the kernel shows it; `None`: an older agent does not say.
+    #[serde(default)]
+    pub metric: Option<u32>,
+    /// The nexthop object that it leads to (`nhid`), if it shares its next hops with others.
+    #[serde(default, rename = "nexthopId")]
+    pub nexthop_id: Option<u32>,
     /// `installed`, `pending`, `failed`, `stale`.
     pub state: String,
     /// Why it is not installed.

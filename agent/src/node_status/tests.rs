@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use caracal_agent_api::Peer;
+use caracal_agent_api::{FibRoute, Peer};
 use caracal_datastore::MemoryDatastore;
 use caracal_datastore::resources::NodeStatusClass;
 use serde_json::{Value, json};
@@ -34,6 +34,8 @@ fn facts() -> Facts {
     let fib = |prefix: &str, way: &str, state: &str| FibRoute {
         prefix: prefix.parse().unwrap(),
         way: way.to_owned(),
+        metric: None,
+        nexthop_id: None,
         state: state.to_owned(),
         reason: None,
     };

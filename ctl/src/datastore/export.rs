@@ -43,7 +43,7 @@ pub(crate) async fn export(
     );
     match (&args.filename, &args.directory) {
         (Some(file), _) => {
-            write_file(file, &text(&objects)?)?;
+            write_file(file, text(&objects)?.as_bytes())?;
             outcome.text = format!("Exported to {}: {said}\n", file.display());
         }
         (None, Some(folder)) => {
@@ -141,7 +141,7 @@ fn text(objects: &[Object]) -> Result<String, Failure> {
 }
 
 /// A whole file, or none: readable for its owner only, because there may be passwords in it.
-fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
+pub(crate) fn write_file(path: &Path, octets: &[u8]) -> Result<(), Failure> {
     let bad = |error: io::Error| {
         Failure::new(
             Sort::Failed,
@@ -157,7 +157,7 @@ fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
             .truncate(true)
             .mode(0o600)
             .open(&beside)?;
-        file.write_all(text.as_bytes())?;
+        file.write_all(octets)?;
         file.sync_all()?;
         fs::rename(&beside, path)
     };
@@ -182,7 +182,7 @@ fn write_folder(folder: &Path, kinds: &[Kind], objects: &[Object]) -> Result<(),
         let of_kind: Vec<Object> = of_kind.cloned().collect();
         if !of_kind.is_empty() {
             let file = folder.join(format!("{}.yaml", kind.plural()));
-            write_file(&file, &text(&of_kind)?)?;
+            write_file(&file, text(&of_kind)?.as_bytes())?;
         }
     }
     Ok(())

@@ -101,6 +101,8 @@ fn the_fib_reads_as_ip_route_does() {
     let route = |prefix: &str, way: &str, state: &str, reason: Option<&str>| FibRoute {
         prefix: prefix.parse().unwrap(),
         way: way.to_owned(),
+        metric: Some(1024),
+        nexthop_id: way.starts_with("via").then_some(7),
         state: state.to_owned(),
         reason: reason.map(str::to_owned),
     };
@@ -135,6 +137,14 @@ blackhole 10.233.1.0/26 proto 67                         installed
 10.233.3.0/26 via 172.32.0.3 dev tunl0 onlink proto 67   failed      there is no device tunl0
 "
     );
+    let wide = fib(&table, true);
+    let lines: Vec<Vec<&str>> = wide
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(lines[0], ["ROUTE", "METRIC", "NHID", "STATE", "REASON"]);
+    assert_eq!(lines[1][4..], ["1024", "-", "installed"]);
+    assert_eq!(lines[3][7..], ["1024", "7", "installed"]);
 }
 
 #[test]

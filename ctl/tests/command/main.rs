@@ -8,6 +8,7 @@
 mod addresses;
 #[path = "../../../cni/tests/plugin/agent.rs"]
 mod agent;
+mod diags;
 mod with_etcd;
 
 use std::io::Write;

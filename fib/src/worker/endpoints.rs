@@ -12,11 +12,12 @@ use crate::delta::{Action, Delta};
 use crate::handle::FibError;
 use crate::kernel::{DeviceChange, Kernel, Link, NeighbourKey, NeighbourValue};
 use crate::model::{Endpoint, Standing};
+use crate::world::World;
 
 /// What was done for endpoints that are desired.
 #[derive(Debug, Default)]
 pub(super) struct Endpoints {
-    /// The device, by index, that has its sysctls. One of the same name that comes later has another index.
+    /// The device, by index, that was set up. One of the same name that comes later has another index.
     prepared: HashMap<String, u32>,
     neighbours: HashMap<String, Vec<NeighbourKey>>,
     /// Forwarding was asked for.
@@ -50,13 +51,14 @@ impl<K: Kernel> Worker<K> {
             self.endpoints.prepared.remove(device);
             return;
         };
+        // With each event: there is none of its own when somebody else sets one, and what is right is only read.
+        let v4 = endpoint.addresses.iter().any(IpAddr::is_ipv4);
+        let v6 = endpoint.addresses.iter().any(IpAddr::is_ipv6);
+        self.set_device_sysctls(device, v4, v6);
+        if v4 {
+            self.set_rp_filter(device, endpoint.may_spoof);
+        }
         if self.endpoints.prepared.get(device) != Some(&link.index) {
-            let v4 = endpoint.addresses.iter().any(IpAddr::is_ipv4);
-            let v6 = endpoint.addresses.iter().any(IpAddr::is_ipv6);
-            self.set_device_sysctls(device, v4, v6);
-            if v4 {
-                self.set_rp_filter(device, endpoint.may_spoof);
-            }
             // Once: whoever takes it down later has a reason.
             if !link.up {
                 let up = DeviceChange::SetUp(link.index, true);
@@ -191,8 +193,14 @@ impl<K: Kernel> Worker<K> {
 
     /// Writes some neighbours. Returns whether there are more.
     pub(super) async fn write_neighbours(&mut self, now: Instant) -> bool {
-        write_some(&mut self.kernel, &mut self.neighbours, now).await;
-        write_some(&mut self.kernel, &mut self.vtep_neighbours, now).await;
+        write_some(&mut self.kernel, &mut self.neighbours, &self.world, now).await;
+        write_some(
+            &mut self.kernel,
+            &mut self.vtep_neighbours,
+            &self.world,
+            now,
+        )
+        .await;
         self.neighbours.has_due() || self.vtep_neighbours.has_due()
     }
 
@@ -306,6 +314,7 @@ impl<K: Kernel> Worker<K> {
 async fn write_some<K: Kernel>(
     kernel: &mut K,
     neighbours: &mut Delta<NeighbourKey, NeighbourValue>,
+    world: &World,
     now: Instant,
 ) {
     for (key, action) in neighbours.take(NEIGHBOURS_A_TURN, now) {
@@ -323,11 +332,12 @@ async fn write_some<K: Kernel>(
             }
             Err(refusal) => {
                 let first = neighbours.failed(key, now, refusal.reason.clone());
+                let neighbour = || key.describe(|index| world.name(index));
                 if refusal.errno == libc::ENODEV {
                     // It went a moment ago, and all its entries with it: that is told once.
-                    debug!(neighbour = %key, "no such device for a neighbour");
+                    debug!(neighbour = neighbour(), "no such device for a neighbour");
                 } else if first {
-                    warn!(neighbour = %key, reason = %refusal, "neighbour is refused; trying again");
+                    warn!(neighbour = neighbour(), reason = %refusal, "neighbour is refused; trying again");
                 }
             }
         }

@@ -21,6 +21,8 @@ pub(super) struct Refusals {
     full: [BTreeSet<(usize, Key)>; 2],
     /// Places that became free since the last look, by family.
     room: [usize; 2],
+    /// Of these the object was not there, which was not told: it may have gone with its device a moment ago.
+    misled: BTreeSet<Key>,
     /// Since the start.
     pub(super) counted: BTreeMap<Refused, u64>,
 }
@@ -48,8 +50,23 @@ impl Refusals {
         full.first() != Some(&entry)
     }
 
+    /// Whether a refusal is to be told, `first` in a row or not: not the first for want of an object, which is written again at
+    /// once, but the one after it.
+    pub(super) fn is_told(&mut self, key: Key, first: bool, misses_object: bool) -> bool {
+        match first && misses_object {
+            true => {
+                self.misled.insert(key);
+                false
+            }
+            false => self.misled.remove(&key) || first,
+        }
+    }
+
     /// The kernel has taken it.
     pub(super) fn forget(&mut self, key: &Key) {
+        if !self.misled.is_empty() {
+            self.misled.remove(key);
+        }
         if !self.kinds.is_empty() && self.kinds.remove(key) == Some(Refused::Full) {
             self.make_room(key);
         }

@@ -401,7 +401,11 @@ impl<K: Kernel> Worker<K> {
             .again(key, "someone else", now);
         if let Round::After { pause, first } = round {
             if first {
-                warn!(neighbour = %key, "others change this entry again and again; repairing more and more slowly");
+                let neighbour = key.describe(|index| self.world.name(index));
+                warn!(
+                    neighbour,
+                    "others change this entry again and again; repairing more and more slowly"
+                );
             }
             neighbours.hold(key, now + pause, "someone else keeps changing it".into());
         }

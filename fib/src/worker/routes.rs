@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use ipnet::IpNet;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::ahead::Batch;
 use super::objects::OnObjects;
@@ -344,12 +344,14 @@ impl<K: Kernel> Worker<K> {
         if behind {
             self.routes.reschedule(key, now + BEHIND);
         }
-        if first {
+        if self.refusals.is_told(key, first, misled) {
             warn!(prefix = %key.prefix, reason, "route is refused; trying again");
-            // Something is there that we did not know, or is not there.
-            if taken || misled {
-                self.read_again(now);
-            }
+        } else if first {
+            debug!(prefix = %key.prefix, reason, "route is refused; reading the kernel and trying again");
+        }
+        // Something is there that we did not know, or is not there.
+        if first && (taken || misled) {
+            self.read_again(now);
         }
     }
 

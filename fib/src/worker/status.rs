@@ -172,6 +172,8 @@ impl<K: Kernel> Worker<K> {
             .map(|(key, state, spec, reason)| RouteStatus {
                 prefix: key.prefix,
                 way: self.sharing.expanded(spec).describe(name),
+                metric: key.metric,
+                nexthop_id: spec.object(),
                 state: match state {
                     State::Installed => "installed",
                     State::Pending => "pending",
@@ -184,14 +186,20 @@ impl<K: Kernel> Worker<K> {
                     .or_else(|| self.staging.reason(&key.prefix)),
             })
             .collect();
-        all.extend(self.waiting.iter().map(|(prefix, waiting)| RouteStatus {
-            prefix: *prefix,
-            way: self.routes.actual(&self.key(*prefix)).map_or_else(
-                || "none".into(),
-                |spec| self.sharing.expanded(spec).describe(name),
-            ),
-            state: "pending".into(),
-            reason: Some(waiting.to_string()),
+        all.extend(self.waiting.iter().map(|(prefix, waiting)| {
+            let key = self.key(*prefix);
+            let actual = self.routes.actual(&key);
+            RouteStatus {
+                prefix: *prefix,
+                way: actual.map_or_else(
+                    || "none".into(),
+                    |spec| self.sharing.expanded(spec).describe(name),
+                ),
+                metric: key.metric,
+                nexthop_id: actual.and_then(|spec| spec.object()),
+                state: "pending".into(),
+                reason: Some(waiting.to_string()),
+            }
         }));
         all.sort_by_key(|status| status.prefix);
         all

@@ -215,3 +215,26 @@ fn forwarding_that_someone_switched_off_is_on_again_after_the_next_whole_read() 
         assert_eq!(now(), "0");
     });
 }
+
+#[test]
+fn a_sysctl_of_a_workload_that_someone_changed_is_set_again_with_the_next_event_of_its_device() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("net/ipv4/conf/calia");
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("proxy_arp");
+    std::fs::write(&file, "0\n").unwrap();
+    let now = || std::fs::read_to_string(&file).unwrap().trim().to_owned();
+    Bench::run(async |bench| {
+        let prefixes = bench.worker.config.device_prefixes.clone();
+        bench.worker.sysctls = Sysctls::new(root.path().to_owned(), None, prefixes);
+        let device = bench.kernel.add_link("calia", LinkKind::Ordinary);
+        bench.apply(vec![workload("calia", "10.233.1.5")]);
+        bench.settle().await;
+        assert_eq!(now(), "1");
+        std::fs::write(&file, "0").unwrap();
+        bench.kernel.set_up(device, false);
+        bench.kernel.set_up(device, true);
+        bench.settle().await;
+        assert_eq!(now(), "1");
+    });
+}
