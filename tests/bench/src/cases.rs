@@ -12,6 +12,7 @@ use crate::speakers::Name;
 mod changes;
 mod fan_out;
 mod feeds;
+mod node;
 
 /// A case, by the name that `--case` takes.
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +65,18 @@ pub(crate) const ALL: &[Case] = &[
         run: |run| fan_out::one_route(run, 200, 100),
     },
     Case {
+        name: "s3",
+        run: |run| node::mesh(run, 200, 5),
+    },
+    Case {
+        name: "s4-ipv4",
+        run: |run| node::table(run, 100_000, false),
+    },
+    Case {
+        name: "s4-ipv6",
+        run: |run| node::table(run, 100_000, true),
+    },
+    Case {
         name: "s5",
         run: |run| changes::resets(run, 100_000),
     },
@@ -77,6 +90,16 @@ impl Case {
     /// `s1` means all of S1.
     pub(crate) fn is_named(&self, name: &str) -> bool {
         self.name == name || self.name.starts_with(&format!("{name}-"))
+    }
+
+    /// A node is the agent; a reflector is a program of its own.
+    pub(crate) fn needs_agent(&self) -> bool {
+        self.name.starts_with("s3") || self.name.starts_with("s4")
+    }
+
+    /// Whether a speaker can do it: not all put routes into the kernel.
+    pub(crate) fn suits(&self, speaker: Name) -> bool {
+        !self.needs_agent() || speaker.has_kernel_table()
     }
 
     pub(crate) fn run(&self, run: &mut Run<'_>) -> Result<()> {

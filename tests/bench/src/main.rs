@@ -19,7 +19,9 @@
 
 mod cases;
 mod client;
+mod docs;
 mod feed;
+mod kernel;
 mod network;
 mod prefixes;
 mod process;
@@ -29,7 +31,10 @@ mod scan;
 mod scene;
 mod speakers;
 mod swarm;
+mod targets;
 
+use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -61,6 +66,15 @@ struct Options {
     /// Seconds that a step may take.
     #[arg(long, default_value_t = 60)]
     patience: u64,
+    /// Work at 1, 2 and 4 times the scale, to see how it grows.
+    #[arg(long)]
+    growth: bool,
+    /// Writes the result into this document too, between its marks.
+    #[arg(long, value_name = "FILE")]
+    docs: Option<PathBuf>,
+    /// Builds nothing: our programs stand beside this one.
+    #[arg(long)]
+    built: bool,
     /// Names the cases and ends.
     #[arg(long)]
     list: bool,
@@ -90,8 +104,13 @@ fn main() -> ExitCode {
 fn outside(options: &Options) -> Result<ExitCode> {
     options.cases()?;
     let entrance = private::Entrance::find()?;
-    if options.speakers().contains(&Name::Caracal) {
-        programs::build(&["caracal-route-reflector"])?;
+    if options.speakers().contains(&Name::Caracal) && !options.built {
+        let cases = options.cases()?;
+        let mut packages = vec!["caracal-route-reflector"];
+        if cases.iter().any(Case::needs_agent) {
+            packages.push("caracal-agent");
+        }
+        programs::build(&packages)?;
     }
     let program = std::env::current_exe().context("where this program is")?;
     let args: Vec<_> = std::env::args_os().skip(1).collect();
@@ -103,41 +122,65 @@ fn outside(options: &Options) -> Result<ExitCode> {
 
 fn inside(options: &Options) -> Result<ExitCode> {
     let (cases, speakers) = (options.cases()?, options.speakers());
+    let mut text = format!("{}\n\n", docs::machine());
+    for speaker in &speakers {
+        // Who is not installed is an error of each of its runs.
+        let version = speaker
+            .version()
+            .unwrap_or_else(|error| format!("{error:#}"));
+        let _ = writeln!(text, "- {speaker}: {version}");
+    }
+    let scales: &[f64] = if options.growth {
+        &[1.0, 2.0, 4.0]
+    } else {
+        &[1.0]
+    };
     let mut report = Report::default();
     let begin = Instant::now();
-    for round in 0..options.runs {
+    for round in 1..=options.runs {
         for case in &cases {
-            for &speaker in &speakers {
-                let mut figures = Figures::new();
-                let outcome = case.run(&mut Run {
-                    speaker,
-                    scale: options.scale,
-                    patience: Duration::from_secs(options.patience),
-                    figures: &mut figures,
-                });
-                let seconds = begin.elapsed().as_secs();
-                let (round, runs) = (round + 1, options.runs);
-                eprint!(
-                    "[{seconds:>4} s] round {round} of {runs}: {} {speaker}",
-                    case.name
-                );
-                for (what, _, value) in &figures {
-                    let what = what.rsplit(": ").next().unwrap_or(what);
-                    eprint!("; {what} {value:.3}");
-                }
-                eprintln!();
-                report.add(case.name, speaker, figures);
-                if let Err(error) = outcome {
-                    eprintln!("    invalid: {error:#}");
-                    report.fail(case.name, speaker, &format!("{error:#}"));
+            for scale in scales {
+                for &speaker in speakers.iter().filter(|&&one| case.suits(one)) {
+                    let mut figures = Figures::new();
+                    let outcome = case.run(&mut Run {
+                        speaker,
+                        scale: options.scale * scale,
+                        patience: Duration::from_secs(options.patience),
+                        figures: &mut figures,
+                    });
+                    let seconds = begin.elapsed().as_secs();
+                    eprint!("[{seconds:>4} s] round {round}: {} {speaker}", case.name);
+                    for (what, _, value) in &figures {
+                        eprint!("; {} {value:.3}", what.rsplit(": ").next().unwrap_or(what));
+                    }
+                    eprintln!();
+                    report.add(case.name, speaker, figures);
+                    if let Err(error) = outcome {
+                        eprintln!("    invalid: {error:#}");
+                        report.fail(case.name, speaker, &format!("{error:#}"));
+                    }
                 }
             }
         }
     }
-    for speaker in &speakers {
-        println!("{speaker}: {}", speaker.version()?);
+    let minutes = begin.elapsed().as_secs_f64() / 60.0;
+    let _ = writeln!(
+        text,
+        "\n{} rounds in {minutes:.0} minutes; medians, in brackets the ratio to bird2\n",
+        options.runs
+    );
+    text += &report.text(&speakers);
+    let targets = targets::text(&report);
+    if !targets.is_empty() {
+        let _ = write!(
+            text,
+            "\nTargets for Caracal, by these medians:\n\n{targets}"
+        );
     }
-    println!("\n{}", report.text(&speakers));
+    print!("{text}");
+    if let Some(file) = &options.docs {
+        docs::write(file, text.trim_end())?;
+    }
     Ok(match report.failures() {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,

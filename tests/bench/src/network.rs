@@ -42,6 +42,10 @@ impl Network {
                 lines.push(format!("addr add {ipv4}/16 dev eth0"));
                 lines.push(format!("addr add {ipv6}/64 dev eth0 nodad"));
             }
+            if own {
+                // FRR has no IPv6 sessions over a device without a link-local address.
+                lines.push("addr add fe80::1/64 dev eth0 nodad".to_owned());
+            }
             netns.ip_batch(&lines)?;
         }
         Ok(network)

@@ -18,6 +18,7 @@ pub(crate) enum Unit {
     Microseconds,
     Seconds,
     Mebibytes,
+    PerSecond,
     Count,
 }
 
@@ -69,6 +70,12 @@ impl Report {
     /// How many runs were not valid.
     pub(crate) fn failures(&self) -> usize {
         self.invalid.len()
+    }
+
+    /// The median of a figure.
+    pub(crate) fn median(&self, what: &str, speaker: Name) -> Option<f64> {
+        let row = self.rows.iter().find(|row| row.what == what)?;
+        row.median(speaker)
     }
 
     /// In Markdown.
@@ -128,6 +135,7 @@ impl Unit {
             Unit::Microseconds => "us",
             Unit::Seconds => "s",
             Unit::Mebibytes => "MiB",
+            Unit::PerSecond => "/s",
             Unit::Count => "",
         }
     }

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -34,6 +35,7 @@ pub(crate) struct Scene<'a> {
     pub(crate) swarm: Swarm,
     pub(crate) feeds: Vec<Feeds>,
     pub(crate) total: u32,
+    pub(crate) network: &'a Network,
     figures: &'a mut Figures,
 }
 
@@ -119,8 +121,9 @@ impl<'a> Scene<'a> {
                 a_set: shape.a_set,
             });
         }
-        let folder = Path::new(private::FOLDER).join("speaker");
-        let _ = std::fs::remove_dir_all(&folder);
+        // It stays until the private world ends: some speakers lay files of theirs over the system's.
+        let number = SCENES.fetch_add(1, Ordering::Relaxed);
+        let folder = Path::new(private::FOLDER).join(format!("speaker{number}"));
         std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
         let setup = Setup {
             netns: network.speaker.clone(),
@@ -139,6 +142,7 @@ impl<'a> Scene<'a> {
             swarm,
             feeds,
             total,
+            network,
             figures,
         })
     }
@@ -237,7 +241,8 @@ impl<'a> Scene<'a> {
         self.note(&format!("{what}, CPU of the generator"), Unit::Seconds, own);
     }
 
-    fn measure(
+    /// Does something, and runs until it is done.
+    pub(crate) fn measure(
         &mut self,
         act: impl FnOnce(&mut Swarm) -> Result<()>,
         run: impl FnOnce(&mut Swarm, Instant) -> Result<Duration>,
@@ -259,10 +264,21 @@ impl<'a> Scene<'a> {
         })
     }
 
+    /// One of the speaker's processes.
+    pub(crate) fn process(&self) -> Result<u32> {
+        let processes = self.speaker.processes();
+        processes
+            .first()
+            .copied()
+            .context("the speaker has no process")
+    }
+
     fn processes(&self) -> Vec<u32> {
         process::family_of(&self.speaker.processes())
     }
 }
+
+static SCENES: AtomicU32 = AtomicU32::new(0);
 
 /// Between the last session and the first step.
 const SETTLE: Duration = Duration::from_millis(300);

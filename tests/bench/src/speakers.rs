@@ -2,6 +2,9 @@
 
 mod bird;
 mod caracal;
+mod frr;
+mod gobgp;
+mod openbgpd;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,6 +13,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use caracal_lab::netns::Netns;
 
+use bird::{Bird, Major};
+
 /// Who can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, clap::ValueEnum)]
 pub(crate) enum Name {
@@ -17,6 +22,14 @@ pub(crate) enum Name {
     Caracal,
     /// BIRD 2.
     Bird2,
+    /// BIRD 1.6.
+    Bird1,
+    /// FRR as it is by default.
+    Frr,
+    /// FRR that holds nothing back.
+    FrrTuned,
+    Openbgpd,
+    Gobgp,
 }
 
 /// What a speaker is to be.
@@ -56,21 +69,43 @@ pub(crate) trait Speaker {
 
 impl Name {
     /// In the order of the tables. BIRD 2 is what others are compared with.
-    pub(crate) const ALL: [Name; 2] = [Name::Caracal, Name::Bird2];
+    pub(crate) const ALL: [Name; 7] = [
+        Name::Caracal,
+        Name::Bird2,
+        Name::Bird1,
+        Name::Frr,
+        Name::FrrTuned,
+        Name::Openbgpd,
+        Name::Gobgp,
+    ];
 
     /// Starts it.
     pub(crate) fn start(self, setup: &Setup) -> Result<Box<dyn Speaker>> {
         Ok(match self {
             Name::Caracal => Box::new(caracal::Caracal::start(setup)?),
-            Name::Bird2 => Box::new(bird::Bird::start(setup)?),
+            Name::Bird2 => Box::new(Bird::start(setup, Major::Two)?),
+            Name::Bird1 => Box::new(Bird::start(setup, Major::One)?),
+            Name::Frr => Box::new(frr::Frr::start(setup, false)?),
+            Name::FrrTuned => Box::new(frr::Frr::start(setup, true)?),
+            Name::Openbgpd => Box::new(openbgpd::OpenBgpd::start(setup)?),
+            Name::Gobgp => Box::new(gobgp::GoBgp::start(setup)?),
         })
+    }
+
+    /// Whether it puts routes into Linux's kernel by itself.
+    pub(crate) fn has_kernel_table(self) -> bool {
+        !matches!(self, Name::Openbgpd | Name::Gobgp)
     }
 
     /// Its version, as it says.
     pub(crate) fn version(self) -> Result<String> {
         match self {
             Name::Caracal => Ok(env!("CARGO_PKG_VERSION").to_owned()),
-            Name::Bird2 => bird::version(),
+            Name::Bird2 => bird::version(Major::Two),
+            Name::Bird1 => bird::version(Major::One),
+            Name::Frr | Name::FrrTuned => frr::version(),
+            Name::Openbgpd => openbgpd::version(),
+            Name::Gobgp => gobgp::version(),
         }
     }
 }
@@ -80,6 +115,11 @@ impl fmt::Display for Name {
         f.pad(match self {
             Name::Caracal => "caracal",
             Name::Bird2 => "bird2",
+            Name::Bird1 => "bird1",
+            Name::Frr => "frr",
+            Name::FrrTuned => "frr-tuned",
+            Name::Openbgpd => "openbgpd",
+            Name::Gobgp => "gobgp",
         })
     }
 }

@@ -248,8 +248,8 @@ impl Family {
     }
 }
 
-/// `bird6` is of BIRD 1 only, so where it is installed its neighbours are too.
-fn program(name: &str) -> Result<PathBuf> {
+/// One of its programs. `bird6` is of BIRD 1 only, so where it is installed its neighbours are too.
+pub fn program(name: &str) -> Result<PathBuf> {
     let folder = match std::env::var_os(FOLDER_VARIABLE) {
         Some(folder) => Path::new(&folder).join("usr/sbin"),
         None => {

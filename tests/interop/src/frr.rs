@@ -40,6 +40,7 @@ impl Router for Frr {
             place.asn,
             resolve,
             &configuration(&place),
+            &[],
         )
     }
 
@@ -122,15 +123,17 @@ impl Router for Frr {
 impl Frr {
     /// Starts it with a configuration of bgpd that is the test's own.
     pub fn alone(duel: &Duel, bgpd_conf: &str) -> Result<Frr> {
-        Frr::launch(&duel.theirs, &duel.folder, 0, "", bgpd_conf)
+        Frr::launch(&duel.theirs, &duel.folder, 0, "", bgpd_conf, &[])
     }
 
-    fn launch(
+    /// Starts `zebra` and then `bgpd` with these files; `more` are arguments for `bgpd`.
+    pub fn launch(
         netns: &Netns,
         folder: &Path,
         asn: u32,
         zebra_conf: &str,
         bgpd_conf: &str,
+        more: &[&str],
     ) -> Result<Frr> {
         let vtysh = program("vtysh", "frr")?;
         let sockets = folder.join("sockets");
@@ -146,7 +149,7 @@ impl Frr {
                 false => Err("no socket yet".to_owned()),
             })
         })?;
-        let bgpd = daemon(netns, folder, "bgpd", &["-P", "0"])?;
+        let bgpd = daemon(netns, folder, "bgpd", &[&["-P", "0"], more].concat())?;
         Ok(Frr {
             netns: netns.clone(),
             zebra,
@@ -155,6 +158,20 @@ impl Frr {
             vtysh,
             asn,
         })
+    }
+
+    /// The numbers of its processes.
+    pub fn processes(&self) -> Vec<u32> {
+        [&self.zebra, &self.bgpd]
+            .into_iter()
+            .filter_map(Daemon::id)
+            .collect()
+    }
+
+    /// An error with the end of the log if one of them has ended by itself.
+    pub fn check_running(&mut self) -> Result<()> {
+        self.zebra.check_running()?;
+        self.bgpd.check_running()
     }
 
     fn network(&self, no: &str, announced: &Announced) -> Result<()> {

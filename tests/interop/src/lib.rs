@@ -5,7 +5,7 @@
 //! is needed, a router and a speaker of ours meet in a [`duel`].
 
 mod bird;
-mod bird1;
+pub mod bird1;
 mod bird2;
 pub mod choices;
 pub mod duel;
@@ -15,7 +15,7 @@ mod feeder;
 mod frr;
 mod gobgp;
 mod json;
-mod openbgpd;
+pub mod openbgpd;
 mod router;
 mod scene;
 

@@ -28,7 +28,7 @@ impl Router for OpenBgpd {
 
     fn start(place: Place) -> Result<OpenBgpd> {
         let (bgpd, bgpctl) = (program("bgpd", "openbgpd")?, program("bgpctl", "openbgpd")?);
-        become_somebody(&place)?;
+        become_somebody(&place.folder)?;
         manifests::write(&place.folder, "bgpd.conf", &configuration(&place))?;
         let file = place.folder.join("bgpd.conf");
         // It insists that nobody else reads its file, for passwords may be in it.
@@ -129,7 +129,7 @@ impl OpenBgpd {
 
 /// It wants to become a user of its own, in an empty folder. Inside a user namespace there is only root: here the user's name
 /// is one more of root's.
-fn become_somebody(place: &Place) -> Result<()> {
+pub fn become_somebody(folder: &Path) -> Result<()> {
     let home = Path::new("/run/openbgpd");
     fs::create_dir_all(home).with_context(|| format!("{}", home.display()))?;
     let lines = [
@@ -146,7 +146,7 @@ fn become_somebody(place: &Place) -> Result<()> {
         for other in others {
             let _ = writeln!(new, "{other}");
         }
-        cover(&place.folder, Path::new(file), &new)?;
+        cover(folder, Path::new(file), &new)?;
     }
     Ok(())
 }

@@ -75,5 +75,5 @@ pub(super) fn flaps(run: &mut Run<'_>, count: u32) -> Result<()> {
 /// In [`Shape::pair`].
 const SENDER: usize = 0;
 const RECEIVER: usize = 1;
-const SAMPLES: u32 = 400;
+const SAMPLES: u32 = 200;
 const PAUSE: Duration = Duration::from_millis(5);

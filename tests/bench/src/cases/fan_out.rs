@@ -91,6 +91,6 @@ pub(super) fn one_route(run: &mut Run<'_>, clients: u32, blocks: u32) -> Result<
     })
 }
 
-const SAMPLES: u32 = 200;
+const SAMPLES: u32 = 100;
 /// Longer than TCP's delayed acknowledgements (40 ms) wait, so that one change does not meet those of the one before.
 const PAUSE: Duration = Duration::from_millis(50);

@@ -1,10 +1,11 @@
-//! BIRD 2.
+//! BIRD 2, and BIRD 1.6 (a program a family), from which Calico's comes.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use caracal_interop_tests::bird1;
 use caracal_lab::daemon::Daemon;
 use caracal_lab::manifests;
 use caracal_lab::private::program;
@@ -13,6 +14,13 @@ use super::{Role, Setup, Speaker};
 use crate::network::{ASN, speaker};
 use crate::programs;
 
+/// Which of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Major {
+    One,
+    Two,
+}
+
 pub(crate) struct Bird {
     daemon: Daemon,
     birdc: PathBuf,
@@ -20,9 +28,9 @@ pub(crate) struct Bird {
 }
 
 impl Bird {
-    pub(crate) fn start(setup: &Setup) -> Result<Bird> {
-        let (bird, birdc) = (program("bird", "bird2")?, program("birdc", "bird2")?);
-        manifests::write(&setup.folder, "bird.conf", &configuration(setup))?;
+    pub(crate) fn start(setup: &Setup, major: Major) -> Result<Bird> {
+        let (bird, birdc) = programs_of(major, setup.ipv6)?;
+        manifests::write(&setup.folder, "bird.conf", &configuration(setup, major))?;
         let file = |name: &str| setup.folder.join(name).display().to_string();
         let (file, socket) = (file("bird.conf"), file("bird.ctl"));
         let args = ["-f", "-c", &file, "-s", &socket];
@@ -37,10 +45,8 @@ impl Bird {
 
     fn ask(&self, words: &str) -> Result<String> {
         let mut command = Command::new(&self.birdc);
-        command
-            .arg("-s")
-            .arg(&self.socket)
-            .args(words.split_whitespace());
+        let words = words.split_whitespace();
+        command.arg("-s").arg(&self.socket).args(words);
         programs::said(&mut command)
     }
 }
@@ -50,7 +56,7 @@ impl Speaker for Bird {
         self.daemon.id().into_iter().collect()
     }
 
-    /// `100000 of 100001 routes for 100001 networks in table master4`
+    /// `100000 of 100000 routes for 100000 networks in table master4`
     fn prefixes(&mut self) -> Result<u64> {
         let said = self.ask("show route where source = RTS_BGP count")?;
         let mut sum = None;
@@ -59,10 +65,8 @@ impl Speaker for Bird {
             if line.starts_with("Total:") {
                 continue;
             }
-            let count = line
-                .split_whitespace()
-                .next()
-                .and_then(|word| word.parse::<u64>().ok());
+            let count = line.split_whitespace().next();
+            let count = count.and_then(|word| word.parse::<u64>().ok());
             sum = Some(sum.unwrap_or(0) + count.with_context(|| said.clone())?);
         }
         match sum {
@@ -77,16 +81,30 @@ impl Speaker for Bird {
 }
 
 /// `BIRD version 2.0.12`
-pub(crate) fn version() -> Result<String> {
-    let said = programs::said(Command::new(program("bird", "bird2")?).arg("--version"))?;
+pub(crate) fn version(major: Major) -> Result<String> {
+    let (bird, _) = programs_of(major, false)?;
+    let said = programs::said(Command::new(bird).arg("--version"))?;
     let version = said.split_whitespace().last();
     Ok(version.unwrap_or_default().to_owned())
 }
 
-/// Every client is on the speaker's own link: `direct`, so that nothing but the peers' routes is in its table, and no filter has to
-/// say so.
-fn configuration(setup: &Setup) -> String {
+fn programs_of(major: Major, ipv6: bool) -> Result<(PathBuf, PathBuf)> {
+    Ok(match (major, ipv6) {
+        (Major::One, false) => (bird1::program("bird")?, bird1::program("birdc")?),
+        (Major::One, true) => (bird1::program("bird6")?, bird1::program("birdc6")?),
+        (Major::Two, _) => (program("bird", "bird2")?, program("birdc", "bird2")?),
+    })
+}
+
+/// Every client is on the speaker's own link: `direct`, so that nothing but the peers' routes is in its table, and no filter
+/// has to say so.
+fn configuration(setup: &Setup, major: Major) -> String {
     let family = if setup.ipv6 { "ipv6" } else { "ipv4" };
+    // BIRD 1 has one family, and no channels.
+    let channel = |words: &str| match major {
+        Major::One => words.to_owned(),
+        Major::Two => format!("{family} {{ {words} }};"),
+    };
     let (id, own) = (speaker(false), speaker(setup.ipv6));
     let mut text = format!(
         "router id {id};
@@ -97,18 +115,17 @@ protocol device {{ scan time 3600; }}
     let client = match setup.role {
         Role::Reflector => "rr client; rr cluster id 1.0.0.1;",
         Role::Node => {
-            let kernel =
-                format!("protocol kernel {{ {family} {{ export where source = RTS_BGP; }}; }}");
-            let _ = writeln!(text, "{kernel}");
+            let export = channel("export all;");
+            let _ = writeln!(text, "protocol kernel {{ scan time 3600; {export} }}");
             ""
         }
     };
+    let routes = channel("import all; export all;");
     for (number, address) in setup.clients.iter().enumerate() {
-        let line = format!(
-            "protocol bgp c{number} {{ local {own} as {ASN}; neighbor {address} as {ASN}; {client} direct; passive; hold time 90;
-  {family} {{ import all; export all; }}; }}"
+        let _ = writeln!(
+            text,
+            "protocol bgp c{number} {{ local {own} as {ASN}; neighbor {address} as {ASN}; {client} direct; passive; hold time 90; {routes} }}"
         );
-        let _ = writeln!(text, "{line}");
     }
     text
 }

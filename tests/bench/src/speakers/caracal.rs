@@ -1,10 +1,11 @@
-//! Caracal itself: the route reflector from one file, every client named in it.
+//! Caracal itself: the route reflector from one file, every client named in it; as a node, the agent with a store of files and
+//! a BGPPeer for each client.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use caracal_agent_api::{Client, Peer};
 use caracal_lab::daemon::Daemon;
 use caracal_lab::manifests;
@@ -20,16 +21,20 @@ pub(crate) struct Caracal {
 
 impl Caracal {
     pub(crate) fn start(setup: &Setup) -> Result<Caracal> {
-        if setup.role == Role::Node {
-            bail!("not yet");
-        }
-        manifests::write(&setup.folder, "rr.yaml", &reflector(setup))?;
-        let file = setup.folder.join("rr.yaml").display().to_string();
-        let program = programs::ours("caracal-route-reflector")?;
+        let (program, text) = match setup.role {
+            Role::Reflector => ("caracal-route-reflector", reflector(setup)),
+            Role::Node => {
+                write_store(setup)?;
+                ("caracal-agent", agent(setup))
+            }
+        };
+        manifests::write(&setup.folder, "caracal.yaml", &text)?;
+        let file = setup.folder.join("caracal.yaml").display().to_string();
+        let program = programs::ours(program)?;
         let log = setup.folder.join("log");
         let mut daemon = Daemon::new(&setup.netns, &program, &["--config", &file], &log);
         daemon.start()?;
-        let socket = setup.folder.join("rr.sock");
+        let socket = setup.folder.join("caracal.sock");
         Ok(Caracal { daemon, socket })
     }
 
@@ -74,7 +79,7 @@ clusterId: 1.0.0.1
 listen: [\"{own}\"]
 holdTime: 90
 families: [{family}-unicast]
-socket: {}/rr.sock
+socket: {}/caracal.sock
 log: {{level: warn}}
 peers:
 ",
@@ -86,4 +91,61 @@ peers:
         let _ = writeln!(text, "{line}");
     }
     text
+}
+
+/// It has no pods, and its address is the only one that it may choose.
+fn agent(setup: &Setup) -> String {
+    format!(
+        "nodename: speaker
+datastore: {{type: file, path: {folder}/store}}
+socket: {folder}/caracal.sock
+http: {{listen: none}}
+cni: {{spool: {folder}/cni, mtuFile: none}}
+filter: {{enabled: false}}
+ipam: {{gc: false}}
+log: {{level: warn}}
+",
+        folder = setup.folder.display()
+    )
+}
+
+/// A pool that all blocks are of, the node, and its peers.
+fn write_store(setup: &Setup) -> Result<()> {
+    let store = setup.folder.join("store");
+    std::fs::create_dir_all(&store).with_context(|| store.display().to_string())?;
+    let (ipv4, ipv6) = (speaker(false), speaker(true));
+    let mut text = format!(
+        "apiVersion: projectcalico.org/v3
+kind: BGPConfiguration
+metadata: {{name: default}}
+spec: {{asNumber: {ASN}, nodeToNodeMeshEnabled: false}}
+---
+apiVersion: projectcalico.org/v3
+kind: Node
+metadata: {{name: speaker}}
+spec: {{bgp: {{ipv4Address: {ipv4}/16, ipv6Address: \"{ipv6}/64\"}}}}
+---
+apiVersion: projectcalico.org/v3
+kind: IPPool
+metadata: {{name: pods-ipv4}}
+spec: {{cidr: 10.0.0.0/8, blockSize: 26, ipipMode: Never, vxlanMode: Never, natOutgoing: false, nodeSelector: all()}}
+---
+apiVersion: projectcalico.org/v3
+kind: IPPool
+metadata: {{name: pods-ipv6}}
+spec: {{cidr: \"fd00:10:244::/48\", blockSize: 122, ipipMode: Never, vxlanMode: Never, natOutgoing: false, nodeSelector: all()}}
+"
+    );
+    for (number, client) in setup.clients.iter().enumerate() {
+        let _ = write!(
+            text,
+            "---
+apiVersion: projectcalico.org/v3
+kind: BGPPeer
+metadata: {{name: peer{number}, annotations: {{bgp.caracal.network/session: \"passive: true\"}}}}
+spec: {{peerIP: \"{client}\", asNumber: {ASN}}}
+"
+        );
+    }
+    manifests::write(&store, "cluster.yaml", &text)
 }
