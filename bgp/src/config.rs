@@ -67,6 +67,10 @@ pub struct SpeakerConfig {
     /// Compares MULTI_EXIT_DISC between paths of different neighbour ASes too (RFC 4271 §9.1.2.2 c
     /// compares it within one).
     pub always_compare_med: bool,
+    /// Somebody asks for [`crate::Speaker::poll_route_change`]. Where nobody does (a reflector has no FIB), false
+    /// keeps no list for him, nor the prefixes on it that are gone.
+    #[serde(default = "yes")]
+    pub route_changes: bool,
 }
 
 impl SpeakerConfig {
@@ -89,6 +93,7 @@ impl SpeakerConfig {
             multipath_internal_max: None,
             multipath_relax: true,
             always_compare_med: false,
+            route_changes: true,
         }
     }
 }

@@ -38,16 +38,13 @@ impl Judgements {
         received: &Interned,
         interner: &mut Interner,
     ) -> Answer {
-        let question = (
-            received.clone(),
-            Family::of(prefix),
-            importer.signature(prefix),
-        );
+        let (family, signature) = (Family::of(prefix), importer.signature(prefix));
         if let Some((last, answer)) = &self.last
-            && *last == question
+            && (&last.0, last.1, &last.2) == (received, family, &signature)
         {
             return answer.clone();
         }
+        let question = (received.clone(), family, signature);
         if let Some((last, answer)) = self.last.take() {
             self.before.insert(last, answer);
         }

@@ -68,13 +68,15 @@ pub(crate) struct Rib {
     adj_outs: AdjOuts,
     /// Prefixes whose choice has changed since the driver was told.
     changes: VecDeque<PrefixId>,
+    /// The driver wants to be told.
+    names_changes: bool,
     /// What monitors have not yet been told.
     watch: Option<Box<Watch>>,
     options: decision::Options,
 }
 
 impl Rib {
-    pub(crate) fn new(seed: u64, options: decision::Options) -> Rib {
+    pub(crate) fn new(seed: u64, options: decision::Options, names_changes: bool) -> Rib {
         Rib {
             table: Table::new(seed),
             received: Received::default(),
@@ -82,6 +84,7 @@ impl Rib {
             adj_ins: AdjIns::default(),
             adj_outs: AdjOuts::new(),
             changes: VecDeque::new(),
+            names_changes,
             watch: None,
             options,
         }
@@ -123,13 +126,19 @@ impl Rib {
         };
         let new = Some(path.condition());
         let paths = &mut self.table.entry_mut(id).paths;
-        match index {
-            Some(index) => paths[index] = path,
-            None => paths.push(path),
-        }
+        let replaced = match index {
+            Some(index) => Some(std::mem::replace(&mut paths[index], path)),
+            None => {
+                paths.push(path);
+                None
+            }
+        };
         self.account(source, id, old, new);
         self.note_path(source, prefix);
         self.reselect(id, &before);
+        if let Some(replaced) = replaced {
+            self.interner.release(replaced.attributes);
+        }
     }
 
     /// What was received for a path that `set_path` has just set; `None`: the same attributes.
@@ -345,6 +354,7 @@ impl Rib {
         self.note_path(source, prefix);
         self.reselect(id, &before);
         self.release(id);
+        self.interner.release(path.attributes);
     }
 
     /// The peer's paths of these prefixes.
@@ -393,7 +403,7 @@ impl Rib {
             let entry = self.table.entry_mut(id);
             let family = Family::of(&entry.prefix);
             self.adj_ins.count_best(family, best(before), best(&after));
-            if !entry.change_queued {
+            if self.names_changes && !entry.change_queued {
                 entry.change_queued = true;
                 self.changes.push_back(id);
             }
@@ -430,7 +440,7 @@ impl Rib {
         chosen
             .map(|path| {
                 let is_long_lived = path.staleness == Staleness::LongLived;
-                (path.source, path.attributes.clone(), is_long_lived)
+                (path.source, path.attributes.serial(), is_long_lived)
             })
             .collect()
     }
@@ -442,8 +452,9 @@ impl Rib {
     }
 }
 
-/// Enough of the chosen paths to see whether they are others: the last says long-lived stale.
-type Chosen = SmallVec<[(Source, Interned, bool); 2]>;
+/// Enough of the chosen paths to see whether they are others: the serial of the attributes, which is theirs alone,
+/// and whether it is long-lived stale.
+type Chosen = SmallVec<[(Source, u64, bool); 2]>;
 
 #[cfg(test)]
 mod tests;

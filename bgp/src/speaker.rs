@@ -85,7 +85,7 @@ impl Speaker {
     /// A speaker without peers and prefixes.
     pub fn new(config: SpeakerConfig, _now: Time) -> Speaker {
         Speaker {
-            rib: Rib::new(config.seed, Options::from(&config)),
+            rib: Rib::new(config.seed, Options::from(&config), config.route_changes),
             rng: Rng::new(config.seed),
             may_end_rib: !config.restarting,
             config,

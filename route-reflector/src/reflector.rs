@@ -332,6 +332,8 @@ fn begin_with(desired: &Desired, record: Option<&Path>) -> anyhow::Result<Begun>
         software: Some(SOFTWARE.to_owned()),
         restarting: true,
         selection_deferral: SELECTION_DEFERRAL,
+        // Nobody has a FIB here who would ask for them.
+        route_changes: false,
         ..SpeakerConfig::new(own.asn, own.router_id)
     };
     let mut speaker = Speaker::new(config, Time::ZERO);

@@ -58,6 +58,15 @@ impl Link {
         (link, running)
     }
 
+    /// Writes what there is room for at once, while no buffer is in the connection's hands. How many octets that
+    /// were; an error is for the connection to meet.
+    pub(crate) fn try_write(&self, bytes: &[u8]) -> usize {
+        match bytes {
+            [] => 0,
+            _ => self.stream.try_write(bytes).unwrap_or(0),
+        }
+    }
+
     /// Hands a buffer over; it comes back as [`Input::Written`].
     pub(crate) fn send(&mut self, buffer: Vec<u8>) {
         // It fails when the task has ended, and then `Input::Ended` is on its way.

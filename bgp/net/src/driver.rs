@@ -502,12 +502,17 @@ impl Driver {
         link.more = self
             .speaker
             .poll_transmit(now, connection, &mut buffer, WRITE_OCTETS_MAX);
+        if buffer.len() <= WRITE_HERE_OCTETS_MAX {
+            buffer.drain(..link.try_write(&buffer));
+        }
         if !buffer.is_empty() {
             link.send(buffer);
-        } else if link.more {
-            // Nothing came, more was promised: ask again next turn instead of never.
+            return;
+        }
+        if link.more {
             self.transmitters.push_back(connection);
         }
+        self.keep(buffer);
     }
 
     /// What is pending goes out first: a NOTIFICATION, as a rule.
@@ -574,9 +579,12 @@ const INPUTS_MAX: usize = 64;
 /// And so many octets: timers and transmissions wait no longer than it takes to decode them.
 const READ_OCTETS_MAX: usize = 256 * 1024;
 const TRANSMISSIONS_MAX: usize = 64;
-const WRITE_OCTETS_MAX: usize = 64 * 1024;
+/// In a buffer: larger ones are hardly cheaper for the kernel, and a thousand peers that read slowly hold one each.
+const WRITE_OCTETS_MAX: usize = 32 * 1024;
+/// What is written at once: to wake the connection's task costs more than that. More is for another core to copy.
+const WRITE_HERE_OCTETS_MAX: usize = 8 * 1024;
 const LAST_OCTETS_MAX: usize = 1024 * 1024;
-const SPARE_MAX: usize = 16;
+const SPARE_MAX: usize = 4;
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
 /// Added to an instant it must not overflow.
 const FAR_FUTURE: Duration = Duration::from_secs(86_400 * 365 * 10);

@@ -19,15 +19,17 @@
 //! take stays in the kernel and TCP slows the sender down. Places are given in the order asked for, and nobody has
 //! more than two, so that a keepalive waits for at most two reads of each other peer.
 //!
-//! **Writing.** A connection has at most one buffer of about 64 KiB in its hands. The driver asks the speaker
-//! for the next one when that is written; a peer that does not read costs one buffer and holds nobody, and
-//! what was superseded meanwhile is never encoded for it.
+//! **Writing.** What is small the driver writes itself, since to wake the connection's task would cost more than the
+//! write. What is large, and what the socket has no room for, goes to that task: other cores copy it. It has at
+//! most one buffer of about 32 KiB in its hands. The driver asks the speaker for the next one when that is written;
+//! a peer that does not read costs one buffer and holds nobody, and what was superseded meanwhile is never encoded
+//! for it.
 //!
 //! **Hostile peers.** Who is no peer is refused by a reset, which leaves no state with us or in the kernel; what is
 //! told of them is limited. An address has a few connections at most, those included that are being closed.
 //! Without descriptors, accepting pauses and sessions go on.
 //!
-//! **Threads. Connections are tasks of their own, so on a multi-threaded runtime system calls and copies
+//! **Threads.** Connections are tasks of their own, so on a multi-threaded runtime system calls and copies
 //! already use all cores. Framing and decoding have their place in `connection::read` (between the read and
 //! the hand-over), where they will leave the driver when the core can be handed decoded messages.
 //!

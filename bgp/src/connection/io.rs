@@ -66,9 +66,12 @@ impl Connection {
         octets.into()
     }
 
-    /// Forgets what `poll` has taken.
+    /// Forgets what `poll` has taken. A connection that has nothing left keeps no large buffer: most are idle.
     pub(crate) fn discard(&mut self, taken: usize) {
         self.received.drain(..taken.min(self.received.len()));
+        if self.received.is_empty() && self.received.capacity() > IDLE_OCTETS_MAX {
+            self.received = Vec::new();
+        }
     }
 
     /// The message can only come from a peer for which the connection is Established: it has chosen.
@@ -82,5 +85,7 @@ impl Connection {
     }
 }
 
+/// Enough for keepalives and a small UPDATE.
+const IDLE_OCTETS_MAX: usize = 256;
 /// RFC 4271 §4.1: after the marker and the length.
 const MESSAGE_TYPE_OFFSET: usize = 18;

@@ -5,8 +5,6 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::ids::{IdSet, PrefixId};
@@ -74,17 +72,21 @@ impl AdjIn {
     }
 }
 
-/// Of all peers that have had a session.
+/// Of all peers that have had a session, by id.
 #[derive(Debug, Default)]
-pub(crate) struct AdjIns(HashMap<PeerId, AdjIn, FixedState>);
+pub(crate) struct AdjIns(Vec<Option<Box<AdjIn>>>);
 
 impl AdjIns {
     pub(crate) fn of(&self, peer: PeerId) -> Option<&AdjIn> {
-        self.0.get(&peer)
+        self.0.get(peer.0 as usize)?.as_deref()
+    }
+
+    fn of_mut(&mut self, peer: PeerId) -> Option<&mut AdjIn> {
+        self.0.get_mut(peer.0 as usize)?.as_deref_mut()
     }
 
     pub(crate) fn facts(&self, peer: PeerId) -> Option<&PeerFacts> {
-        self.0.get(&peer).map(|adj_in| &adj_in.facts)
+        self.of(peer).map(|adj_in| &adj_in.facts)
     }
 
     /// The paths as the decision wants them.
@@ -121,27 +123,29 @@ impl AdjIns {
             stale: IdSet::default(),
             counts: PerFamily::default(),
         };
-        let adj_in = self.0.entry(peer).or_insert(fresh);
+        let index = peer.0 as usize;
+        if index >= self.0.len() {
+            self.0.resize_with(index + 1, || None);
+        }
+        let adj_in = self.0[index].get_or_insert_with(|| Box::new(fresh));
         std::mem::replace(&mut adj_in.facts, facts) != facts
     }
 
     pub(super) fn received(&self, peer: PeerId) -> Vec<PrefixId> {
-        self.0
-            .get(&peer)
+        self.of(peer)
             .map(|adj_in| adj_in.received.iter().collect())
             .unwrap_or_default()
     }
 
     pub(super) fn stale(&self, peer: PeerId) -> Vec<PrefixId> {
-        self.0
-            .get(&peer)
+        self.of(peer)
             .map(|adj_in| adj_in.stale.iter().collect())
             .unwrap_or_default()
     }
 
     /// The peer's paths of a prefix have come or gone: whether it has one, and one that is stale.
     pub(super) fn note(&mut self, peer: PeerId, id: PrefixId, has_any: bool, has_stale: bool) {
-        if let Some(adj_in) = self.0.get_mut(&peer) {
+        if let Some(adj_in) = self.of_mut(peer) {
             adj_in.received.set(id, has_any);
             adj_in.stale.set(id, has_stale);
         }
@@ -155,7 +159,7 @@ impl AdjIns {
         old: Option<(Verdict, Staleness)>,
         new: Option<(Verdict, Staleness)>,
     ) {
-        let Some(adj_in) = self.0.get_mut(&peer) else {
+        let Some(adj_in) = self.of_mut(peer) else {
             return;
         };
         let counts = &mut adj_in.counts[family];
@@ -173,16 +177,18 @@ impl AdjIns {
     /// Another path than before is the best of a prefix.
     pub(super) fn count_best(&mut self, family: Family, old: Option<Source>, new: Option<Source>) {
         let (old, new) = (old.and_then(Source::peer), new.and_then(Source::peer));
-        if let Some(adj_in) = new.and_then(|peer| self.0.get_mut(&peer)) {
+        if let Some(adj_in) = new.and_then(|peer| self.of_mut(peer)) {
             adj_in.counts[family].best += 1;
         }
-        if let Some(adj_in) = old.and_then(|peer| self.0.get_mut(&peer)) {
+        if let Some(adj_in) = old.and_then(|peer| self.of_mut(peer)) {
             adj_in.counts[family].best -= 1;
         }
     }
 
     pub(super) fn forget(&mut self, peer: PeerId) {
-        self.0.remove(&peer);
+        if let Some(adj_in) = self.0.get_mut(peer.0 as usize) {
+            *adj_in = None;
+        }
     }
 }
 

@@ -9,7 +9,6 @@
 //! Nothing is sent here: a member's cursor moves when its connection has room, in [`AdjOuts::transmit`].
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -69,7 +68,7 @@ impl AdjOuts {
     ) {
         let end_of_rib = terms.codec.families.iter().rev().copied().collect();
         self.members.insert(peer, Member::new(end_of_rib, own));
-        self.enter(peer, terms, rib, Walk::initial);
+        self.enter(peer, terms, rib, Walk::initial());
     }
 
     /// The peer's session is down: nothing stands there. Returns what has been released.
@@ -99,7 +98,7 @@ impl AdjOuts {
             return;
         }
         self.exit(peer);
-        self.enter(peer, terms, rib, Walk::everything);
+        self.enter(peer, terms, rib, Walk::everything());
     }
 
     /// The peer may have more or fewer announcements than before. What stands there stays.
@@ -264,7 +263,7 @@ impl AdjOuts {
                     pen.marker(&group.terms, family, RouteRefreshKind::Begin);
                     member.refreshing = Some(family);
                 }
-                member.walk = Some(Walk::refresh(group.plan(), family));
+                member.walk = Some(Walk::refresh(family));
             } else {
                 member.cursor = group.log.end();
                 if !member.idle {
@@ -296,13 +295,13 @@ impl AdjOuts {
         })
     }
 
-    fn enter(
-        &mut self,
-        peer: PeerId,
-        terms: Terms,
-        rib: &mut Inputs<'_>,
-        walk: impl FnOnce(Arc<[NlriId]>) -> Walk,
-    ) {
+    /// How often a group has put in order what it desires.
+    #[cfg(test)]
+    pub(super) fn plans(&self) -> usize {
+        self.groups.values().map(|group| group.plans).sum()
+    }
+
+    fn enter(&mut self, peer: PeerId, terms: Terms, rib: &mut Inputs<'_>, walk: Walk) {
         let known = self
             .groups
             .iter()
@@ -321,7 +320,9 @@ impl AdjOuts {
         };
         group.members += 1;
         member.group = id;
-        member.walk = Some(walk(group.plan()));
+        member.walk = Some(walk);
+        // What comes from now on is behind the cursor, also where an open record could have taken it.
+        group.log.close_all();
         member.cursor = group.log.end();
         member.hold_nothing();
         member.idle = false;

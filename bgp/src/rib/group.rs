@@ -34,8 +34,11 @@ pub(super) struct Group {
     pub(super) idle: Vec<PeerId>,
     /// The last attributes that were made ready to go out, since the next prefix often has the same.
     memo: Option<Memo>,
-    /// The order in which a walk goes, and the end of the log when it was made.
-    plan: Option<(Sequence, Arc<[NlriId]>)>,
+    /// The order in which a walk goes, as long as nothing changes.
+    plan: Option<Arc<[NlriId]>>,
+    /// How often it was made.
+    #[cfg(test)]
+    pub(super) plans: usize,
 }
 
 /// What the members of a group should have of a prefix or of a path of it.
@@ -80,6 +83,8 @@ impl Group {
             idle: Vec::new(),
             memo: None,
             plan: None,
+            #[cfg(test)]
+            plans: 0,
         };
         for (id, entry) in rib.table.iter() {
             if group.terms.sends_paths(Family::of(&entry.prefix)) {
@@ -104,7 +109,7 @@ impl Group {
             let desired = entry
                 .best()
                 .and_then(|best| self.evaluate(entry, best, rib.adj_ins, rib.interner));
-            return self.set(id.into(), &entry.prefix.into(), desired);
+            return self.set(id.into(), &entry.prefix.into(), desired, rib.interner);
         }
         let wanted = self.evaluate_paths(entry, rib);
         let mut is_other = false;
@@ -114,7 +119,8 @@ impl Group {
             let is_wanted = wanted.iter().any(|(wanted, _)| *wanted == path_id);
             if !is_wanted && self.desired.has(slot.into()) {
                 paths.want(slot, false);
-                is_other |= self.set(slot.into(), &nlri(entry, path_id), None);
+                let nlri = nlri(entry, path_id);
+                is_other |= self.set(slot.into(), &nlri, None, rib.interner);
             }
         }
         for (path_id, desired) in wanted {
@@ -122,7 +128,8 @@ impl Group {
             if !self.desired.has(slot.into()) {
                 paths.want(slot, true);
             }
-            is_other |= self.set(slot.into(), &nlri(entry, path_id), Some(desired));
+            let nlri = nlri(entry, path_id);
+            is_other |= self.set(slot.into(), &nlri, Some(desired), rib.interner);
         }
         is_other
     }
@@ -187,7 +194,13 @@ impl Group {
     }
 
     /// Notes what is desired now; false when that is what was desired before.
-    fn set(&mut self, id: NlriId, nlri: &Nlri, desired: Option<Desired>) -> bool {
+    fn set(
+        &mut self,
+        id: NlriId,
+        nlri: &Nlri,
+        desired: Option<Desired>,
+        interner: &mut Interner,
+    ) -> bool {
         let Desired {
             attributes, from, ..
         } = desired.unwrap_or_default();
@@ -196,14 +209,16 @@ impl Group {
         if old.attributes == attributes && old.from == from {
             return false;
         }
-        let superseded = old.sequence;
+        self.plan = None;
+        let (superseded, replaced) = (old.sequence, old.attributes.take());
+        let family = Family::of(&nlri.prefix);
         let change = match &attributes {
             Some(attributes) => Change::Announce {
                 attributes: attributes.clone(),
-                family: Family::of(&nlri.prefix),
+                family,
                 from,
             },
-            None => Change::Withdraw,
+            None => Change::Withdraw { family },
         };
         self.log.supersede(superseded);
         let sequence = self.log.push(id, octets(nlri), change, readers);
@@ -212,6 +227,9 @@ impl Group {
             from,
             sequence,
         };
+        if let Some(replaced) = replaced {
+            interner.release(replaced);
+        }
         if self.log.is_bloated() {
             let desired = &self.desired;
             self.log
@@ -250,50 +268,58 @@ impl Group {
             Change::Announce { attributes, .. } if !member.has_room_for(pen, &record.ids) => {
                 pen.announce(&self.terms, member, attributes, &record.ids);
             }
-            Change::Announce { .. } => {
-                let encoded = self
-                    .log
-                    .encoded(sequence, |record| pen.names.encode(&self.terms, record));
+            &Change::Announce { family, .. } => {
+                let updates = self.write(sequence, pen);
                 let Some(record) = self.log.record(sequence) else {
                     return;
                 };
-                match encoded {
-                    Some(encoded) if encoded.updates > 0 => {
-                        pen.copy(&encoded);
-                        pen.note_announced(member, &record.ids);
-                    }
+                if updates > 0 {
+                    pen.note_announced(member, family, &record.ids);
+                } else {
                     // The attributes do not fit into a message. What they replace must not stay.
-                    _ => {
-                        let standing = member.standing_of(&record.ids);
-                        pen.withdraw(&self.terms, member, &standing);
-                    }
+                    let standing = member.standing_of(&record.ids);
+                    pen.withdraw(&self.terms, member, &standing);
                 }
             }
-            Change::Withdraw => {
+            &Change::Withdraw { family } => {
                 member.no_longer_held(&record.ids);
-                let standing = member.standing_of(&record.ids);
-                if standing.len() < record.ids.len() {
-                    pen.withdraw(&self.terms, member, &standing);
-                } else if let Some(encoded) = self
-                    .log
-                    .encoded(sequence, |record| pen.names.encode(&self.terms, record))
-                {
-                    pen.copy(&encoded);
-                    pen.note_withdrawn(member, &standing);
+                if !member.has_all(&record.ids) {
+                    let standing = member.standing_of(&record.ids);
+                    return pen.withdraw(&self.terms, member, &standing);
+                }
+                self.write(sequence, pen);
+                if let Some(record) = self.log.record(sequence) {
+                    pen.note_withdrawn(member, family, &record.ids);
                 }
             }
         }
     }
 
+    /// Appends the record's UPDATEs, which its first reader encodes for all. How many they are.
+    fn write(&mut self, sequence: Sequence, pen: &mut Pen<'_>) -> u64 {
+        if let Some(encoded) = self.log.encoded(sequence) {
+            pen.copy(encoded);
+            return encoded.updates;
+        }
+        let Some(record) = self.log.record(sequence) else {
+            return 0;
+        };
+        let start = pen.out.len();
+        let updates = pen.encode(&self.terms, record);
+        self.log.note_encoded(sequence, &pen.out[start..], updates);
+        updates
+    }
+
     /// All that is desired, ordered so that equal attributes are together: a walk packs them well.
     pub(super) fn plan(&mut self) -> Arc<[NlriId]> {
-        // From here on a change is in a record at or after `end`.
+        // From here on a change is in a record behind the cursor of who walks.
         self.log.close_all();
-        let end = self.log.end();
-        if let Some((made_at, plan)) = &self.plan
-            && *made_at == end
-        {
+        if let Some(plan) = &self.plan {
             return plan.clone();
+        }
+        #[cfg(test)]
+        {
+            self.plans += 1;
         }
         let key = |(id, desired): (NlriId, &Desired)| {
             let serial = desired.attributes.as_ref()?.serial();
@@ -302,7 +328,7 @@ impl Group {
         let mut keys: Vec<(u64, NlriId)> = self.desired.iter().filter_map(key).collect();
         keys.sort_unstable();
         let plan: Arc<[NlriId]> = keys.into_iter().map(|(_, id)| id).collect();
-        self.plan = Some((end, plan.clone()));
+        self.plan = Some(plan.clone());
         plan
     }
 

@@ -91,6 +91,19 @@ impl Interner {
         interned
     }
 
+    /// Somebody needs them no longer. If he was the last, they are gone at once, so that what a peer says anew takes
+    /// the memory of what it said before. What a log or a monitor still has is left to the next sweep.
+    pub(crate) fn release(&mut self, attributes: Interned) {
+        // The table's, and this one.
+        if Arc::strong_count(&attributes.0) > 2 {
+            return;
+        }
+        let is_it = |known: &Interned| *known == attributes;
+        if let Ok(found) = self.table.find_entry(attributes.0.hash, is_it) {
+            found.remove();
+        }
+    }
+
     /// Forgets what nobody uses. Doing it at each doubling costs a constant per `intern`, and nobody
     /// has to say when he drops attributes.
     fn sweep(&mut self) {
@@ -124,6 +137,16 @@ mod tests {
         assert_eq!(interner.intern(with_med(1)), one);
         assert_ne!(one, two);
         assert_eq!(interner.len(), 2);
+    }
+
+    #[test]
+    fn what_the_last_one_gives_back_is_forgotten_at_once() {
+        let mut interner = Interner::new(0);
+        let (one, again) = (interner.intern(with_med(1)), interner.intern(with_med(1)));
+        interner.release(one);
+        assert_eq!(interner.len(), 1, "somebody else has them");
+        interner.release(again);
+        assert_eq!(interner.len(), 0);
     }
 
     #[test]

@@ -22,9 +22,9 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use smallvec::SmallVec;
 
 use super::ids::NlriId;
 use super::intern::Interned;
@@ -45,27 +45,29 @@ pub(crate) enum Change {
         from: Option<PeerId>,
     },
     /// They are gone.
-    Withdraw,
+    Withdraw { family: Family },
 }
 
 /// One change of one or more prefixes.
 #[derive(Debug)]
 pub(crate) struct Record {
     pub(crate) change: Change,
-    pub(crate) ids: Vec<NlriId>,
+    pub(crate) ids: SmallVec<[NlriId; 4]>,
     /// How many of `ids` have no newer record.
     live: usize,
     /// How many peers have not passed it.
     readers: usize,
     /// About how long its prefixes are on the wire.
     octets: usize,
+    /// It takes no more.
+    closed: bool,
     encoded: Option<Encoded>,
 }
 
 /// UPDATEs ready to send.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Encoded {
-    pub(crate) bytes: Bytes,
+    pub(crate) bytes: Box<[u8]>,
     pub(crate) updates: u64,
 }
 
@@ -124,6 +126,7 @@ impl Log {
         self.listed += 1;
         self.live += 1;
         if record.octets >= self.record_octets_max {
+            record.closed = true;
             self.open.remove(&record.change);
         }
         sequence
@@ -135,10 +138,11 @@ impl Log {
         self.open.insert(change.clone(), sequence);
         let record = Record {
             change,
-            ids: Vec::new(),
+            ids: SmallVec::new(),
             live: 0,
             readers,
             octets: 0,
+            closed: false,
             encoded: None,
         };
         self.records.insert(sequence, record);
@@ -184,18 +188,20 @@ impl Log {
         self.records.get(&sequence)
     }
 
-    /// The bytes of a record that was prepared, encoded if nobody has asked before.
-    pub(crate) fn encoded(
-        &mut self,
-        sequence: Sequence,
-        encode: impl FnOnce(&Record) -> Encoded,
-    ) -> Option<Encoded> {
-        let record = self.records.get_mut(&sequence)?;
-        if record.encoded.is_none() {
-            record.encoded = Some(encode(record));
-            self.encodes += 1;
+    /// The bytes of a record that was prepared, if somebody has encoded them.
+    pub(crate) fn encoded(&self, sequence: Sequence) -> Option<&Encoded> {
+        self.records.get(&sequence)?.encoded.as_ref()
+    }
+
+    /// The record has been encoded. Its bytes are kept if there is somebody else to read them.
+    pub(crate) fn note_encoded(&mut self, sequence: Sequence, bytes: &[u8], updates: u64) {
+        self.encodes += 1;
+        if let Some(record) = self.records.get_mut(&sequence)
+            && record.readers > 1
+        {
+            let bytes = bytes.into();
+            record.encoded = Some(Encoded { bytes, updates });
         }
-        record.encoded.clone()
     }
 
     /// One peer less has to read the record.
@@ -242,7 +248,8 @@ impl Log {
     }
 
     fn close(&mut self, sequence: Sequence) {
-        if let Some(record) = self.records.get(&sequence)
+        if let Some(record) = self.records.get_mut(&sequence)
+            && !std::mem::replace(&mut record.closed, true)
             && self.open.get(&record.change) == Some(&sequence)
         {
             self.open.remove(&record.change);
@@ -272,7 +279,7 @@ impl Log {
 
 impl Record {
     fn bury(&mut self, is_live: impl Fn(NlriId) -> bool) {
-        self.ids.retain(|&id| is_live(id));
+        self.ids.retain(|id| is_live(*id));
         self.encoded = None;
     }
 }

@@ -82,21 +82,26 @@ impl Member {
         ids.filter(|&id| self.standing.contains(id)).collect()
     }
 
+    /// All of these stand there.
+    pub(super) fn has_all(&self, ids: &[NlriId]) -> bool {
+        ids.iter().all(|&id| self.standing.contains(id))
+    }
+
     /// False when it stood there before.
-    pub(super) fn note_announced(&mut self, names: &Names<'_>, id: NlriId) -> bool {
+    pub(super) fn note_announced(&mut self, family: Family, id: NlriId) -> bool {
         let is_new = self.standing.insert(id);
         if is_new {
-            self.standing_count[names.family(id)] += 1;
+            self.standing_count[family] += 1;
             self.held.remove(id);
         }
         is_new
     }
 
     /// False when it did not stand there.
-    pub(super) fn note_withdrawn(&mut self, names: &Names<'_>, id: NlriId) -> bool {
+    pub(super) fn note_withdrawn(&mut self, family: Family, id: NlriId) -> bool {
         let was = self.standing.remove(id);
         if was {
-            self.standing_count[names.family(id)] -= 1;
+            self.standing_count[family] -= 1;
         }
         was
     }

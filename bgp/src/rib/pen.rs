@@ -1,5 +1,7 @@
 //! UPDATEs for one member, and what stands there afterwards.
 
+use smallvec::SmallVec;
+
 use super::ids::{NlriId, NlriKind};
 use super::intern::Interned;
 use super::log::{Change, Encoded, Record};
@@ -59,7 +61,7 @@ impl Pen<'_> {
             return self.withdraw(terms, member, &standing);
         }
         self.sent.updates += updates as u64;
-        self.note_announced(member, &ids);
+        self.note_announced(member, self.names.family(ids[0]), &ids);
     }
 
     pub(super) fn withdraw(&mut self, terms: &Terms, member: &mut Member, ids: &[NlriId]) {
@@ -68,7 +70,11 @@ impl Pen<'_> {
         }
         let nlris = self.names.nlris(ids);
         self.sent.updates += terms.codec.encode_withdraw(&nlris, self.out) as u64;
-        self.note_withdrawn(member, ids);
+        for family in Family::ALL {
+            let of_family = |id: &NlriId| self.names.family(*id) == family;
+            let ids: Vec<NlriId> = ids.iter().copied().filter(of_family).collect();
+            self.note_withdrawn(member, family, &ids);
+        }
     }
 
     /// The beginning or the end of a route refresh (RFC 7313 §4).
@@ -80,23 +86,39 @@ impl Pen<'_> {
         self.sent.markers += 1;
     }
 
+    /// A record, for the first who reads it. Returns how many UPDATEs it makes.
+    pub(super) fn encode(&mut self, terms: &Terms, record: &Record) -> u64 {
+        let nlris = self.names.nlris(&record.ids);
+        let updates = match &record.change {
+            Change::Announce { attributes, .. } => {
+                terms.codec.encode_announce(attributes, &nlris, self.out)
+            }
+            Change::Withdraw { .. } => terms.codec.encode_withdraw(&nlris, self.out),
+        };
+        self.sent.updates += updates as u64;
+        updates as u64
+    }
+
     /// What was encoded for all.
     pub(super) fn copy(&mut self, encoded: &Encoded) {
         self.out.extend_from_slice(&encoded.bytes);
         self.sent.updates += encoded.updates;
     }
 
-    pub(super) fn note_announced(&mut self, member: &mut Member, ids: &[NlriId]) {
+    /// Prefixes of one family. This is what is done for each prefix *and* peer: it stays among the bits of the
+    /// peer and the counts of the table.
+    pub(super) fn note_announced(&mut self, member: &mut Member, family: Family, ids: &[NlriId]) {
         for &id in ids {
-            if member.note_announced(&self.names, id) {
+            if member.note_announced(family, id) {
                 self.names.stand(id);
             }
         }
     }
 
-    pub(super) fn note_withdrawn(&mut self, member: &mut Member, ids: &[NlriId]) {
+    /// As [`Pen::note_announced`].
+    pub(super) fn note_withdrawn(&mut self, member: &mut Member, family: Family, ids: &[NlriId]) {
         for &id in ids {
-            if member.note_withdrawn(&self.names, id) {
+            if member.note_withdrawn(family, id) {
                 self.names.fall(id, &mut self.gone);
             }
         }
@@ -120,7 +142,7 @@ impl Names<'_> {
         }
     }
 
-    fn nlris(&self, ids: &[NlriId]) -> Vec<Nlri> {
+    fn nlris(&self, ids: &[NlriId]) -> SmallVec<[Nlri; 8]> {
         ids.iter().map(|&id| self.nlri(id)).collect()
     }
 
@@ -130,7 +152,7 @@ impl Names<'_> {
             self.paths.stand(slot, true);
         }
         let prefix = self.paths.prefix(id);
-        self.table.entry_mut(prefix).standing += 1;
+        self.table.stand(prefix);
     }
 
     /// It stands at one peer less. What nobody knows any more is released, and added to `gone`.
@@ -142,25 +164,9 @@ impl Names<'_> {
                 gone.push(id);
             }
         }
-        self.table.entry_mut(prefix).standing -= 1;
+        self.table.fall(prefix);
         if self.table.release(prefix) {
             gone.push(prefix.into());
-        }
-    }
-
-    /// Of a record, for all who read it.
-    pub(super) fn encode(&self, terms: &Terms, record: &Record) -> Encoded {
-        let nlris = self.nlris(&record.ids);
-        let mut out = Vec::new();
-        let updates = match &record.change {
-            Change::Announce { attributes, .. } => {
-                terms.codec.encode_announce(attributes, &nlris, &mut out)
-            }
-            Change::Withdraw => terms.codec.encode_withdraw(&nlris, &mut out),
-        };
-        Encoded {
-            bytes: out.into(),
-            updates: updates as u64,
         }
     }
 }

@@ -74,8 +74,6 @@ pub(crate) struct Entry {
     pub(crate) chosen: u16,
     /// The driver has not yet been told of the last change.
     pub(crate) change_queued: bool,
-    /// At how many peers an announcement of it stands.
-    pub(crate) standing: u32,
 }
 
 impl Entry {
@@ -136,16 +134,15 @@ impl Entry {
         let bit = taken.get(word).map_or(0, |word| word.trailing_ones());
         u16::try_from(word * 64 + bit as usize).unwrap_or(0)
     }
-
-    fn unused(&self) -> bool {
-        self.paths.is_empty() && self.standing == 0 && !self.change_queued
-    }
 }
 
 /// Every prefix that has a path, stands at a peer, or waits to be named to the driver.
 #[derive(Debug)]
 pub(crate) struct Table {
     entries: Vec<Entry>,
+    /// At how many peers an announcement of each prefix stands. Not in the entries, since a reflector counts here
+    /// for each prefix and peer, and looks at nothing else of the prefix then.
+    standing: Vec<u32>,
     free: Vec<PrefixId>,
     index: HashTable<PrefixId>,
     hasher: FixedState,
@@ -155,6 +152,7 @@ impl Table {
     pub(crate) fn new(seed: u64) -> Table {
         Table {
             entries: Vec::new(),
+            standing: Vec::new(),
             free: Vec::new(),
             index: HashTable::new(),
             hasher: FixedState::with_seed(seed),
@@ -162,14 +160,22 @@ impl Table {
     }
 
     pub(crate) fn find(&self, prefix: &IpNet) -> Option<PrefixId> {
-        let hash = self.hasher.hash_one(prefix);
+        self.find_hashed(self.hash(prefix), prefix)
+    }
+
+    fn find_hashed(&self, hash: u64, prefix: &IpNet) -> Option<PrefixId> {
         self.index
             .find(hash, |id| self.entries[id.index()].prefix == *prefix)
             .copied()
     }
 
+    fn hash(&self, prefix: &IpNet) -> u64 {
+        hash_of(&self.hasher, prefix)
+    }
+
     pub(crate) fn find_or_insert(&mut self, prefix: IpNet) -> PrefixId {
-        if let Some(id) = self.find(&prefix) {
+        let hash = self.hash(&prefix);
+        if let Some(id) = self.find_hashed(hash, &prefix) {
             return id;
         }
         let entry = Entry {
@@ -177,7 +183,6 @@ impl Table {
             paths: SmallVec::new(),
             chosen: 0,
             change_queued: false,
-            standing: 0,
         };
         let id = match self.free.pop() {
             Some(id) => {
@@ -188,24 +193,23 @@ impl Table {
                 // Four thousand million prefixes do not fit into memory.
                 let id = PrefixId(self.entries.len() as u32);
                 self.entries.push(entry);
+                self.standing.push(0);
                 id
             }
         };
         let (hasher, entries) = (&self.hasher, &self.entries);
-        self.index.insert_unique(hasher.hash_one(prefix), id, |id| {
-            hasher.hash_one(entries[id.index()].prefix)
-        });
+        self.index
+            .insert_unique(hash, id, |id| hash_of(hasher, &entries[id.index()].prefix));
         id
     }
 
     /// Forgets the prefix if nothing is known about it any more; true when it did. Its id may then come
     /// back for another prefix.
     pub(crate) fn release(&mut self, id: PrefixId) -> bool {
-        let entry = &self.entries[id.index()];
-        if !entry.unused() {
+        if self.is_used(id) {
             return false;
         }
-        let hash = self.hasher.hash_one(entry.prefix);
+        let hash = self.hash(&self.entries[id.index()].prefix);
         match self.index.find_entry(hash, |other| *other == id) {
             Ok(found) => {
                 found.remove();
@@ -225,16 +229,35 @@ impl Table {
         &mut self.entries[id.index()]
     }
 
+    /// An announcement of it stands at one peer more.
+    pub(crate) fn stand(&mut self, id: PrefixId) {
+        self.standing[id.index()] += 1;
+    }
+
+    /// At one peer less.
+    pub(crate) fn fall(&mut self, id: PrefixId) {
+        self.standing[id.index()] -= 1;
+    }
+
+    fn is_used(&self, id: PrefixId) -> bool {
+        if self.standing[id.index()] > 0 {
+            return true;
+        }
+        let entry = &self.entries[id.index()];
+        !entry.paths.is_empty() || entry.change_queued
+    }
+
     /// At most `max` entries from that index on, and where the next ones begin; `None`: there are no more.
     pub(crate) fn slice(
         &self,
         from: usize,
         max: usize,
     ) -> (impl Iterator<Item = &Entry>, Option<usize>) {
-        let rest = self.entries.get(from..).unwrap_or(&[]);
-        let (slice, left) = rest.split_at(rest.len().min(max.max(1)));
-        let next = (!left.is_empty()).then_some(from + slice.len());
-        (slice.iter().filter(|entry| !entry.unused()), next)
+        let ids = from..from.saturating_add(max.max(1)).min(self.entries.len());
+        let next = (ids.end < self.entries.len()).then_some(ids.end);
+        let ids = ids.map(|index| PrefixId(index as u32));
+        let used = ids.filter(|&id| self.is_used(id));
+        (used.map(|id| self.entry(id)), next)
     }
 
     /// In order of id, which is no order that a person would see a sense in.
@@ -243,7 +266,18 @@ impl Table {
             .iter()
             .enumerate()
             .map(|(index, entry)| (PrefixId(index as u32), entry))
-            .filter(|(_, entry)| !entry.unused())
+            .filter(|(id, _)| self.is_used(*id))
+    }
+}
+
+/// Of one or three words: the derived one would take the address octet by octet.
+fn hash_of(hasher: &FixedState, prefix: &IpNet) -> u64 {
+    let length = prefix.prefix_len();
+    match prefix {
+        IpNet::V4(prefix) => {
+            hasher.hash_one(u64::from(u32::from(prefix.addr())) << 8 | u64::from(length))
+        }
+        IpNet::V6(prefix) => hasher.hash_one((u128::from(prefix.addr()), length)),
     }
 }
 
@@ -256,10 +290,10 @@ mod tests {
         let mut table = Table::new(0);
         let prefix = |n: u8| IpNet::from(ipnet::Ipv4Net::new([10, 0, n, 0].into(), 24).unwrap());
         let first = table.find_or_insert(prefix(1));
-        table.entry_mut(first).standing = 1;
+        table.stand(first);
         assert!(!table.release(first));
         assert_ne!(table.find_or_insert(prefix(2)), first);
-        table.entry_mut(first).standing = 0;
+        table.fall(first);
         assert!(table.release(first));
         assert!(!table.release(first));
         assert_eq!(table.find(&prefix(1)), None);
@@ -282,7 +316,6 @@ mod tests {
             paths: SmallVec::new(),
             chosen: 0,
             change_queued: false,
-            standing: 0,
         };
         for wanted in 1..=200 {
             assert_eq!(entry.free_path_id(), wanted);
@@ -302,6 +335,6 @@ mod tests {
         let paths: SmallVec<[Path; 1]> = SmallVec::new();
         assert_eq!(paths.inline_size(), 1);
         assert!(size_of::<Path>() <= 24, "{}", size_of::<Path>());
-        assert!(size_of::<Entry>() <= 72, "{}", size_of::<Entry>());
+        assert!(size_of::<Entry>() <= 64, "{}", size_of::<Entry>());
     }
 }

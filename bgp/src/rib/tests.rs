@@ -395,6 +395,82 @@ fn everybody_has_what_he_should_after_any_walk_of_changes() {
     }
 }
 
+#[test]
+fn peers_that_come_at_once_are_told_everything_by_one_plan() {
+    let mut rib = clients(1);
+    let before = rib.adj_outs.plans();
+    for peer in 1..100 {
+        join(&mut rib, peer, SessionKind::Client);
+        announce(&mut rib, peer, peer, 1);
+    }
+    for peer in 0..100 {
+        let told = announced(&read(&mut rib, peer));
+        let others = (1..100).filter(|&other| other != peer);
+        assert_eq!(BTreeSet::from_iter(told), others.map(prefix).collect());
+    }
+    assert_eq!(rib.adj_outs.plans() - before, 1);
+    announce(&mut rib, 0, 100, 1);
+    join(&mut rib, 100, SessionKind::Client);
+    assert_eq!(announced(&read(&mut rib, 100)).len(), 100);
+    assert_eq!(rib.adj_outs.plans() - before, 2, "there was a change");
+}
+
+#[test]
+fn what_an_open_record_takes_while_a_peer_joins_is_not_hidden_from_it() {
+    let mut rib = clients(2);
+    announce(&mut rib, 0, 1, 1);
+    announce(&mut rib, 0, 2, 1);
+    assert_eq!(announced(&read(&mut rib, 1)).len(), 2);
+    // A record of withdrawals is open when the new one comes.
+    withdraw(&mut rib, 0, 1);
+    join(&mut rib, 2, SessionKind::Client);
+    announce(&mut rib, 0, 3, 1);
+    let mut out = Vec::new();
+    let _ = rib.transmit(PeerId(2), true, &mut out, 1);
+    assert_eq!(announced(&updates(&out)), [prefix(3)], "the log goes first");
+    withdraw(&mut rib, 0, 3);
+    let rest = read(&mut rib, 2);
+    assert_eq!(withdrawn(&rest), [prefix(3)]);
+    assert_eq!(announced(&rest), [prefix(2)]);
+    assert_eq!(rib.sent(PeerId(2), Family::Ipv4Unicast).0, 1);
+}
+
+#[test]
+fn attributes_that_are_said_anew_take_the_place_of_the_old_ones() {
+    let mut rib = clients(2);
+    for round in 0..10 {
+        for number in 0..1000 {
+            announce(&mut rib, 0, number, 1000 * round + number);
+            assert_eq!(announced(&read(&mut rib, 1)), [prefix(number)]);
+            assert_eq!(read(&mut rib, 0), []);
+        }
+        let kept = rib.interner.len();
+        assert!(kept <= 2 * 1000 + 4, "{kept}: received and sent ones");
+    }
+    rib.drop_paths(PeerId(0));
+    read(&mut rib, 1);
+    read(&mut rib, 0);
+    let kept = rib.interner.len();
+    assert!(kept <= 4, "{kept}: what the group remembers");
+}
+
+#[test]
+fn where_nobody_asks_for_changes_what_is_gone_leaves_nothing() {
+    let mut rib = Rib::new(1, options(), false);
+    for peer in 0..2 {
+        join(&mut rib, peer, SessionKind::Client);
+    }
+    for number in 0..1000 {
+        announce(&mut rib, 0, number, 1);
+        assert_eq!(rib.table.find(&prefix(number)), Some(PrefixId(0)));
+        assert_eq!(announced(&read(&mut rib, 1)), [prefix(number)]);
+        withdraw(&mut rib, 0, number);
+        assert_eq!(withdrawn(&read(&mut rib, 1)), [prefix(number)]);
+    }
+    assert!(!rib.has_changes());
+    assert_eq!(rib.table.iter().count(), 0);
+}
+
 fn learn(rib: &mut Rib, peer: u32, known: &mut BTreeSet<IpNet>, octets_max: usize) {
     let mut out = Vec::new();
     let _ = rib.transmit(PeerId(peer), true, &mut out, octets_max);
@@ -409,7 +485,7 @@ fn learn(rib: &mut Rib, peer: u32, known: &mut BTreeSet<IpNet>, octets_max: usiz
 
 /// Clients of a reflector, all with End-of-RIB behind them.
 fn clients(count: u32) -> Rib {
-    let mut rib = Rib::new(1, options());
+    let mut rib = Rib::new(1, options(), true);
     for peer in 0..count {
         join(&mut rib, peer, SessionKind::Client);
         assert_eq!(read(&mut rib, peer).len(), 0);

@@ -12,8 +12,9 @@ use crate::wire::Family;
 /// How far a member has come.
 #[derive(Debug)]
 pub(super) struct Walk {
-    /// All that was desired when the walk began. What came later is in the log.
-    plan: Arc<[NlriId]>,
+    /// All that was desired at the first step. What came later is in the log. It is not made before: of those
+    /// who come at once, the later ones bring what the first ones would have to be told anew.
+    plan: Option<Arc<[NlriId]>>,
     at: usize,
     /// Announce also what stands there already.
     again: bool,
@@ -25,9 +26,9 @@ pub(super) struct Walk {
 
 impl Walk {
     /// For a new session, where nothing stands but what the log has brought meanwhile.
-    pub(super) fn initial(plan: Arc<[NlriId]>) -> Walk {
+    pub(super) fn initial() -> Walk {
         Walk {
-            plan,
+            plan: None,
             at: 0,
             again: false,
             only: None,
@@ -36,24 +37,20 @@ impl Walk {
     }
 
     /// For a session that may have anything.
-    pub(super) fn everything(plan: Arc<[NlriId]>) -> Walk {
+    pub(super) fn everything() -> Walk {
         Walk {
-            plan,
-            at: 0,
             again: true,
-            only: None,
             sweep: true,
+            ..Walk::initial()
         }
     }
 
     /// For a peer that has asked (RFC 2918 §4).
-    pub(super) fn refresh(plan: Arc<[NlriId]>, family: Family) -> Walk {
+    pub(super) fn refresh(family: Family) -> Walk {
         Walk {
-            plan,
-            at: 0,
             again: true,
             only: Some(family),
-            sweep: false,
+            ..Walk::initial()
         }
     }
 
@@ -63,9 +60,10 @@ impl Walk {
         &mut self,
         peer: PeerId,
         member: &mut Member,
-        group: &Group,
+        group: &mut Group,
         pen: &mut Pen<'_>,
     ) -> bool {
+        let plan = self.plan.get_or_insert_with(|| group.plan()).clone();
         if std::mem::take(&mut self.sweep) {
             let undesired = |&id: &NlriId| !group.desires(id, peer);
             let gone: Vec<NlriId> = member.standing().iter().filter(undesired).collect();
@@ -75,7 +73,7 @@ impl Walk {
         let mut run: Vec<NlriId> = Vec::new();
         let mut attributes = None;
         let mut left = group.terms.codec.message_octets_max;
-        while let Some(&id) = self.plan.get(self.at) {
+        while let Some(&id) = plan.get(self.at) {
             if group.desires(id, peer) && (self.again || !member.standing().contains(id)) {
                 let nlri = pen.names.nlri(id);
                 let family = Family::of(&nlri.prefix);
@@ -96,7 +94,7 @@ impl Walk {
         if let Some((attributes, _)) = attributes {
             pen.announce(&group.terms, member, attributes, &run);
         }
-        self.at >= self.plan.len()
+        self.at >= plan.len()
     }
 }
 

@@ -28,7 +28,7 @@ fn whatever_happens_every_peer_ends_with_the_paths_that_it_should_have() {
                 .as_micros() as u64
                 % n
         };
-        let mut rib = Rib::new(seed, options());
+        let mut rib = Rib::new(seed, options(), true);
         let mut known: Vec<Known> = vec![Known::new(); PEERS.len()];
         let mut model = Model::new();
         let mut sends = PEERS.map(|(sends, _)| sends);
@@ -79,7 +79,7 @@ fn whatever_happens_every_peer_ends_with_the_paths_that_it_should_have() {
 
 #[test]
 fn an_identifier_stays_as_long_as_its_path_lives() {
-    let mut rib = Rib::new(1, options());
+    let mut rib = Rib::new(1, options(), true);
     session(&mut rib, 1);
     session(&mut rib, 0);
     session(&mut rib, 2);
@@ -102,7 +102,7 @@ fn an_identifier_stays_as_long_as_its_path_lives() {
 
 #[test]
 fn what_is_beyond_a_limit_goes_out_when_there_is_room() {
-    let mut rib = Rib::new(1, options());
+    let mut rib = Rib::new(1, options(), true);
     session(&mut rib, 0);
     session(&mut rib, 4);
     let source = Source::Peer(PeerId(0), 0);
