@@ -24,6 +24,7 @@ mod ids;
 mod intern;
 mod log;
 mod member;
+mod path_list;
 mod paths;
 mod pen;
 mod per_family;
@@ -170,7 +171,7 @@ impl Rib {
     /// How many paths of the prefix are of the peer's present session.
     pub(crate) fn fresh_paths(&self, peer: PeerId, prefix: &IpNet) -> usize {
         let entry = self.table.find(prefix).map(|id| self.table.entry(id));
-        let paths = entry.into_iter().flat_map(|entry| &entry.paths);
+        let paths = entry.into_iter().flat_map(|entry| entry.paths.iter());
         let is_fresh =
             |path: &&Path| path.staleness == Staleness::Fresh && path.source.peer() == Some(peer);
         paths.filter(is_fresh).count()
@@ -230,7 +231,7 @@ impl Rib {
             let entry = self.table.entry_mut(id);
             let prefix = entry.prefix;
             let mut is_other = false;
-            for path in &mut entry.paths {
+            for path in entry.paths.iter_mut() {
                 let (source, old) = (path.source, path.condition());
                 if source.peer() != Some(peer) {
                     continue;
@@ -348,7 +349,9 @@ impl Rib {
         };
         let before = self.chosen(id);
         let entry = self.table.entry_mut(id);
-        let (path, prefix) = (entry.paths.remove(index), entry.prefix);
+        let (Some(path), prefix) = (entry.paths.remove(index), entry.prefix) else {
+            return;
+        };
         self.received.forget(id, source);
         self.account(source, id, Some(path.condition()), None);
         self.note_path(source, prefix);
@@ -388,7 +391,7 @@ impl Rib {
 
     /// Phase 2 for one prefix, and what follows when the choice is not what it was before.
     fn reselect(&mut self, id: PrefixId, before: &Chosen) {
-        let chosen = match self.table.entry(id).paths.as_slice() {
+        let chosen = match &*self.table.entry(id).paths {
             // Most prefixes have one path, or none: there is nothing to compare.
             [] => SmallVec::new(),
             [path] if path.verdict == Verdict::Eligible => SmallVec::from_slice(&[0]),

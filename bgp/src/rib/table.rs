@@ -12,6 +12,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::ids::PrefixId;
 use super::intern::Interned;
+use super::path_list::PathList;
 use crate::event::PeerId;
 use crate::import::Verdict;
 
@@ -69,7 +70,7 @@ impl Path {
 pub(crate) struct Entry {
     pub(crate) prefix: IpNet,
     /// The chosen first (the best, then its equals for multipath), then the others in no order.
-    pub(crate) paths: SmallVec<[Path; 1]>,
+    pub(crate) paths: PathList,
     /// How many of `paths` are chosen.
     pub(crate) chosen: u16,
     /// The driver has not yet been told of the last change.
@@ -95,13 +96,14 @@ impl Entry {
         if in_place {
             return;
         }
-        let mut left: Vec<Option<Path>> = self.paths.drain(..).map(Some).collect();
-        let first: Vec<Path> = indices
+        let paths = std::mem::take(&mut self.paths).into_vec();
+        let mut left: Vec<Option<Path>> = paths.into_iter().map(Some).collect();
+        let mut paths: Vec<Path> = indices
             .iter()
             .filter_map(|&index| left.get_mut(index)?.take())
             .collect();
-        self.paths.extend(first);
-        self.paths.extend(left.into_iter().flatten());
+        paths.extend(left.into_iter().flatten());
+        self.paths = PathList::from(paths);
     }
 
     pub(crate) fn find(&self, source: Source) -> Option<usize> {
@@ -123,7 +125,7 @@ impl Entry {
         }
         let mut taken: SmallVec<[u64; 2]> = smallvec![0; self.paths.len() / 64 + 1];
         taken[0] = 1;
-        for path in &self.paths {
+        for path in self.paths.iter() {
             let (word, bit) = (usize::from(path.path_id) / 64, path.path_id % 64);
             if let Some(word) = taken.get_mut(word) {
                 *word |= 1 << bit;
@@ -180,7 +182,7 @@ impl Table {
         }
         let entry = Entry {
             prefix,
-            paths: SmallVec::new(),
+            paths: PathList::default(),
             chosen: 0,
             change_queued: false,
         };
@@ -313,7 +315,7 @@ mod tests {
         };
         let mut entry = Entry {
             prefix: "10.0.0.0/8".parse().unwrap(),
-            paths: SmallVec::new(),
+            paths: PathList::default(),
             chosen: 0,
             change_queued: false,
         };
@@ -322,19 +324,17 @@ mod tests {
             entry.paths.push(path(wanted));
         }
         for gone in [150, 63, 2] {
-            entry.paths.retain(|path| path.path_id != gone);
+            let index = entry.paths.iter().position(|path| path.path_id == gone);
+            entry.paths.remove(index.unwrap());
             assert_eq!(entry.free_path_id(), gone);
         }
-        entry.paths.clear();
-        entry.paths.extend((0..=u16::MAX).map(path));
+        entry.paths = (0..=u16::MAX).map(path).collect::<Vec<_>>().into();
         assert_eq!(entry.free_path_id(), 0, "none is left");
     }
 
     #[test]
     fn one_path_needs_no_heap_of_its_own() {
-        let paths: SmallVec<[Path; 1]> = SmallVec::new();
-        assert_eq!(paths.inline_size(), 1);
         assert!(size_of::<Path>() <= 24, "{}", size_of::<Path>());
-        assert!(size_of::<Entry>() <= 64, "{}", size_of::<Entry>());
+        assert!(size_of::<Entry>() <= 48, "{}", size_of::<Entry>());
     }
 }
