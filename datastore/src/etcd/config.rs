@@ -81,7 +81,7 @@ impl EtcdConfig {
         }
     }
 
-    fn is_secure(&self) -> bool {
+    pub(super) fn is_secure(&self) -> bool {
         self.endpoints.iter().any(|one| one.starts_with("https://"))
     }
 

@@ -35,13 +35,15 @@ const MESSAGE_BYTES_MAX: usize = 256 << 20;
 /// A client with the names of its endpoints.
 pub(super) struct Link {
     what: String,
-    endpoints: Vec<Endpoint>,
+    config: EtcdConfig,
     user: Option<(String, String)>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
+    /// The members, with certificates as they were read last.
+    endpoints: Vec<Endpoint>,
     /// The member that is talked to.
     channel: Option<Channel>,
     /// Which is tried first when there is none.
@@ -55,27 +57,17 @@ struct State {
 impl Link {
     /// Reads the settings; nothing is connected yet.
     pub(super) fn new(config: &EtcdConfig) -> Result<Link, StoreError> {
-        let endpoints = config.endpoints()?;
-        let endpoints: Vec<Endpoint> = endpoints
-            .into_iter()
-            .map(|endpoint| {
-                endpoint
-                    .connect_timeout(CONNECT_TIMEOUT)
-                    .http2_keep_alive_interval(KEEP_ALIVE)
-                    .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-                    .keep_alive_while_idle(false)
-                    .tcp_nodelay(true)
-            })
-            .collect();
+        let endpoints = members(config)?;
         // So that the nodes of a cluster spread over the members.
         let first = RandomState::new().hash_one(&config.endpoints);
         let state = State {
+            endpoints,
             next: usize::try_from(first % 1024).unwrap_or(0),
             ..State::default()
         };
         Ok(Link {
             what: format!("etcd {}", config.endpoints.join(",")),
-            endpoints,
+            config: config.clone(),
             user: config
                 .username
                 .clone()
@@ -317,10 +309,11 @@ impl Link {
             }
             state.next
         };
+        let endpoints = self.endpoints();
         let mut faults = Vec::new();
-        for offset in 0..self.endpoints.len() {
-            let index = first.wrapping_add(offset) % self.endpoints.len();
-            let endpoint = &self.endpoints[index];
+        for offset in 0..endpoints.len() {
+            let index = first.wrapping_add(offset) % endpoints.len();
+            let endpoint = &endpoints[index];
             // When this one fails it is another's turn, also when the request's time is over before that.
             self.state().next = index + 1;
             // The endpoint's own limit ends with TCP's handshake.
@@ -332,7 +325,7 @@ impl Link {
                 Ok(Err(error)) => chain(&error),
                 Err(_) => format!("no connection within {} s", CONNECT_TIMEOUT.as_secs()),
             };
-            faults.push(match self.endpoints.len() {
+            faults.push(match endpoints.len() {
                 1 => why,
                 _ => format!("{}: {why}", endpoint.uri()),
             });
@@ -340,9 +333,36 @@ impl Link {
         Err(Status::unavailable(faults.join("; ")))
     }
 
+    /// The members, with certificates as they are now: who renews them changes files, and need not start us again. Files that cannot be read (half
+    /// written, gone) leave what was read before.
+    fn endpoints(&self) -> Vec<Endpoint> {
+        if self.config.is_secure() {
+            match members(&self.config) {
+                Ok(endpoints) => self.state().endpoints = endpoints,
+                Err(error) => {
+                    tracing::warn!("{}: certificates are not read again: {error}", self.what);
+                }
+            }
+        }
+        self.state().endpoints.clone()
+    }
+
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The members as they are connected to. Certificates are read from their files.
+fn members(config: &EtcdConfig) -> Result<Vec<Endpoint>, StoreError> {
+    let endpoints = config.endpoints()?.into_iter().map(|endpoint| {
+        endpoint
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            .keep_alive_while_idle(false)
+            .tcp_nodelay(true)
+    });
+    Ok(endpoints.collect())
 }
 
 /// Whether a message was larger than one side takes.

@@ -57,6 +57,31 @@ async fn it_conforms_with_certificates_and_refuses_those_without() {
 
 #[tokio::test]
 #[ignore = "needs etcd (apt-get install etcd-server): ./tests/run stores"]
+async fn renewed_certificates_are_read_with_the_next_connection() {
+    let mut server = Server::start_secure().await;
+    let store = server.open().await;
+    store.create(pool("before", "10.1.0.0/16")).await.unwrap();
+    // Files that make no sense leave what was read before.
+    let file = server.config().ca_file.unwrap();
+    let whole = std::fs::read(&file).unwrap();
+    server.kill();
+    std::fs::write(&file, "-----BEG").unwrap();
+    let fault = store.get(&key("before")).await.unwrap_err();
+    assert!(matches!(fault, StoreError::Unavailable { .. }), "{fault}");
+    std::fs::write(&file, whole).unwrap();
+    // The old authority is trusted by nobody any more.
+    server.renew_certificates();
+    server.resume().await;
+    let begin = std::time::Instant::now();
+    while let Err(error) = store.get(&key("before")).await {
+        assert!(begin.elapsed().as_secs() < 20, "{error}");
+        tokio::task::yield_now().await;
+    }
+    store.create(pool("after", "10.2.0.0/16")).await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs etcd (apt-get install etcd-server): ./tests/run stores"]
 async fn one_candidate_leads_until_it_leaves_or_its_lease_is_gone() {
     use crate::lead::Attempt;
     let server = Server::start().await;

@@ -83,6 +83,11 @@ impl Server {
         }
     }
 
+    /// Another authority and what it has signed, in the same files. What runs goes on with what it has read.
+    pub(crate) fn renew_certificates(&mut self) {
+        self.certificates = Some(Certificates::make(self.folder.path()));
+    }
+
     /// Forgets all that it ever held. It must not run.
     pub(crate) fn wipe(&self) {
         std::fs::remove_dir_all(self.folder.path().join("data")).unwrap();
