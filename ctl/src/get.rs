@@ -97,6 +97,7 @@ async fn of_manifests(
         filename: args.filename.clone(),
         recursive: args.recursive,
         skip_empty: false,
+        namespace: args.namespace.clone(),
     };
     let read = manifests::read(&sources)?;
     lot.outcome.notes = read.notes;

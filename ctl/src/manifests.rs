@@ -47,7 +47,7 @@ pub(crate) fn look(sources: &Sources) -> Manifests {
     let mut read = Manifests::default();
     for source in &sources.filename {
         let before = (read.objects.len(), read.notes.len(), read.faults.len());
-        look_at(source, sources.recursive, &mut read);
+        look_at(source, sources, &mut read);
         let now = (read.objects.len(), read.notes.len(), read.faults.len());
         if before == now && !sources.skip_empty {
             let words = format!(
@@ -62,8 +62,13 @@ pub(crate) fn look(sources: &Sources) -> Manifests {
 
 /// Takes in a text whose name is `origin`.
 pub(crate) fn take(origin: &str, text: &str, read: &mut Manifests) {
+    take_in(None, origin, text, read);
+}
+
+/// The same; what has a namespace and names none is in this one, or in `default`.
+fn take_in(namespace: Option<&str>, origin: &str, text: &str, read: &mut Manifests) {
     read.texts += 1;
-    let parsed = manifest::parse(origin, text);
+    let parsed = manifest::parse_in(namespace.unwrap_or("default"), origin, text);
     for (line, kind) in &parsed.passed_over {
         read.notes.push(format!(
             "{origin}:{line}: {kind} is passed over: not used here"
@@ -78,20 +83,20 @@ pub(crate) fn take(origin: &str, text: &str, read: &mut Manifests) {
     read.objects.extend(found);
 }
 
-fn look_at(source: &Path, recursive: bool, read: &mut Manifests) {
+fn look_at(source: &Path, sources: &Sources, read: &mut Manifests) {
     if !source.is_dir() {
         match text_of(source) {
-            Ok(text) => take(&name_of(source), &text, read),
+            Ok(text) => take_in(sources.namespace.as_deref(), &name_of(source), &text, read),
             Err(why) => read.faults.push(why),
         }
         return;
     }
     let mut files = Vec::new();
-    if let Err(why) = files_of(source, recursive, &mut files) {
+    if let Err(why) = files_of(source, sources.recursive, &mut files) {
         read.faults.push(why);
     }
     for file in files {
-        look_at(&file, false, read);
+        look_at(&file, sources, read);
     }
 }
 

@@ -239,6 +239,7 @@ pub(crate) async fn delete(
                 filename: args.filename.clone(),
                 recursive: args.recursive,
                 skip_empty: args.skip_empty,
+                namespace: args.namespace.clone(),
             })?;
             outcome.notes = read.notes;
             let found = read.objects.into_iter();

@@ -83,8 +83,13 @@ impl Parsed {
     }
 }
 
-/// Reads a text; `origin` is the file's name, for errors.
+/// Reads a text; `origin` is the file's name, for errors. What has a namespace and names none is in `default`.
 pub fn parse(origin: &str, text: &str) -> Parsed {
+    parse_in("default", origin, text)
+}
+
+/// The same, with another namespace for what names none.
+pub fn parse_in(namespace: &str, origin: &str, text: &str) -> Parsed {
     let mut parsed = Parsed::default();
     for chunk in document::split(text) {
         let body = &text[chunk.range.clone()];
@@ -117,6 +122,7 @@ pub fn parse(origin: &str, text: &str) -> Parsed {
             }
         };
         let source = Source {
+            namespace,
             origin,
             body,
             line: chunk.line,
@@ -151,6 +157,7 @@ fn list_items(value: &Value) -> Option<Result<&[Value], String>> {
 }
 
 struct Source<'a> {
+    namespace: &'a str,
     origin: &'a str,
     body: &'a str,
     line: usize,
@@ -168,7 +175,7 @@ impl Source<'_> {
             }
             Err(why) => return self.fault(None, item, &why, parsed),
         };
-        let (object, plain) = match object_of(kind, value) {
+        let (object, plain) = match object_of(kind, value, self.namespace) {
             Ok(read) => read,
             Err(why) => return self.fault(None, item, &why, parsed),
         };
@@ -246,7 +253,11 @@ fn kind_of(value: &Value) -> Result<Option<Kind>, String> {
 }
 
 /// The object, and whether nothing but its own fields stands in the manifest.
-pub(crate) fn object_of(kind: Kind, value: Value) -> Result<(Object, bool), String> {
+pub(crate) fn object_of(
+    kind: Kind,
+    value: Value,
+    namespace: &str,
+) -> Result<(Object, bool), String> {
     let Value::Object(mut fields) = value else {
         return Err("this is not an object".to_owned());
     };
@@ -263,7 +274,7 @@ pub(crate) fn object_of(kind: Kind, value: Value) -> Result<(Object, bool), Stri
         return Err("metadata.name: is missing".to_owned());
     }
     if kind.namespaced() && metadata.namespace.is_none() {
-        metadata.namespace = Some("default".to_owned());
+        metadata.namespace = Some(namespace.to_owned());
     }
     let (spec, plain) = if kind.is_whole() {
         fields.remove("apiVersion");

@@ -179,6 +179,9 @@ pub(crate) struct Sources {
     /// Files and folders without objects are no failure
     #[arg(long)]
     pub(crate) skip_empty: bool,
+    /// Namespace of manifests that name none, where their kind has one [default: default]
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -264,7 +267,7 @@ pub(crate) struct DeleteArgs {
     /// Files and folders without objects are no failure
     #[arg(long, requires = "filename")]
     pub(crate) skip_empty: bool,
-    /// Namespace, for kinds that have one
+    /// Namespace, for kinds that have one; with --filename, of manifests that name none [default: default]
     #[arg(short, long)]
     pub(crate) namespace: Option<String>,
     /// Absence is success

@@ -97,6 +97,7 @@ fn read(args: &ImportArgs) -> Result<Manifests, Failure> {
                 filename: vec![source.clone()],
                 recursive: true,
                 skip_empty: false,
+                namespace: None,
             });
             read.objects.extend(folder.objects);
             read.notes.extend(folder.notes);

@@ -37,6 +37,7 @@ fn sources(path: &Path) -> Sources {
         filename: vec![path.to_owned()],
         recursive: false,
         skip_empty: false,
+        namespace: None,
     }
 }
 
@@ -243,6 +244,39 @@ async fn what_is_missing_is_named_and_the_rest_is_done() {
     assert_eq!(deleted.text, "IPPool a deleted\n");
     assert_eq!(deleted.failure.unwrap().words, ["IPPool zz does not exist"]);
     assert!(delete(&store, &args(true)).await.unwrap().failure.is_none());
+}
+
+#[tokio::test]
+async fn a_manifest_without_namespace_is_in_the_one_that_is_said() {
+    let store = store();
+    let set = |name: &str, metadata: &str| {
+        format!(
+            "apiVersion: projectcalico.org/v3\nkind: NetworkSet\nmetadata: {{name: {name}{metadata}}}\nspec: {{nets: [10.0.0.0/8]}}\n---\n"
+        )
+    };
+    let file = file(&(set("a", "") + &set("b", ", namespace: own")));
+    let mut sources = sources(file.path());
+    sources.namespace = Some("said".to_owned());
+    let written = write(&store, &order(Verb::Create, &sources)).await.unwrap();
+    assert_eq!(
+        written.text,
+        "NetworkSet said/a created\nNetworkSet own/b created\n"
+    );
+    let args = DeleteArgs {
+        kind: None,
+        names: Vec::new(),
+        filename: vec![file.path().to_owned()],
+        recursive: false,
+        skip_empty: false,
+        namespace: Some("said".to_owned()),
+        skip_not_exists: false,
+        dry_run: false,
+    };
+    let deleted = delete(&store, &args).await.unwrap();
+    assert_eq!(
+        deleted.text,
+        "NetworkSet said/a deleted\nNetworkSet own/b deleted\n"
+    );
 }
 
 #[tokio::test]

@@ -210,7 +210,7 @@ fn manifest_object(key: Key, mut fields: Map<String, Value>) -> Result<Object, S
     };
     // Go writes an empty time as null.
     metadata.retain(|_, value| !value.is_null());
-    let (object, _) = manifest::object_of(key.kind, Value::Object(fields))?;
+    let (object, _) = manifest::object_of(key.kind, Value::Object(fields), "default")?;
     Ok(object)
 }
 
