@@ -51,6 +51,8 @@ pub(crate) struct Cluster {
     invalid: BTreeMap<Key, Invalid>,
     /// What the datastore itself cannot read.
     faults: Vec<String>,
+    /// Why it, or some of its kinds, cannot be followed now.
+    unread: Vec<String>,
     /// It could not read some of it from the beginning, so that there is no last good state.
     blind: bool,
     /// While a later watch tells everything again: what it has told.
@@ -101,7 +103,8 @@ impl Cluster {
             }
             WatchEvent::Deleted(key) => self.delete(&key),
             WatchEvent::InSync => {
-                self.blind |= !self.in_sync && !self.faults.is_empty();
+                let unknown = !self.faults.is_empty() || !self.unread.is_empty();
+                self.blind |= !self.in_sync && unknown;
                 self.in_sync = true;
                 match self.told_again.take() {
                     Some(told) => {
@@ -112,7 +115,14 @@ impl Cluster {
                 }
             }
             WatchEvent::Faults(faults) => {
-                self.faults = faults.iter().map(StoreError::to_string).collect();
+                let unavailable =
+                    |fault: &&StoreError| matches!(fault, StoreError::Unavailable { .. });
+                let (unread, unreadable): (Vec<_>, Vec<_>) = faults.iter().partition(unavailable);
+                let sentences = |faults: Vec<&StoreError>| {
+                    faults.into_iter().map(StoreError::to_string).collect()
+                };
+                self.unread = sentences(unread);
+                self.faults = sentences(unreadable);
                 self.blind &= !faults.is_empty();
                 Touched::Plan
             }
@@ -142,7 +152,12 @@ impl Cluster {
         self.in_sync && !self.blind && !invalid.any(unknown)
     }
 
-    /// Everything that cannot be read, one sentence each.
+    /// Why the datastore, or some of its kinds, cannot be followed now: it is away, a right or a definition is missing.
+    pub(crate) fn unread(&self) -> impl Iterator<Item = &str> {
+        self.unread.iter().map(String::as_str)
+    }
+
+    /// Everything that is there and makes no sense, one sentence each.
     pub(crate) fn faults(&self) -> impl Iterator<Item = &str> {
         self.faults
             .iter()

@@ -81,12 +81,29 @@ pub(crate) struct Own<'a> {
     pub(crate) allowed_sources: &'a AllowedSources,
 }
 
+/// Whether the Node is there and says an address: a kubelet that makes its Node anew makes it without.
+fn is_registered(cluster: &Cluster, node: &str) -> bool {
+    let stored = cluster.view.nodes.get(node);
+    let bgp = stored.and_then(|stored| stored.spec.bgp.as_ref());
+    bgp.is_some_and(|bgp| bgp.ipv4_address.is_some() || bgp.ipv6_address.is_some())
+}
+
 /// Makes the plan.
 pub(crate) fn make(cluster: &Cluster, own: Own<'_>) -> Plan {
     let mut conditions: Vec<Condition> = cluster
-        .faults()
-        .map(|fault| condition("InvalidResource", fault))
+        .unread()
+        .map(|why| {
+            condition(
+                "DatastoreUnread",
+                &format!("{why}; what is known stays in force"),
+            )
+        })
         .collect();
+    conditions.extend(
+        cluster
+            .faults()
+            .map(|fault| condition("InvalidResource", fault)),
+    );
     let pools = pools(cluster, own);
     conditions.extend(
         pools
@@ -160,7 +177,7 @@ pub(crate) fn make(cluster: &Cluster, own: Own<'_>) -> Plan {
         blocks,
         orphans,
         records_lost: records_lost(cluster, own, &ends.tunnels),
-        registered: cluster.view.nodes.contains_key(own.node),
+        registered: is_registered(cluster, own.node),
         pools,
         tunnels: ends.tunnels,
         vteps: ends.vteps,

@@ -1,6 +1,6 @@
 //! `node status` and `peers`.
 
-use caracal_agent_api::{FibSummary, Monitoring, Peer, Status, Tunnel};
+use caracal_agent_api::{Condition, FibSummary, Monitoring, Peer, Status, Tunnel};
 use serde::Serialize;
 
 use crate::table::{Table, duration, or_dash};
@@ -59,9 +59,13 @@ fn heading(status: &Status) -> String {
             addresses.join(" and ")
         }
     ));
+    let unread = |one: &Condition| matches!(&*one.name, "DatastoreAway" | "DatastoreUnread");
+    let unread = status.conditions.iter().any(unread);
     lines.push(format!(
         "Datastore {}; {} of {} peers established; {}, {}",
-        if status.datastore_in_sync {
+        if unread {
+            "cannot be read now"
+        } else if status.datastore_in_sync {
             "in sync"
         } else {
             "not in sync"

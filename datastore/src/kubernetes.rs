@@ -105,7 +105,7 @@ impl KubernetesDatastore {
         };
         let reading = self.server.form().read(key.kind, value.clone());
         if reading.marked {
-            self.finish(key, &path, &value).await;
+            let _ = self.finish(key, &path, &value).await;
             return Ok(None);
         }
         // Names of Kubernetes have small letters only: this one may be that of another.
@@ -120,14 +120,40 @@ impl KubernetesDatastore {
     }
 
     /// The second step of a deletion. For all readers the object is gone already; if this fails, the next of them does it.
-    async fn finish(&self, key: &Key, path: &str, marked: &Value) {
+    async fn finish(&self, key: &Key, path: &str, marked: &Value) -> Result<(), Failure> {
         let Some(version) = Version::of(marked) else {
-            return;
+            return Ok(());
         };
         let options = version.delete_options();
-        if let Err(failure) = self.server.client().delete(path, &options).await {
-            let why = server::words(failure);
-            tracing::debug!(%key, why, "is marked as deleted, and not deleted yet");
+        let deleted = self.server.client().delete(path, &options).await;
+        match &deleted {
+            Ok(_) => {}
+            // Nor will the next of us.
+            Err(Failure::Forbidden(why)) => {
+                tracing::warn!(%key, why, "is marked as deleted, and cannot be deleted");
+            }
+            Err(failure) => {
+                tracing::debug!(%key, ?failure, "is marked as deleted, and not deleted yet");
+            }
+        }
+        deleted.map(drop)
+    }
+
+    /// What is in the way of a creation may be one that somebody has begun to delete: that is finished. False: it is another.
+    async fn clear_the_way(&self, key: &Key) -> Result<bool, StoreError> {
+        let Ok(Some(path)) = self.path(key) else {
+            return Ok(false);
+        };
+        let value = self.server.client().get(&path).await;
+        let Some(value) = value.map_err(|failure| self.error(key, failure))? else {
+            return Ok(true);
+        };
+        if !self.server.form().read(key.kind, value.clone()).marked {
+            return Ok(false);
+        }
+        match self.finish(key, &path, &value).await {
+            Err(failure @ Failure::Forbidden(_)) => Err(self.error(key, failure)),
+            _ => Ok(true),
         }
     }
 
@@ -135,7 +161,7 @@ impl KubernetesDatastore {
         let key = &object.key;
         let form = self.server.form();
         let Some(place) = form.place(key.kind) else {
-            return Err(StoreError::invalid(key, self.not_served(key.kind)));
+            return Err(StoreError::invalid(key, self.server.not_served(key.kind)));
         };
         let name = form.name(key)?;
         let client = self.server.client();
@@ -162,7 +188,7 @@ impl KubernetesDatastore {
                             if why.contains("requested resource")
                                 || why.contains("page not found") =>
                         {
-                            StoreError::invalid(key, self.not_served(key.kind))
+                            StoreError::invalid(key, self.server.not_served(key.kind))
                         }
                         Failure::Absent(why) => StoreError::invalid(key, why),
                         failure => self.error(key, failure),
@@ -292,7 +318,7 @@ impl KubernetesDatastore {
             }
             Deletion::MarkFirst(marked) => match client.put(&path, &marked).await {
                 Ok(marked) => {
-                    self.finish(key, &path, &marked).await;
+                    let _ = self.finish(key, &path, &marked).await;
                     Ok(())
                 }
                 Err(failure) => Err(failure),
@@ -329,7 +355,7 @@ impl KubernetesDatastore {
                 (Ok(Some(object)), _, _) => objects.push(object),
                 (_, Some(key), Some(marked)) => {
                     if let Ok(Some(path)) = self.path(&key) {
-                        self.finish(&key, &path, &marked).await;
+                        let _ = self.finish(&key, &path, &marked).await;
                     }
                 }
                 (Ok(None), _, _) => {}
@@ -340,16 +366,6 @@ impl KubernetesDatastore {
         }
         objects.sort_by(|one, other| one.key.cmp(&other.key));
         Ok(objects)
-    }
-
-    fn not_served(&self, kind: Kind) -> String {
-        match self.server.form().place(kind) {
-            Some(place) => format!(
-                "this API server has no {}.{}: the CustomResourceDefinition is not installed",
-                place.plural, place.group
-            ),
-            None => format!("this API server has no {kind}"),
-        }
     }
 
     fn error(&self, key: &Key, failure: Failure) -> StoreError {
@@ -428,9 +444,8 @@ impl Datastore for KubernetesDatastore {
         loop {
             tries += 1;
             match self.create_once(&object).await {
-                // What is in the way may be one that somebody has begun to delete: finding it finishes that.
                 Err(StoreError::Exists(key))
-                    if tries < TRIES && self.find(&key).await?.is_none() => {}
+                    if tries < TRIES && self.clear_the_way(&key).await? => {}
                 // A kubelet has written to the same Pod or Node.
                 Err(StoreError::Conflict(_)) if tries < TRIES => {}
                 done => return done,

@@ -29,6 +29,7 @@ pub(crate) struct Cluster {
     /// Objects whose newest state makes no sense; their last good state stands.
     invalid: BTreeMap<Key, String>,
     unreadable: Vec<String>,
+    unread: Vec<String>,
 }
 
 impl Cluster {
@@ -43,6 +44,7 @@ impl Cluster {
             view: View::default(),
             invalid: BTreeMap::new(),
             unreadable: Vec::new(),
+            unread: Vec::new(),
         })
     }
 
@@ -61,7 +63,12 @@ impl Cluster {
         true
     }
 
-    /// What cannot be read, one sentence each.
+    /// Why the datastore, or some of its kinds, cannot be followed now, one sentence each.
+    pub(crate) fn unread(&self) -> impl Iterator<Item = &String> {
+        self.unread.iter()
+    }
+
+    /// What is there and makes no sense, one sentence each.
     pub(crate) fn faults(&self) -> impl Iterator<Item = &String> {
         self.unreadable.iter().chain(self.invalid.values())
     }
@@ -72,7 +79,14 @@ impl Cluster {
             WatchEvent::Deleted(key) => self.delete(&key),
             WatchEvent::InSync => self.in_sync = true,
             WatchEvent::Faults(faults) => {
-                self.unreadable = faults.iter().map(StoreError::to_string).collect()
+                let unavailable =
+                    |fault: &&StoreError| matches!(fault, StoreError::Unavailable { .. });
+                let (unread, unreadable): (Vec<_>, Vec<_>) = faults.iter().partition(unavailable);
+                let sentences = |faults: Vec<&StoreError>| {
+                    faults.into_iter().map(StoreError::to_string).collect()
+                };
+                self.unread = sentences(unread);
+                self.unreadable = sentences(unreadable);
             }
         }
     }

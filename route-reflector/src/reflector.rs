@@ -136,6 +136,12 @@ impl Reflector {
         };
         let mut conditions = self.file_conditions.clone();
         if let Some(cluster) = &self.cluster {
+            conditions.extend(cluster.unread().map(|why| {
+                condition(
+                    "DatastoreUnread",
+                    &format!("{why}; what is known stays in force"),
+                )
+            }));
             conditions.extend(
                 cluster
                     .faults()

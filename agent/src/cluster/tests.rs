@@ -199,6 +199,31 @@ fn what_the_datastore_could_not_read_at_the_start_leaves_the_cluster_incomplete(
     assert!(cluster.complete());
 }
 
+#[test]
+fn a_datastore_that_is_away_is_another_matter_than_an_object_that_makes_no_sense() {
+    let mut cluster = Cluster::default();
+    let away = StoreError::Unavailable {
+        what: "etcd http://10.0.0.1:2379".into(),
+        why: "connection refused".into(),
+    };
+    let broken = StoreError::Invalid {
+        what: "IPPool a".into(),
+        why: "is not JSON".into(),
+    };
+    cluster.handle(WatchEvent::Faults(vec![away, broken]));
+    let unread: Vec<&str> = cluster.unread().collect();
+    assert_eq!(
+        unread,
+        ["datastore etcd http://10.0.0.1:2379: connection refused"]
+    );
+    let faults: Vec<&str> = cluster.faults().collect();
+    assert_eq!(faults, ["IPPool a: is not JSON"]);
+    cluster.handle(WatchEvent::InSync);
+    assert!(!cluster.complete());
+    cluster.handle(WatchEvent::Faults(vec![]));
+    assert!(cluster.complete() && cluster.unread().count() == 0);
+}
+
 fn block(number: usize, node: &str, taken: &[usize]) -> WatchEvent {
     let cidr = format!("10.{}.{}.0/26", number / 256, number % 256);
     let allocations: Vec<Option<usize>> = (0..64)

@@ -20,7 +20,7 @@ impl Node {
             conditions.push(condition("DatastoreLocked", message));
         }
         if !(self.cluster.complete() && self.shared.workloads.complete()) {
-            let message = "routes from before the agent's start that nobody asks for stay until all of the datastore can be read (InvalidResource, WorkloadUnread)";
+            let message = "routes from before the agent's start that nobody asks for stay until all of the datastore can be read (InvalidResource, DatastoreUnread, WorkloadUnread)";
             conditions.push(condition("DeletionsHeld", message));
         }
     }

@@ -2,6 +2,7 @@
 //! DELs that were recorded while the agent was away; and our own Node resource, should somebody delete it.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use caracal_datastore::TypedStore;
 use caracal_fib::{TunnelStatus, Tunnels};
 use ipnet::IpNet;
 use tokio::sync::watch;
-use tracing::warn;
+use tracing::{debug, info, warn};
 
 use super::registration;
 use crate::plan::Plan;
@@ -58,6 +59,7 @@ pub(crate) async fn run(
     assigned: watch::Sender<Tended>,
 ) {
     let mut tending = Tending::default();
+    let mut said = Said::default();
     let mut workloads = shared.workloads.changes();
     let mut fib = shared.fib.status();
     let mut devices = Vec::new();
@@ -74,7 +76,16 @@ pub(crate) async fn run(
         let now = wishes.borrow_and_update().clone();
         devices = fib.borrow_and_update().tunnels.clone();
         if now.in_sync {
-            tend(&shared, &store, &now, &devices, &mut tending, &assigned).await;
+            tend(
+                &shared,
+                &store,
+                &now,
+                &devices,
+                &mut tending,
+                &mut said,
+                &assigned,
+            )
+            .await;
         }
     }
 }
@@ -85,15 +96,16 @@ async fn tend(
     wishes: &Wishes,
     devices: &[TunnelStatus],
     tending: &mut Tending,
+    said: &mut Said,
     assigned: &watch::Sender<Tended>,
 ) {
     let node = &shared.config.nodename;
-    let again = ROUND.as_secs();
     if !wishes.registered {
-        match registration::register(&shared.config, store).await {
-            Ok(_) => warn!("node {node}: its Node resource was gone; made again"),
-            Err(fault) => warn!("node {node}: {fault}; trying again in {again} s"),
+        let made = registration::register(&shared.config, store).await;
+        if made.is_ok() {
+            warn!("node {node}: its Node resource, or its address there, was gone; made again");
         }
+        said.outcome(node, "registration", made);
     }
     spool::finish(&shared.config.cni.spool, &shared.workloads).await;
     let unusable = wishes.pools.iter().filter(|pool| pool.unusable.is_some());
@@ -111,21 +123,36 @@ async fn tend(
         records_lost: wishes.records_lost,
         devices,
     });
-    match tended.await {
-        Ok(now) => {
-            assigned.send_if_modified(|known| {
-                let changed = known != now;
-                known.clone_from(now);
-                changed
-            });
-        }
-        Err(fault) => warn!("node {node}: {fault}; trying again in {again} s"),
+    let tended = tended.await;
+    if let Ok(now) = &tended {
+        assigned.send_if_modified(|known| {
+            let changed = known != *now;
+            known.clone_from(now);
+            changed
+        });
     }
+    said.outcome(node, "tunnels", tended);
     let tended = match wishes.orphans.is_empty() {
         true => shared.ipam.tend().await,
         false => shared.ipam.tend_everything().await,
     };
-    if let Err(fault) = tended {
-        warn!("node {node}: address blocks: {fault}; trying again in {again} s");
+    said.outcome(node, "address blocks", tended);
+}
+
+/// What was said of each task that failed: with every round it would be said again, for as long as the datastore is away.
+#[derive(Debug, Default)]
+struct Said(BTreeSet<&'static str>);
+
+impl Said {
+    fn outcome<T>(&mut self, node: &str, task: &'static str, done: Result<T, impl Display>) {
+        match done {
+            Ok(_) if self.0.remove(task) => info!("node {node}: {task}: done after all"),
+            Ok(_) => {}
+            Err(fault) if self.0.insert(task) => {
+                let again = ROUND.as_secs();
+                warn!("node {node}: {task}: {fault}; trying again every {again} s");
+            }
+            Err(fault) => debug!("node {node}: {task}: {fault}"),
+        }
     }
 }

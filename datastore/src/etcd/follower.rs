@@ -110,7 +110,11 @@ impl Follower {
             };
             afresh = matches!(end, End::Compacted);
             if let End::Lost(error) = end {
-                tracing::warn!(%error, "the watch of etcd is interrupted");
+                // Once, and not with every try of hours.
+                match self.lost {
+                    None => tracing::warn!(%error, "the watch of etcd is interrupted"),
+                    Some(_) => tracing::debug!(%error, "the watch of etcd is still interrupted"),
+                }
                 self.lost = Some(error);
                 self.publish_faults();
                 tokio::select! {

@@ -17,6 +17,9 @@
 //! noticed by its silence: bookmarks come each minute where they come at all, and the API server ends each watch
 //! after some minutes.
 //!
+//! *A kind that is not served* is empty: older installations of Calico lack some. Without those of addresses no pod gets one, so there it is a
+//! fault, too, until the definition is installed.
+//!
 //! While the API server is away that is a fault which the watch tells; what is known stands.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -112,7 +115,10 @@ impl Follower {
                 position: None,
                 doubtful: false,
                 pause: Pause::new(),
-                absence: Pause::up_to(ABSENCE_MAX),
+                absence: Pause::up_to(match NEEDED.contains(kind) {
+                    true => NEEDED_ABSENCE_MAX,
+                    false => ABSENCE_MAX,
+                }),
                 refusal: Pause::up_to(REFUSAL_MAX),
             };
             match list {
@@ -121,10 +127,13 @@ impl Follower {
                     let changes = state.take_in(*kind, listing.items);
                     objects.extend(changes.into_iter().filter_map(|change| change.object));
                 }
-                Err(Failure::Absent(_)) => {}
+                Err(Failure::Absent(_)) => state.lack(server, *kind),
                 // One right that is missing does not take away the others.
                 Err(failure @ Failure::Forbidden(_)) => {
-                    state.lost.insert(*kind, server.failed(*kind, failure));
+                    let error = server.failed(*kind, failure);
+                    // Not all who watch tell their faults to people.
+                    tracing::warn!(%error, %kind, "a kind cannot be followed");
+                    state.lost.insert(*kind, error);
                 }
                 Err(failure) => return Err(server.failed(*kind, failure)),
             }
@@ -172,17 +181,26 @@ impl Track {
                 }
                 End::NotServed => {
                     self.position = None;
-                    lock(&self.told).found(self.kind);
+                    lock(&self.told).lack(&self.server, self.kind);
                     self.absence.next()
                 }
                 End::Refused(error) => {
-                    lock(&self.told).lose(self.kind, error);
+                    if lock(&self.told).lose(self.kind, error.clone()) {
+                        tracing::warn!(%error, kind = %self.kind, "a kind cannot be followed");
+                    }
                     self.refusal.next()
                 }
                 End::Lost(error) => {
-                    tracing::warn!(%error, kind = %self.kind, "a watch of Kubernetes is interrupted");
                     self.doubtful = true;
-                    lock(&self.told).lose(self.kind, error);
+                    // Once, and not with every try of hours.
+                    match lock(&self.told).lose(self.kind, error.clone()) {
+                        true => {
+                            tracing::warn!(%error, kind = %self.kind, "a watch of Kubernetes is interrupted")
+                        }
+                        false => {
+                            tracing::debug!(%error, kind = %self.kind, "a watch of Kubernetes is still interrupted")
+                        }
+                    }
                     self.pause.next()
                 }
             };
@@ -324,9 +342,21 @@ impl Told {
         }
     }
 
-    fn lose(&mut self, kind: Kind, error: StoreError) {
-        self.lost.insert(kind, error);
+    /// There is no definition of a kind.
+    fn lack(&mut self, server: &Server, kind: Kind) {
+        match NEEDED.contains(&kind) {
+            true => {
+                self.lose(kind, server.client().unavailable(server.not_served(kind)));
+            }
+            false => self.found(kind),
+        }
+    }
+
+    /// A kind cannot be followed. Whether that is news.
+    fn lose(&mut self, kind: Kind, error: StoreError) -> bool {
+        let before = self.lost.insert(kind, error);
         self.publish_faults();
+        before.is_none()
     }
 
     /// An object as it is now. What cannot be read is a fault, and the last good state of that object stands.
@@ -419,6 +449,15 @@ const GRACE: Duration = Duration::from_secs(30);
 const BOOKMARKS: Duration = Duration::from_secs(150);
 /// How long a definition that is installed may remain unseen.
 const ABSENCE_MAX: Duration = Duration::from_secs(300);
+/// Kinds without which no pod gets an address: every installation has them.
+const NEEDED: [Kind; 4] = [
+    Kind::IPPool,
+    Kind::IPAMBlock,
+    Kind::BlockAffinity,
+    Kind::IPAMHandle,
+];
+/// The same for them.
+const NEEDED_ABSENCE_MAX: Duration = Duration::from_secs(10);
 /// How long a right that was granted may remain unused.
 const REFUSAL_MAX: Duration = Duration::from_secs(60);
 /// A watch that is shorter was not one, and the next is not asked for without a pause.

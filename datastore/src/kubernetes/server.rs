@@ -135,6 +135,17 @@ impl Server {
             .await
     }
 
+    /// Nothing of a kind can be kept here.
+    pub(super) fn not_served(&self, kind: Kind) -> String {
+        match self.form().place(kind) {
+            Some(place) => format!(
+                "this API server has no {}.{}: the CustomResourceDefinition is not installed",
+                place.plural, place.group
+            ),
+            None => format!("this API server has no {kind}"),
+        }
+    }
+
     /// A failure that concerns all of a kind.
     pub(super) fn failed(&self, kind: Kind, failure: Failure) -> StoreError {
         match failure {

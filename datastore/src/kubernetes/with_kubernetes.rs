@@ -2,7 +2,9 @@
 //!
 //! `./tests/run kubernetes` builds the API server and runs them.
 
+mod rights;
 pub(crate) mod server;
+mod watches;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -27,6 +29,12 @@ pub(crate) fn definitions() -> Vec<Value> {
     let read = |file| serde_saphyr::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
     let all = files.map(read);
     all.filter(|one: &Value| one["kind"] == json!("CustomResourceDefinition"))
+        .collect()
+}
+
+fn definition_of(kind: &str) -> Vec<Value> {
+    let all = definitions().into_iter();
+    all.filter(|one| one["spec"]["names"]["kind"] == json!(kind))
         .collect()
 }
 
@@ -176,46 +184,6 @@ async fn one_candidate_leads_until_it_leaves() {
 
 #[tokio::test]
 #[ignore = "needs a kube-apiserver (built from Debian's source): ./tests/run kubernetes"]
-async fn a_watch_of_all_nodes_tells_of_the_pods_of_all_nodes() {
-    let server = server().await;
-    let server = server.as_ref().unwrap();
-    let kubectl = Kubectl(server.client().await);
-    for node in ["here", "there"] {
-        kubectl.pod("everywhere", &format!("on-{node}"), node).await;
-        let path = format!("/api/v1/namespaces/everywhere/pods/on-{node}/status");
-        let status = json!({"status": {"podIP": "10.9.9.9", "podIPs": [{"ip": "10.9.9.9"}]}});
-        kubectl.0.patch(&path, &status).await.unwrap();
-    }
-    let config = KubernetesConfig {
-        node: Some("here".to_owned()),
-        ..server.config()
-    };
-    let store = server.open_with(&config).await;
-    let told = async |mut watcher: Watcher| {
-        let mut pods = Vec::new();
-        loop {
-            match next(&mut watcher).await {
-                WatchEvent::Set(object) => {
-                    let namespace = object.key.namespace.as_deref();
-                    let pod = object.spec["pod"].as_str().unwrap_or_default();
-                    pods.extend((namespace == Some("everywhere")).then(|| pod.to_owned()));
-                }
-                WatchEvent::InSync => break,
-                _ => {}
-            }
-        }
-        pods.sort();
-        pods
-    };
-    let kinds = [Kind::WorkloadEndpoint];
-    let narrow = told(store.watch(&kinds).await.unwrap()).await;
-    assert_eq!(narrow, ["on-here"]);
-    let all = told(store.watch_all(&kinds).await.unwrap()).await;
-    assert_eq!(all, ["on-here", "on-there"]);
-}
-
-#[tokio::test]
-#[ignore = "needs a kube-apiserver (built from Debian's source): ./tests/run kubernetes"]
 async fn it_holds_twenty_thousand_objects() {
     let server = server().await;
     let server = server.as_ref().unwrap();
@@ -228,102 +196,6 @@ async fn it_holds_twenty_thousand_objects() {
         while kubectl.delete(path, &at_once).await.is_err() {}
     };
     many_objects_removed(Arc::new(one), Arc::new(other), remove).await;
-}
-
-#[tokio::test]
-#[ignore = "needs a kube-apiserver (built from Debian's source): ./tests/run kubernetes"]
-async fn a_watch_survives_a_restart_of_the_api_server() {
-    let server = server().await;
-    let server = server.as_ref().unwrap();
-    let one = server.open().await;
-    let other = server.open().await;
-    let restart = async || {
-        server.stop();
-        server.resume();
-    };
-    a_watch_survives(&one, &other, restart, async || {}).await;
-}
-
-#[tokio::test]
-#[ignore = "needs a kube-apiserver (built from Debian's source): ./tests/run kubernetes"]
-async fn a_watch_survives_a_lost_connection_and_says_so_meanwhile() {
-    let server = server().await;
-    let server = server.as_ref().unwrap();
-    let cable = Cable::to(server.port()).await;
-    let one = server.open_with(&server.config_through(cable.port())).await;
-    let other = server.open().await;
-    let mut watcher = one.watch(&[Kind::IPPool, Kind::Node]).await.unwrap();
-    a_watch_survives(&one, &other, async || cable.cut(), async || cable.mend()).await;
-    let mut seen = BTreeMap::new();
-    let lost = faults_until(&mut watcher, &mut seen, |faults| !faults.is_empty()).await;
-    let begin = format!("datastore kubernetes https://127.0.0.1:{}: ", cable.port());
-    assert!(lost.iter().all(|why| why.starts_with(&begin)), "{lost:?}");
-    faults_until(&mut watcher, &mut seen, <[String]>::is_empty).await;
-}
-
-#[tokio::test]
-#[ignore = "needs a kube-apiserver (built from Debian's source): ./tests/run kubernetes"]
-async fn a_connection_that_is_dead_without_a_word_is_noticed_and_nothing_is_missed() {
-    let server = server().await;
-    let server = server.as_ref().unwrap();
-    let cable = Cable::to(server.port()).await;
-    let one = server.open_with(&server.config_through(cable.port())).await;
-    let other = server.open().await;
-    let mut witness = one.watch(&[Kind::IPPool]).await.unwrap();
-    let mut seen = BTreeMap::new();
-    until(&mut witness, &mut seen, BTreeMap::is_empty).await;
-    let noticed = tokio::sync::Mutex::new(witness);
-    let silence = async || {
-        cable.silence();
-        let mut seen = BTreeMap::new();
-        let mut witness = noticed.lock().await;
-        faults_until(&mut witness, &mut seen, |faults| !faults.is_empty()).await;
-    };
-    a_watch_survives(&one, &other, silence, async || cable.mend()).await;
-}
-
-#[tokio::test]
-#[ignore = "needs a kube-apiserver (built from Debian's source): ./tests/run kubernetes"]
-async fn a_watch_that_was_away_for_too_long_is_in_sync_again() {
-    let server = server().await;
-    let server = server.as_ref().unwrap();
-    let cable = Cable::to(server.port()).await;
-    let one = server.open_with(&server.config_through(cable.port())).await;
-    let other = server.open().await;
-    let mut watcher = one.watch(&[Kind::IPPool]).await.unwrap();
-    // A restarted API server remembers nothing of what was before.
-    let forget = async || {
-        server.stop();
-        server.resume();
-        cable.mend();
-    };
-    a_watch_survives(&one, &other, async || cable.cut(), forget).await;
-    let mut in_sync = 0;
-    while in_sync < 2 {
-        if matches!(next(&mut watcher).await, WatchEvent::InSync) {
-            in_sync += 1;
-        }
-    }
-}
-
-#[tokio::test]
-#[ignore = "needs a kube-apiserver (built from Debian's source): ./tests/run kubernetes"]
-async fn a_watch_ends_with_its_datastore_and_a_follower_with_its_watch() {
-    let server = server().await;
-    let store = server.as_ref().unwrap().open().await;
-    let mut watcher = store.watch(&[Kind::IPPool]).await.unwrap();
-    drop(store.watch(&[Kind::IPPool]).await.unwrap());
-    let ended = async || {
-        while store.followers().try_join_next().is_none() {
-            tokio::task::yield_now().await;
-        }
-    };
-    let deadline = std::time::Duration::from_secs(20);
-    tokio::time::timeout(deadline, ended()).await.unwrap();
-    assert_eq!(store.followers().len(), 1);
-    assert!(matches!(next(&mut watcher).await, WatchEvent::InSync));
-    drop(store);
-    assert!(watcher.events.recv().await.is_none());
 }
 
 #[tokio::test]
@@ -533,57 +405,10 @@ async fn what_is_too_large_is_refused_with_its_name_and_size() {
 
 #[tokio::test]
 #[ignore = "needs a kube-apiserver (built from Debian's source): ./tests/run kubernetes"]
-async fn a_right_that_is_missing_is_named_and_takes_nothing_else_away() {
-    let server = server().await;
-    let server = server.as_ref().unwrap();
-    let kubectl = server.client().await;
-    let rules = json!([{"apiGroups": ["crd.projectcalico.org"], "resources": ["ippools"], "verbs": ["get", "list", "watch"]}]);
-    let metadata = json!({"name": "reads-pools"});
-    let api = "rbac.authorization.k8s.io";
-    let role = json!({"apiVersion": format!("{api}/v1"), "kind": "ClusterRole", "metadata": metadata, "rules": rules});
-    let binding = json!({
-        "apiVersion": format!("{api}/v1"), "kind": "ClusterRoleBinding", "metadata": metadata,
-        "roleRef": {"apiGroup": api, "kind": "ClusterRole", "name": "reads-pools"},
-        "subjects": [{"apiGroup": api, "kind": "User", "name": server::SOMEBODY}],
-    });
-    for (plural, object) in [("clusterroles", role), ("clusterrolebindings", binding)] {
-        let made = kubectl
-            .post(&format!("/apis/{api}/v1/{plural}"), &object)
-            .await;
-        assert!(matches!(made, Ok(_) | Err(Failure::Exists)), "{made:?}");
-    }
-    server
-        .open()
-        .await
-        .create(pool("a", "10.0.0.0/16"))
-        .await
-        .unwrap();
-    let store = server.open_with(&server.config_of_somebody()).await;
-    let mut watcher = store.watch(&[Kind::IPPool, Kind::BGPPeer]).await.unwrap();
-    let mut seen = BTreeMap::new();
-    let faults = faults_until(&mut watcher, &mut seen, |faults| !faults.is_empty()).await;
-    let all = faults.join("\n");
-    for words in ["a right is missing", "bgppeers", "list", server::SOMEBODY] {
-        assert!(all.contains(words), "{words}: {all}");
-    }
-    until(&mut watcher, &mut seen, |seen| seen.len() == 1).await;
-    let refused = store.create(pool("b", "10.1.0.0/16")).await.unwrap_err();
-    let text = refused.to_string();
-    assert!(matches!(refused, StoreError::Unavailable { .. }), "{text}");
-    assert!(
-        text.contains("IPPool b: a right is missing") && text.contains("create"),
-        "{text}"
-    );
-}
-
-#[tokio::test]
-#[ignore = "needs a kube-apiserver (built from Debian's source): ./tests/run kubernetes"]
 async fn a_kind_without_definition_is_empty_until_it_is_installed() {
     let server = server().await;
     let server = server.as_ref().unwrap();
-    let filters = definitions().into_iter();
-    let filters = filters.filter(|one| one["spec"]["names"]["kind"] == json!("BGPFilter"));
-    let filters: Vec<Value> = filters.collect();
+    let filters = definition_of("BGPFilter");
     server.undefine(&filters).await;
     let store = server.open().await;
     assert!(store.list(Kind::BGPFilter).await.unwrap().is_empty());
@@ -601,6 +426,23 @@ async fn a_kind_without_definition_is_empty_until_it_is_installed() {
     store.create(filter()).await.unwrap();
     let mut seen = BTreeMap::new();
     until(&mut watcher, &mut seen, |seen| seen.len() == 1).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a kube-apiserver (built from Debian's source): ./tests/run kubernetes"]
+async fn a_kind_that_every_cluster_has_is_missed_until_it_is_installed() {
+    let server = server().await;
+    let server = server.as_ref().unwrap();
+    let handles = definition_of("IPAMHandle");
+    server.undefine(&handles).await;
+    let store = server.open().await;
+    let mut watcher = store.watch(&[Kind::IPAMHandle]).await.unwrap();
+    let mut seen = BTreeMap::new();
+    let faults = faults_until(&mut watcher, &mut seen, |faults| !faults.is_empty()).await;
+    let words = "ipamhandles.crd.projectcalico.org: the CustomResourceDefinition is not installed";
+    assert!(faults.len() == 1 && faults[0].contains(words), "{faults:?}");
+    server.define(handles).await;
+    faults_until(&mut watcher, &mut seen, <[String]>::is_empty).await;
 }
 
 #[tokio::test]

@@ -319,6 +319,19 @@ lab_tests! {
         let fib = lab.nodes[0].status()?.fib.context("no FIB")?;
         ensure!(fib.writes == 0, "{} routes were written", fib.writes);
         all_pairs_answer(&lab, &pods, false)?;
+
+        // The Node loses its address, as when a kubelet makes it anew: the agent writes it again.
+        api.kubectl(&["annotate", "node", "node1", "projectcalico.org/IPv4Address-"])?;
+        wait::until("node1 to have its address again", || {
+            let found = api.get(&["node", "node1"]).map_err(|error| error.to_string())?;
+            match annotation(&found, "projectcalico.org/IPv4Address") {
+                "" => Err("no address".to_owned()),
+                _ => Ok(()),
+            }
+        })?;
+        lab.wait_converged()?;
+        records_equal(&lab, &api, &pods)?;
+        all_pairs_answer(&lab, &pods, false)?;
         nothing_was_forbidden(&lab, &since)
     }
 

@@ -137,6 +137,8 @@ lab_tests! {
                 ("update", &crd("ippools"), ""),
                 ("update", &crd("bgppeers"), ""),
                 ("update", &crd("clusterinformations"), ""),
+                ("create", &crd("ipamconfigs"), ""),
+                ("list", "namespaces", ""),
             ] {
                 let may = api.may(account, verb, resource, namespace)?;
                 ensure!(!may, "{account} may {verb} {resource} in {namespace:?}");

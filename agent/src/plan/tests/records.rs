@@ -40,6 +40,11 @@ fn a_block_whose_affinity_is_lost_is_named_to_be_claimed_again() {
 fn a_node_without_a_resource_is_to_be_registered() {
     assert!(!make(&cluster(&[]), own(&[])).registered);
     assert!(make(&cluster(&[node("node1", "172.31.1.1/24")]), own(&[])).registered);
+    // As a kubelet makes it anew after somebody has deleted it.
+    let bare = [(Kind::Node, "node1", json!({}))];
+    assert!(!make(&cluster(&bare), own(&[])).registered);
+    let no_address = [(Kind::Node, "node1", json!({"bgp": {"asNumber": 64513}}))];
+    assert!(!make(&cluster(&no_address), own(&[])).registered);
 }
 
 #[test]
