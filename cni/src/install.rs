@@ -23,8 +23,7 @@ const CONF_DIR: &str = "/etc/cni/net.d";
 const CONFLIST: &str = "/etc/caracal/05-caracal.conflist";
 
 /// What `--help` says.
-pub(crate) const HELP: &str = "\
-  caracal-cni install [--conflist FILE] [--bin-dir DIR] [--conf-dir DIR]
+pub(crate) const HELP: &str = "  caracal-cni install [--conflist FILE] [--bin-dir DIR] [--conf-dir DIR]
       copies this program into DIR [/opt/cni/bin], then FILE [/etc/caracal/05-caracal.conflist] into DIR
       [/etc/cni/net.d], if each plugin that it names is there; of several files there the runtime takes the first by name
   caracal-cni uninstall [--conflist FILE] [--bin-dir DIR] [--conf-dir DIR]

@@ -49,6 +49,11 @@ use crate::version::Version;
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
+    // Also behind a command: install --help.
+    if let Some(text) = std::env::args().skip(1).find_map(|word| about(&word)) {
+        say(&text);
+        return ExitCode::SUCCESS;
+    }
     match words.next().as_deref() {
         Some("install") => {
             return place(words, |places| {
@@ -57,10 +62,6 @@ fn main() -> ExitCode {
         }
         Some("uninstall") => return place(words, install::uninstall),
         _ => {}
-    }
-    if let Some(words) = std::env::args().nth(1).and_then(|option| about(&option)) {
-        say(&words);
-        return ExitCode::SUCCESS;
     }
     let mut text = Vec::new();
     let read = std::io::stdin()

@@ -136,3 +136,23 @@ fn an_agent_that_dies_in_the_middle_is_away_not_nonsense() {
     assert_eq!(code, 50);
     assert!(msg.contains("no agent on"), "{msg}");
 }
+
+#[test]
+fn help_is_there_behind_a_command_too() {
+    for words in [
+        &["--help"] as &[&str],
+        &["install", "--help"],
+        &["uninstall", "-h"],
+    ] {
+        let done = std::process::Command::new(env!("CARGO_BIN_EXE_caracal-cni"))
+            .args(words)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&done.stdout).into_owned();
+        assert!(done.status.success(), "{words:?}: {text}");
+        assert!(
+            text.contains("\n  caracal-cni install ["),
+            "{words:?}: {text}"
+        );
+    }
+}

@@ -86,6 +86,11 @@ impl ApiServer {
         ])
     }
 
+    /// The kubeconfig of cluster-admin.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.folder.join("kubeconfig")
+    }
+
     /// A kubeconfig of a ServiceAccount.
     pub fn kubeconfig_of(&self, account: &str) -> Result<String> {
         let server = format!("https://{}:{PORT}", self.address);
@@ -133,7 +138,7 @@ impl ApiServer {
             .env("PATH", private::path())
             // It keeps what it has learned about servers there.
             .env("HOME", &self.folder)
-            .env("KUBECONFIG", self.folder.join("kubeconfig"))
+            .env("KUBECONFIG", self.kubeconfig())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
