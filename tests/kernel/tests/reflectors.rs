@@ -1,7 +1,7 @@
 //! Reflectors die and come back while packets flow.
 
 use anyhow::{Context, Result, ensure};
-use caracal_kernel_tests::add_pods;
+use caracal_kernel_tests::{add_pods, all_pairs_answer};
 use caracal_lab::ping::Stream;
 use caracal_lab::{Binaries, Lab, Mode, Options, lab_tests, wait};
 
@@ -26,6 +26,7 @@ lab_tests! {
         let mut lab = Lab::build(options, Binaries::find()?)?;
         lab.start()?;
         let mut pods = add_pods(&lab, 1)?;
+        all_pairs_answer(&lab, &pods, false)?;
         let mut streams = Vec::new();
         for from in &pods {
             for to in pods.iter().filter(|to| to.name != from.name) {

@@ -77,12 +77,14 @@ fn main() -> ExitCode {
             &arguments.stories(),
             || HEAP.current_usage(),
             |account| {
+                let row = row(account);
+                // A large cluster takes its time: what is known already shall not be lost.
                 eprintln!(
-                    "{} ({:.0} s of a processor)",
-                    account.story,
-                    account.processor.as_secs_f64()
+                    "{} s of a processor: {}",
+                    account.processor.as_secs(),
+                    row.join("; ")
                 );
-                table.push_record(row(account));
+                table.push_record(row);
             },
         );
         let mut table = table.build();

@@ -69,14 +69,17 @@ impl Teller<'_> {
         self.begin(world);
         let shape = world.shape();
         let mut rng = Rng::new(shape.seed ^ 0x5ca1_ab1e);
+        let mut last = Duration::ZERO;
         for host in 0..shape.hosts() {
             let after = match shape.is_reflector(host) {
                 true => 0,
                 false => rng.below(START_SPREAD.as_micros() as u64),
             };
-            world.plan_start(host, Duration::from_micros(after), false);
+            let after = Duration::from_micros(after);
+            world.plan_start(host, after, false);
+            last = last.max(after);
         }
-        self.end(world, "cold start", START_SPREAD, SETTLE)
+        self.end(world, "cold start", last, SETTLE)
     }
 
     fn change(&mut self, world: &mut World) -> Result<(), String> {
@@ -94,12 +97,14 @@ impl Teller<'_> {
         self.begin(world);
         let nodes = world.shape().node_hosts();
         let count = nodes.len() as u32;
+        let mut last = Duration::ZERO;
         for (host, number) in nodes.zip(0..) {
             let at = ROLL * number / count;
             world.plan_kill(host, at);
-            world.plan_start(host, at + AWAY, true);
+            last = at + AWAY;
+            world.plan_start(host, last, true);
         }
-        self.end(world, "rolling restart of all nodes", ROLL + AWAY, SETTLE)
+        self.end(world, "rolling restart of all nodes", last, SETTLE)
     }
 
     fn reflector_loss(&mut self, world: &mut World) -> Result<(), String> {
@@ -133,7 +138,7 @@ impl Teller<'_> {
         self.begun = busy();
     }
 
-    /// Things are done for `acting`, and then there is `rest`.
+    /// The last thing is done after `acting`, and then there is `rest`.
     fn end(
         &mut self,
         world: &mut World,
