@@ -20,6 +20,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
+use crate::hash::Nearness;
 use slot::{Failure, Slot};
 use tagged::Tagged;
 
@@ -522,7 +523,7 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq, T: Copy + Eq + Hash> Delta<K, V, 
     }
 }
 
-type Slots<K, V> = HashMap<K, Slot<V>, foldhash::fast::RandomState>;
+type Slots<K, V> = HashMap<K, Slot<V>, Nearness>;
 
 fn has_tag<K, V, T>(slots: &Slots<K, V>, of: Tag<V, T>, key: &K, tag: T) -> bool
 where

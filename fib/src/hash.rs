@@ -1,7 +1,11 @@
 //! Tables for keys that come from our own wishes: the same as std's, and several times faster.
 
+mod near;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::Hash;
+
+pub(crate) use near::{Nearness, PrefixMap, hash_near};
 
 pub(crate) type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 

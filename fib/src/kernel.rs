@@ -14,6 +14,8 @@ use ipnet::IpNet;
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
+use crate::hash::hash_near;
+
 pub(crate) use nexthop::{Content, GROUPS, Member, Nexthops, Object, ObjectId};
 pub(crate) use ways::Ways;
 
@@ -25,19 +27,10 @@ pub(crate) struct Key {
     pub metric: u32,
 }
 
-/// In as few words as it has, since each route is looked up many times: the derived one feeds octets and lengths one by one.
+/// Neighbours stand side by side, since routes mostly come in their order.
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let rest = u64::from(self.metric) << 8 | u64::from(self.prefix.prefix_len());
-        match self.prefix {
-            IpNet::V4(net) => {
-                state.write_u128(u128::from(u32::from(net.addr())) << 64 | u128::from(rest));
-            }
-            IpNet::V6(net) => {
-                state.write_u128(u128::from(net.addr()));
-                state.write_u64(rest);
-            }
-        }
+        hash_near(state, &self.prefix, self.metric);
     }
 }
 

@@ -64,7 +64,7 @@ impl<K: Kernel> Worker<K> {
             return;
         }
         self.note_walk();
-        for (prefix, route) in &self.wishes.routes {
+        for (prefix, route) in self.wishes.routes.iter() {
             if let Route::Remote { next_hops, .. } = route
                 && next_hops.iter().any(|hop| changed.contains(hop))
             {

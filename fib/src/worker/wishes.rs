@@ -7,14 +7,14 @@ use ipnet::IpNet;
 
 use super::tunnels::RETIREMENT;
 use super::{BATCH, Worker};
-use crate::hash::Map;
+use crate::hash::{Map, PrefixMap};
 use crate::kernel::{Kernel, Key};
 use crate::model::{Change, Endpoint, Gate, Route, Standing, Tunnels};
 use crate::vteps::Vteps;
 
 #[derive(Debug)]
 pub(super) struct Wishes {
-    pub(super) routes: Map<IpNet, Route>,
+    pub(super) routes: PrefixMap<Route>,
     pub(super) endpoints: BTreeMap<String, Endpoint>,
     /// Devices that claim an address. More than one only while a workload moves from one device to another.
     pub(super) workloads: Map<IpNet, BTreeSet<String>>,
@@ -29,7 +29,7 @@ pub(super) struct Wishes {
 impl Default for Wishes {
     fn default() -> Wishes {
         Wishes {
-            routes: Map::default(),
+            routes: PrefixMap::default(),
             endpoints: BTreeMap::new(),
             workloads: Map::default(),
             tunnels: None,

@@ -108,8 +108,8 @@ fn fresh_life(kernel: &FakeKernel, wishes: Wishes) -> FakeKernel {
     Bench::run_on(fresh.clone(), async |bench| {
         let mut changes = vec![Change::SetGate(wishes.gate)];
         changes.extend(wishes.tunnels.map(Change::SetTunnels));
-        let routes = wishes.routes.into_iter();
-        changes.extend(routes.map(|(prefix, route)| Change::SetRoute(prefix, route)));
+        let routes = wishes.routes.iter();
+        changes.extend(routes.map(|(prefix, route)| Change::SetRoute(*prefix, route.clone())));
         let endpoints = wishes.endpoints.into_iter();
         changes.extend(endpoints.map(|(device, e)| Change::SetEndpoint(device, e)));
         let vteps = wishes.vteps.all_named();
