@@ -102,6 +102,18 @@ impl Case {
         !self.needs_agent() || speaker.has_kernel_table()
     }
 
+    /// Whether a target of Caracal is by this speaker in this case. BIRD 2 is what the tables compare with.
+    pub(crate) fn is_compared(&self, speaker: Name) -> bool {
+        let kind = self.name.split('-').next().unwrap_or(self.name);
+        match speaker {
+            Name::Caracal | Name::Bird2 => true,
+            Name::Bird1 => !matches!(self.name, "s2-200x100" | "s2-500x20" | "s1-ipv6"),
+            Name::FrrTuned => kind == "s2",
+            Name::Openbgpd => matches!(self.name, "s2-storm" | "s2-one" | "s5"),
+            Name::Frr | Name::Gobgp => false,
+        }
+    }
+
     pub(crate) fn run(&self, run: &mut Run<'_>) -> Result<()> {
         (self.run)(run)
     }

@@ -66,6 +66,9 @@ struct Options {
     /// Seconds that a step may take.
     #[arg(long, default_value_t = 60)]
     patience: u64,
+    /// In each case only those whom a target of Caracal names.
+    #[arg(long)]
+    targets: bool,
     /// Work at 1, 2 and 4 times the scale, to see how it grows.
     #[arg(long)]
     growth: bool,
@@ -140,7 +143,9 @@ fn inside(options: &Options) -> Result<ExitCode> {
     for round in 1..=options.runs {
         for case in &cases {
             for scale in scales {
-                for &speaker in speakers.iter().filter(|&&one| case.suits(one)) {
+                let takes_part =
+                    |one: Name| case.suits(one) && (!options.targets || case.is_compared(one));
+                for &speaker in speakers.iter().filter(|&&one| takes_part(one)) {
                     let mut figures = Figures::new();
                     let outcome = case.run(&mut Run {
                         speaker,

@@ -109,7 +109,7 @@ log: {{level: warn}}
     )
 }
 
-/// A pool that all blocks are of, the node, and its peers.
+/// The node and its peers. No pool: of a pool it would claim a block of its own, and announce it.
 fn write_store(setup: &Setup) -> Result<()> {
     let store = setup.folder.join("store");
     std::fs::create_dir_all(&store).with_context(|| store.display().to_string())?;
@@ -124,16 +124,6 @@ apiVersion: projectcalico.org/v3
 kind: Node
 metadata: {{name: speaker}}
 spec: {{bgp: {{ipv4Address: {ipv4}/16, ipv6Address: \"{ipv6}/64\"}}}}
----
-apiVersion: projectcalico.org/v3
-kind: IPPool
-metadata: {{name: pods-ipv4}}
-spec: {{cidr: 10.0.0.0/8, blockSize: 26, ipipMode: Never, vxlanMode: Never, natOutgoing: false, nodeSelector: all()}}
----
-apiVersion: projectcalico.org/v3
-kind: IPPool
-metadata: {{name: pods-ipv6}}
-spec: {{cidr: \"fd00:10:244::/48\", blockSize: 122, ipipMode: Never, vxlanMode: Never, natOutgoing: false, nodeSelector: all()}}
 "
     );
     for (number, client) in setup.clients.iter().enumerate() {
