@@ -257,6 +257,17 @@ fn conditions(round: &Round, settings: Settings) -> Vec<Condition> {
         );
         conditions.push(condition("CollectionHeld", &message));
     }
+    if let Some((node, why)) = round.doubtful.first().filter(|_| round.held.is_none()) {
+        let more = match round.doubtful.len() {
+            1 => String::new(),
+            count => format!(" (and {} more)", count - 1),
+        };
+        let message = format!(
+            "no address of node {node}{more} is collected while its Node cannot be read: {why}. Repair or delete \
+             that object"
+        );
+        conditions.push(condition("CollectionHeld", &message));
+    }
     if let Some(first) = round.duplicates.first() {
         let more = match round.duplicates.len() {
             1 => String::new(),

@@ -31,7 +31,7 @@ use tokio::task::JoinSet;
 use crate::lead::Election;
 use crate::lead::kubernetes::KubernetesElection;
 use crate::resources;
-use crate::store::{Datastore, Key, Kind, Metadata, Object, Revision, StoreError, Watcher};
+use crate::store::{Datastore, Key, Kind, Metadata, Object, Revision, StoreError, Visit, Watcher};
 use client::{Collection, Failure};
 use config::Pulse;
 pub use config::{CalicoGroup, KubernetesConfig};
@@ -491,6 +491,26 @@ impl Datastore for KubernetesDatastore {
     async fn watch_all(&self, kinds: &[Kind]) -> Result<Watcher, StoreError> {
         self.follow(&Arc::new(self.server.of_all_nodes()), kinds)
             .await
+    }
+
+    async fn pass_over(&self, kind: Kind, visit: Visit<'_>) -> Result<(), StoreError> {
+        let Ok(collection) = self.server.all(kind) else {
+            return Ok(());
+        };
+        let (form, visit) = (self.server.form(), Mutex::new(visit));
+        let read = |text: &str| {
+            let reading = form.read_text(kind, text).object;
+            let mut visit = visit.lock().unwrap_or_else(PoisonError::into_inner);
+            match reading {
+                Ok(None) => {}
+                Ok(Some(object)) => visit(Ok(object)),
+                Err(fault) => visit(Err(fault)),
+            }
+        };
+        match self.server.client().list(&collection, read).await {
+            Ok(_) | Err(Failure::Absent(_)) => Ok(()),
+            Err(failure) => Err(self.server.failed(kind, failure)),
+        }
     }
 
     fn election(&self) -> Option<Box<dyn Election>> {

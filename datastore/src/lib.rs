@@ -49,6 +49,6 @@ pub use resources::{
 };
 pub use selector::Selector;
 pub use store::{
-    Datastore, Key, Kind, Metadata, Object, Revision, StoreError, Stored, TypedStore, WatchEvent,
-    Watcher,
+    Datastore, Key, Kind, Metadata, Object, Revision, StoreError, Stored, TypedStore, Visit,
+    WatchEvent, Watcher,
 };

@@ -11,7 +11,9 @@ use async_trait::async_trait;
 
 use crate::lead::Election;
 use crate::resources::ClusterInformation;
-use crate::store::{Datastore, Key, Kind, Metadata, Object, Revision, StoreError, Stored, Watcher};
+use crate::store::{
+    Datastore, Key, Kind, Metadata, Object, Revision, StoreError, Stored, Visit, Watcher,
+};
 use crate::uuid;
 
 /// A datastore that refuses writes while it is locked, with [`StoreError::Locked`]. The lock itself may be written.
@@ -175,6 +177,10 @@ impl Datastore for LockableDatastore {
 
     async fn watch_all(&self, kinds: &[Kind]) -> Result<Watcher, StoreError> {
         self.inner.watch_all(kinds).await
+    }
+
+    async fn pass_over(&self, kind: Kind, visit: Visit<'_>) -> Result<(), StoreError> {
+        self.inner.pass_over(kind, visit).await
     }
 
     fn election(&self) -> Option<Box<dyn Election>> {

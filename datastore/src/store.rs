@@ -188,7 +188,7 @@ pub trait Datastore: Send + Sync + std::fmt::Debug {
     /// Watches kinds: a complete set, in sync, changes.
     async fn watch(&self, kinds: &[Kind]) -> Result<Watcher, StoreError>;
     /// As [`Datastore::watch`], of the whole cluster: a backend may tell of some kinds only what concerns this node
-    /// otherwise.
+    /// otherwise. Of a workload it may tell no more than who it is and which addresses it has.
     async fn watch_all(&self, kinds: &[Kind]) -> Result<Watcher, StoreError> {
         self.watch(kinds).await
     }
@@ -201,11 +201,40 @@ pub trait Datastore: Send + Sync + std::fmt::Debug {
     async fn pod(&self, _namespace: &str, _name: &str) -> Result<Option<Metadata>, StoreError> {
         Ok(None)
     }
+    /// Passes over all of a kind in the whole cluster, as it is now, and over what cannot be read. Some may be passed
+    /// twice. A backend need not hold more than a part of it at once.
+    async fn pass_over(&self, kind: Kind, visit: Visit<'_>) -> Result<(), StoreError> {
+        // A list says nothing of what cannot be read, and a watch may be a moment old.
+        let Watcher { mut events } = self.watch_all(&[kind]).await?;
+        loop {
+            match events.recv().await {
+                Some(WatchEvent::InSync) => break,
+                Some(WatchEvent::Set(object)) => visit(Ok(object)),
+                Some(WatchEvent::Deleted(_)) => {}
+                Some(WatchEvent::Faults(faults)) => {
+                    faults.into_iter().for_each(|fault| visit(Err(fault)));
+                }
+                None => {
+                    return Err(StoreError::Unavailable {
+                        what: "watch".to_owned(),
+                        why: "it ended before everything was told".to_owned(),
+                    });
+                }
+            }
+        }
+        for object in self.list(kind).await? {
+            visit(Ok(object));
+        }
+        Ok(())
+    }
     /// Where leaders are elected among those who use this store, if it has a way.
     fn election(&self) -> Option<Box<dyn Election>> {
         None
     }
 }
+
+/// Takes objects, and what is wrong with those that cannot be read.
+pub type Visit<'a> = &'a mut (dyn FnMut(Result<Object, StoreError>) + Send);
 
 /// Typed access to any datastore.
 #[derive(Debug, Clone)]

@@ -34,6 +34,19 @@ fn a_round_without_trouble_has_no_conditions_and_one_with_it_names_each() {
         "{told:?}"
     );
     assert!(told[2].message.contains("1 more"), "{told:?}");
+    // A Node that cannot be read holds its own only.
+    let doubtful = ["n", "m"].map(|node| (node.to_owned(), "Node: makes no sense".to_owned()));
+    let round = Round {
+        doubtful: doubtful.into(),
+        ..Round::default()
+    };
+    let of_nodes = conditions(&round, settings);
+    assert_eq!(names(&of_nodes), ["CollectionHeld"]);
+    let words = &of_nodes[0].message;
+    assert!(
+        words.contains("node n (and 1 more)") && words.contains("makes no sense"),
+        "{words}"
+    );
     let collecting = Collecting::default();
     collecting.set(told);
     assert_eq!(names(&collecting.conditions()), expected);

@@ -107,6 +107,10 @@ fn done(round: &Round) -> String {
 
 fn notes(plan: &Plan) -> Vec<String> {
     let mut notes: Vec<String> = plan.duplicates.iter().map(ToString::to_string).collect();
+    let doubtful = plan.doubtful.iter().map(|(node, why)| {
+        format!("nothing of node {node} is collected while its Node cannot be read: {why}")
+    });
+    notes.extend(doubtful);
     if plan.unknown > 0 {
         notes.push(format!(
             "{} addresses are of kinds that are not judged (virtual machines, load balancers, others)",

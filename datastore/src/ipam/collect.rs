@@ -12,7 +12,8 @@
 //! before he writes down that he uses it (see [`super::Ipam::assign`]), so one of the two notices.
 //!
 //! *Invariant:* no address of a workload that has a record is freed: not by an old snapshot, not when the list of
-//! workloads fails or has something in it that cannot be read (then nothing is freed at all).
+//! workloads fails or has something in it that cannot be read (then nothing is freed at all). Nothing is freed of a node
+//! whose Node cannot be read.
 
 mod by_hand;
 mod judge;
@@ -170,8 +171,10 @@ pub struct Round {
     pub unknown: usize,
     /// Addresses that nobody seems to use, and that an earlier look has found so, too; those that were freed included.
     pub leaks: usize,
-    /// Why nothing, or not everything, was looked at.
+    /// Why nothing was looked at.
     pub held: Option<String>,
+    /// Nodes of which nothing is freed, because their Node cannot be read: name and reason.
+    pub doubtful: Vec<(String, String)>,
     /// Two nodes that claim the same addresses.
     pub duplicates: Vec<Finding>,
     /// What ended the round early.

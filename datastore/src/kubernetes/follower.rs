@@ -264,7 +264,7 @@ impl Track {
             };
             let version = match event {
                 Event::Set(text) => {
-                    let heard = Heard::of(self.server.form(), self.kind, &text);
+                    let heard = self.server.heard(self.kind, &text);
                     let version = heard.version.clone();
                     lock(&self.told).hear(heard);
                     version

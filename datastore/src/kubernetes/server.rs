@@ -8,13 +8,15 @@ use super::client::{Client, Collection, Failure, Listing};
 use super::config::{CalicoGroup, KubernetesConfig, Pulse};
 use super::form::{self, CalicoApi, Form, Place};
 use crate::resources;
-use crate::store::{Kind, StoreError};
+use crate::store::{Kind, Object, StoreError};
 
 pub(super) struct Server {
     client: Client,
     form: Mutex<Form>,
     node: Option<String>,
     group: Option<CalicoGroup>,
+    /// Watches tell of a workload no more than who it is and which addresses it has: there are many.
+    slim: bool,
 }
 
 /// Which object of Kubernetes.
@@ -72,17 +74,31 @@ impl Server {
             form: Mutex::new(form),
             node: config.node.clone(),
             group: config.group,
+            slim: false,
         })
     }
 
-    /// The same, whose watches tell of the WorkloadEndpoints of all nodes.
+    /// The same, whose watches tell of the WorkloadEndpoints of all nodes, and little of each.
     pub(super) fn of_all_nodes(&self) -> Server {
         Server {
             client: self.client.clone(),
             form: Mutex::new(self.form()),
             node: None,
             group: self.group,
+            slim: true,
         }
+    }
+
+    /// An object that a watch tells of.
+    pub(super) fn heard(&self, kind: Kind, text: &str) -> Heard {
+        let mut heard = Heard::of(self.form(), kind, text);
+        if let Ok(Some(object)) = &mut heard.reading.object
+            && self.slim
+            && kind == Kind::WorkloadEndpoint
+        {
+            slim(object);
+        }
+        heard
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -129,9 +145,8 @@ impl Server {
 
     pub(super) async fn list_to_watch(&self, kind: Kind) -> Result<Listing<Heard>, Failure> {
         let collection = self.watched(kind)?;
-        let form = self.form();
         self.client
-            .list(&collection, |text| Heard::of(form, kind, text))
+            .list(&collection, |text| self.heard(kind, text))
             .await
     }
 
@@ -189,6 +204,31 @@ impl Heard {
             version,
             reading,
         }
+    }
+}
+
+/// What says who uses addresses, and nothing else: of 4.8 KB a pod some hundred bytes are left.
+fn slim(object: &mut Object) {
+    const KEPT: [&str; 7] = [
+        "orchestrator",
+        "node",
+        "pod",
+        "endpoint",
+        "containerID",
+        "ipNetworks",
+        "ipNATs",
+    ];
+    object.metadata.labels.clear();
+    object.metadata.annotations.clear();
+    object.metadata.extra.clear();
+    if let Some(fields) = object.spec.as_object_mut() {
+        let kept = fields
+            .iter()
+            .filter(|(field, _)| KEPT.contains(&field.as_str()));
+        let kept = kept
+            .map(|(field, value)| (field.clone(), value.clone()))
+            .collect();
+        *fields = kept;
     }
 }
 

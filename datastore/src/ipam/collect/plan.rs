@@ -23,6 +23,8 @@ pub struct Plan {
     pub unknown: usize,
     /// Two nodes that claim the same addresses.
     pub duplicates: Vec<Finding>,
+    /// Nodes whose Node cannot be read, with the reason: of what is theirs nothing is suspected.
+    pub doubtful: Vec<(String, String)>,
     /// Why nothing was suspected that depends on everything being known.
     pub held: Option<String>,
 }
@@ -33,6 +35,10 @@ pub fn look(snapshot: &Snapshot, now: SystemTime, cooldown: Duration) -> Plan {
     let mut plan = Plan {
         duplicates: duplicate_affinities(snapshot.blocks.values(), snapshot.affinities.values()),
         held: snapshot.incomplete(),
+        doubtful: snapshot
+            .doubtful_nodes()
+            .map(|(node, why)| (node.to_owned(), why.to_owned()))
+            .collect(),
         ..Plan::default()
     };
     if plan.held.is_some() {

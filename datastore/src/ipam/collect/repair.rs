@@ -50,6 +50,7 @@ impl Ipam {
             leaks: collector.leaks(&plan.suspects),
             duplicates: plan.duplicates,
             held: plan.held,
+            doubtful: plan.doubtful,
             ..Round::default()
         };
         if round.held.is_some() {

@@ -37,8 +37,10 @@ pub struct Snapshot {
     endpoints: HashMap<Key, Endpoint>,
     /// Objects whose newest state makes no sense.
     unreadable: BTreeMap<Key, String>,
-    /// What the datastore itself cannot read.
+    /// What the datastore itself cannot read; but for Nodes, whose names are known.
     faults: Vec<String>,
+    /// Nodes that the datastore itself cannot read, with its words.
+    faulty_nodes: BTreeMap<String, String>,
 }
 
 /// A handle's counts, and the object in which they stand.
@@ -70,6 +72,8 @@ pub struct Users {
     pods: HashSet<(String, String)>,
     /// Nodes with workloads on them.
     busy: HashSet<String>,
+    /// Nodes that are there, of which nobody knows what they use.
+    doubtful: HashSet<String>,
 }
 
 impl Snapshot {
@@ -78,15 +82,19 @@ impl Snapshot {
         Snapshot::load_kinds(store, &WATCHED).await
     }
 
-    /// Only who uses addresses, asked in both ways that a store has: what a watch tells, with what it cannot read, and
-    /// what lists have. Whoever stands in one of them counts.
+    /// Only who uses addresses, at this moment. Whoever is passed over counts; no more is held of each than is needed.
     pub(super) async fn load_users(store: &dyn Datastore) -> Result<Snapshot, StoreError> {
-        let mut snapshot = Snapshot::load_kinds(store, &USERS).await?;
+        let mut snapshot = Snapshot::default();
         for kind in USERS {
-            for object in store.list(kind).await? {
-                snapshot.set(&object);
-            }
+            let mut faults = Vec::new();
+            let mut visit = |passed: Result<Object, StoreError>| match passed {
+                Ok(object) => snapshot.set(&object),
+                Err(fault) => faults.push(fault),
+            };
+            store.pass_over(kind, &mut visit).await?;
+            snapshot.note(faults);
         }
+        snapshot.in_sync = true;
         Ok(snapshot)
     }
 
@@ -112,9 +120,29 @@ impl Snapshot {
             WatchEvent::Deleted(key) => self.forget(&key),
             WatchEvent::InSync => self.in_sync = true,
             WatchEvent::Faults(faults) => {
-                self.faults = faults.iter().map(ToString::to_string).collect();
+                self.faults.clear();
+                self.faulty_nodes.clear();
+                self.note(faults);
             }
         }
+    }
+
+    fn note(&mut self, faults: Vec<StoreError>) {
+        for fault in faults {
+            match node_of(&fault) {
+                Some(node) => drop(self.faulty_nodes.insert(node, fault.to_string())),
+                None => self.faults.push(fault.to_string()),
+            }
+        }
+    }
+
+    /// Nodes that are there and cannot be read, each with the reason. What may be theirs is left alone.
+    pub fn doubtful_nodes(&self) -> impl Iterator<Item = (&str, &str)> {
+        let told = self.unreadable.iter();
+        let told = told.filter(|(key, _)| key.kind == Kind::Node);
+        let told = told.map(|(key, why)| (key.name.as_str(), why.as_str()));
+        let faulty = self.faulty_nodes.iter();
+        told.chain(faulty.map(|(node, why)| (node.as_str(), why.as_str())))
     }
 
     /// Everything that there was when the watch began has been told.
@@ -122,13 +150,14 @@ impl Snapshot {
         self.in_sync
     }
 
-    /// Why this is not everything, if it is not. A cluster without nodes, or one in which something cannot be read,
-    /// proves of nothing that it is not used.
+    /// Why this is not everything, if it is not. A cluster without nodes, or one in which something cannot be read that
+    /// may be a workload's record, proves of nothing that it is not used. A Node that cannot be read is there, and
+    /// concerns what is its own.
     pub fn incomplete(&self) -> Option<String> {
         if !self.in_sync {
             return Some("the datastore has not told everything yet".to_owned());
         }
-        let decides = |key: &&Key| USERS.contains(&key.kind);
+        let decides = |key: &&Key| key.kind == Kind::WorkloadEndpoint;
         let mut unreadable = self.unreadable.iter().filter(|(key, _)| decides(key));
         if let Some(why) = self.faults.first() {
             return Some(why.clone());
@@ -165,6 +194,10 @@ impl Snapshot {
                 users.pods.insert((namespace.to_string(), pod.to_string()));
             }
             users.busy.insert(endpoint.node.to_string());
+        }
+        for (node, _) in self.doubtful_nodes() {
+            users.nodes.insert(node.to_owned());
+            users.doubtful.insert(node.to_owned());
         }
         users
     }
@@ -205,8 +238,8 @@ impl Snapshot {
 
     /// Everything that cannot be read, a sentence each.
     pub fn unreadable(&self) -> impl Iterator<Item = &str> {
-        let all = self.faults.iter().chain(self.unreadable.values());
-        all.map(String::as_str)
+        let of_store = self.faults.iter().chain(self.faulty_nodes.values());
+        of_store.chain(self.unreadable.values()).map(String::as_str)
     }
 
     fn set(&mut self, object: &Object) {
@@ -319,10 +352,27 @@ impl Users {
         self.nodes.contains(node)
     }
 
+    /// Whether the node's Node cannot be read.
+    pub(super) fn is_doubtful(&self, node: &str) -> bool {
+        self.doubtful.contains(node)
+    }
+
     /// Whether workloads say that they are on the node.
     pub(super) fn is_busy(&self, node: &str) -> bool {
         self.busy.contains(node)
     }
+}
+
+/// The Node that a fault names: `Node NAME`, behind the file's name and line perhaps.
+fn node_of(fault: &StoreError) -> Option<String> {
+    let StoreError::Invalid { what, .. } = fault else {
+        return None;
+    };
+    let key = what.rsplit_once(": ").map_or(what.as_str(), |(_, key)| key);
+    let named = key.strip_prefix("Node ")?;
+    let name = named.split_once(" (").map_or(named, |(name, _)| name);
+    let one_word = !name.is_empty() && !name.contains(char::is_whitespace);
+    one_word.then(|| name.to_owned())
 }
 
 fn tunnel_addresses(node: &Node) -> Vec<IpAddr> {

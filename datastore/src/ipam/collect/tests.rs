@@ -350,6 +350,100 @@ async fn nothing_is_freed_when_the_workloads_cannot_all_be_read() {
     assert!(round.done.is_empty() && round.held.is_some(), "{round:?}");
 }
 
+/// A Node that is there and makes no sense.
+fn strange_node(cluster: &Cluster, node: &str) {
+    cluster.store.put_unchecked(Object {
+        metadata: crate::Metadata {
+            name: node.to_owned(),
+            ..Default::default()
+        },
+        key: Key::new(Kind::Node, node),
+        spec: serde_json::json!({"bgp": 7}),
+        revision: None,
+    });
+}
+
+#[tokio::test]
+async fn a_node_that_cannot_be_read_keeps_what_may_be_its_own_and_nothing_else() {
+    let cluster = Cluster::new(&["n", "m"]).await;
+    let kept = cluster.assign("n", "a", "c1").await;
+    cluster.assign("m", "b", "c2").await;
+    cluster.assign("gone", "c", "c3").await;
+    strange_node(&cluster, "n");
+    let round = cluster.collect().await;
+    assert_eq!(round.held, None);
+    assert_eq!(round.doubtful.len(), 1);
+    assert_eq!(round.doubtful[0].0, "n");
+    assert!(round.doubtful[0].1.contains("bgp"), "{:?}", round.doubtful);
+    assert_eq!(kinds(&round), ["address", "address", "node"]);
+    assert_eq!(cluster.allocated().await, [kept]);
+    assert_eq!(cluster.findings().await, []);
+    // It becomes unreadable only by the time of the fresh read.
+    cluster
+        .store
+        .delete(&Key::new(Kind::Node, "n"), None)
+        .await
+        .unwrap();
+    cluster.create(Stored::new("n", Node::default())).await;
+    let mut collector = Collector::default();
+    cluster.round(&mut collector).await;
+    cluster.pass(1000);
+    let snapshot = cluster.snapshot().await;
+    strange_node(&cluster, "n");
+    let round = cluster.round_with(&snapshot, &mut collector).await;
+    assert_eq!((round.done.len(), round.spared), (0, 1));
+    assert_eq!(cluster.allocated().await, [kept]);
+    // When no Node at all can be read, nobody knows what is there.
+    strange_node(&cluster, "m");
+    assert!(cluster.snapshot().await.incomplete().is_some());
+}
+
+#[test]
+fn a_fault_of_the_store_holds_one_node_when_it_names_that_and_everything_otherwise() {
+    let node = Object {
+        metadata: crate::Metadata {
+            name: "n".to_owned(),
+            ..Default::default()
+        },
+        key: Key::new(Kind::Node, "n"),
+        spec: serde_json::json!({}),
+        revision: None,
+    };
+    for (what, doubtful) in [
+        ("Node m", Some("m")),
+        ("nodes.yaml:3: Node m", Some("m")),
+        (
+            "Node m (etcd /calico/resources/v3/projectcalico.org/nodes/m)",
+            Some("m"),
+        ),
+        ("nodes.yaml:3", None),
+        ("Node ", None),
+        ("WorkloadEndpoint default/m", None),
+    ] {
+        let mut snapshot = Snapshot::default();
+        let fault = StoreError::Invalid {
+            what: what.to_owned(),
+            why: "makes no sense".to_owned(),
+        };
+        snapshot.handle(crate::WatchEvent::Set(node.clone()));
+        snapshot.handle(crate::WatchEvent::Faults(vec![fault]));
+        snapshot.handle(crate::WatchEvent::InSync);
+        let found = snapshot.doubtful_nodes().next().map(|(node, _)| node);
+        assert_eq!(found, doubtful, "{what}");
+        assert_eq!(
+            snapshot.incomplete().is_none(),
+            doubtful.is_some(),
+            "{what}"
+        );
+        assert_eq!(snapshot.users().has_node("m"), doubtful.is_some());
+        assert_eq!(snapshot.unreadable().count(), 1);
+        // It was put right.
+        snapshot.handle(crate::WatchEvent::Faults(Vec::new()));
+        assert_eq!(snapshot.incomplete(), None);
+        assert!(!snapshot.users().has_node("m"));
+    }
+}
+
 /// A store whose watches tell only of one node's workloads, as one might by mistake.
 #[derive(Debug)]
 struct Narrow(MemoryDatastore);
