@@ -41,7 +41,11 @@ pub fn judge(
     if let Some(user) = all.filter_map(|address| users.of_address(address)).next() {
         return Verdict::InUse(user.to_owned());
     }
-    if let Some(node) = attribute.secondary.get("node").filter(|node| users.is_doubtful(node)) {
+    if let Some(node) = attribute
+        .secondary
+        .get("node")
+        .filter(|node| users.is_doubtful(node))
+    {
         return Verdict::InUse(format!("node {node}, perhaps: its Node cannot be read"));
     }
     match Owner::of(attribute) {

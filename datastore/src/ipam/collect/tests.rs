@@ -1,6 +1,7 @@
 //! The collector on a store in memory: what it finds, what it leaves alone, and that no history makes it free what is
 //! in use.
 
+mod guards;
 mod histories;
 
 use std::sync::Arc;
