@@ -368,8 +368,7 @@ lab_tests! {
         becomes("probe", json!({"cni.projectcalico.org/ipv4pools": "[\"red\"]"}), "10.67.0.")?;
         // By the pod's name for it, past the pool's selector; and by no wish.
         in_pool(&address_of("by-name", json!({"cni.projectcalico.org/ipv4pools": "[\"10.67.0.0/24\"]"}))?, "10.67.0.")?;
-        let pool = topology::POOL_IPV4.split('.').next().unwrap_or_default();
-        in_pool(&address_of("any", json!({}))?, &format!("{pool}."))?;
+        in_pool(&address_of("any", json!({}))?, topology::POOL_IPV4.trim_end_matches("0.0/16"))?;
         // By the Namespace, which the pod overrules.
         api.kubectl(&["annotate", "namespace", "default", "cni.projectcalico.org/ipv4pools=[\"blue\"]"])?;
         in_pool(&address_of("by-namespace", json!({}))?, "10.66.0.")?;
@@ -388,20 +387,19 @@ lab_tests! {
         api.kubectl(&["label", "namespace", "default", "team=blue"])?;
         becomes("by-label", json!({}), "10.66.0.")?;
         // What cannot be had is refused, for good and with all names.
-        for (annotation, value, why) in [
-            ("ipv4pools", "[\"green\"]", "no IP pool for IPv4: there is no pool green"),
-            ("ipAddrs", "10.66.0.7", "is no JSON list of addresses"),
-            ("ipAddrs", "[\"10.66.0.200\"]", "address 10.66.0.200: "),
+        for (name, annotation, value, why) in [
+            ("no-pool", "ipv4pools", "[\"green\"]", "no IP pool for IPv4: there is no pool green"),
+            ("no-list", "ipAddrs", "10.66.0.7", "is no JSON list of addresses"),
+            ("taken", "ipAddrs", "[\"10.66.0.200\"]", "address 10.66.0.200: "),
         ] {
             let key = format!("cni.projectcalico.org/{annotation}");
-            schedule_with(&api, &lab.nodes[0], "refused", &json!({&key: value}))?;
-            let pod = runtime.prepare(0, "refused", "refused-container")?;
+            schedule_with(&api, &lab.nodes[0], name, &json!({&key: value}))?;
+            let pod = runtime.prepare(0, name, &format!("{name}-container"))?;
             let refused = runtime.call_for(&pod, "ADD")?;
             let said = refused.message();
             ensure!(refused.code() == Some(100), "{refused:?}");
-            ensure!(said.contains(&format!("pod default/refused: annotation {key}: {value}: {why}")), "{said}");
+            ensure!(said.contains(&format!("pod default/{name}: annotation {key}: {value}: {why}")), "{said}");
             runtime.remove(&pod)?;
-            api.kubectl(&["delete", "pod", "refused", "--now"])?;
         }
         nothing_was_forbidden(&lab, &[0, 0])
     }
