@@ -4,6 +4,7 @@
 //! camelCase.
 
 pub mod bfd;
+mod change;
 mod limit;
 mod local_as;
 mod remote_as;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use bfd::BfdConfig;
+pub use change::FieldChange;
 pub use limit::{LimitAction, PrefixLimit};
 pub use local_as::LocalAs;
 pub use remote_as::RemoteAs;
@@ -33,6 +35,10 @@ pub struct SpeakerConfig {
     pub router_id: Ipv4Addr,
     /// CLUSTER_ID when reflecting (RFC 4456 §7); the router id when `None`.
     pub cluster_id: Option<Ipv4Addr>,
+    /// What one client has sent goes to the others (RFC 4456 §6). False where the clients of a cluster are fully meshed, and
+    /// hear of one another without us (§5): then it goes to those who are no clients only.
+    #[serde(default = "yes")]
+    pub client_to_client: bool,
     /// The name of our host, and the domain it is in, which peers are told (draft-walton-bgp-hostname-capability).
     #[serde(default)]
     pub hostname: Option<String>,
@@ -81,6 +87,7 @@ impl SpeakerConfig {
             asn,
             router_id,
             cluster_id: None,
+            client_to_client: true,
             hostname: None,
             domain: None,
             software: None,
@@ -163,6 +170,10 @@ pub struct PeerConfig {
     pub allow_own_as: u8,
     /// It is our client (RFC 4456 §4): internal peers only.
     pub reflector_client: bool,
+    /// NEXT_HOP, AS_PATH, LOCAL_PREF and MULTI_EXIT_DISC of what is reflected to it are what export policy and `next_hop`
+    /// make of them. False: they stay as they came, since changing them can make loops (RFC 4456 §10).
+    #[serde(default)]
+    pub change_reflected: bool,
     /// What goes into NEXT_HOP on export.
     pub next_hop: NextHopMode,
     /// "Self" in IPv4; the session's own address when `None` and the session is IPv4.
@@ -255,6 +266,7 @@ impl PeerConfig {
             local_as: LocalAs::default(),
             allow_own_as: 0,
             reflector_client: false,
+            change_reflected: false,
             next_hop: NextHopMode::Auto,
             next_hop_self_v4: None,
             next_hop_self_v6: None,

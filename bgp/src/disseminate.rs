@@ -7,8 +7,11 @@
 //!   local          yes        yes       yes
 //!   external       yes        yes       yes
 //!   internal       yes        no        reflected
-//!   client         yes        reflected reflected
+//!   client         yes        reflected reflected (unless clients are fully meshed)
 //! ```
+//!
+//! What is reflected goes out as it came (§10), with ORIGINATOR_ID and our CLUSTER_ID (§8): export policy may keep it back or
+//! add communities, but not change what other routers decide by, unless the operator asks for it.
 //!
 //! That a path never goes back to the peer that sent it is not decided here, since it is different for each
 //! peer of a group: the [log](crate::rib::log) is tagged with the source.
@@ -40,6 +43,10 @@ pub(crate) struct Terms {
     /// What we are to the peers, external ones (RFC 9234).
     pub(crate) role: Option<Role>,
     pub(crate) cluster_id: Ipv4Addr,
+    /// What a client has sent goes to the group, of clients (RFC 4456 §5).
+    pub(crate) client_to_client: bool,
+    /// Policy and `next_hop` hold for what is reflected as well (RFC 4456 §10).
+    pub(crate) change_reflected: bool,
     pub(crate) next_hop: NextHopMode,
     pub(crate) self_v4: Option<Ipv4Addr>,
     pub(crate) self_v6: Option<Ipv6Addr>,
@@ -81,6 +88,8 @@ pub(crate) enum Withheld<'p> {
     Family,
     /// RFC 4271 §9.2, RFC 4456 §6.
     Horizon,
+    /// RFC 4456 §5.
+    Meshed,
     /// RFC 1997.
     Community(u32),
     /// RFC 9494 §4.3.
@@ -119,9 +128,7 @@ impl Terms {
         if !self.codec.families.contains(&family) {
             return Err(Withheld::Family);
         }
-        if !self.horizon_permits(sender) {
-            return Err(Withheld::Horizon);
-        }
+        self.horizon(sender)?;
         if sender.is_some()
             && let Some(community) = self.forbidding_community(&attributes.communities)
         {
@@ -142,9 +149,12 @@ impl Terms {
             attributes,
             prepend_asn: Some(self.local_asn),
         };
-        let judged = self.policy.evaluate(signature, subject);
+        let mut judged = self.policy.evaluate(signature, subject);
         if judged.decision == Decision::Reject {
             return Err(Withheld::Policy(judged.by));
+        }
+        if self.reflects(sender) && !self.change_reflected {
+            judged.draft.restore_what_decides();
         }
         let attributes = self.outgoing(family, judged.draft, sender);
         let mut attributes = attributes.ok_or(Withheld::NextHop)?;
@@ -207,14 +217,19 @@ impl Terms {
     }
 
     /// RFC 4271 §9.2 with RFC 4456 §6.
-    fn horizon_permits(&self, sender: Sender<'_>) -> bool {
+    fn horizon(&self, sender: Sender<'_>) -> Result<(), Withheld<'static>> {
         match (sender.map(|sender| sender.kind), self.kind) {
-            (None | Some(SessionKind::External), _) | (_, SessionKind::External) => true,
-            (Some(SessionKind::Internal), SessionKind::Internal) => false,
-            (Some(SessionKind::Internal), SessionKind::Client) | (Some(SessionKind::Client), _) => {
-                true
+            (Some(SessionKind::Internal), SessionKind::Internal) => Err(Withheld::Horizon),
+            (Some(SessionKind::Client), SessionKind::Client) if !self.client_to_client => {
+                Err(Withheld::Meshed)
             }
+            _ => Ok(()),
         }
+    }
+
+    /// It is passed on from an internal peer to an internal one.
+    fn reflects(&self, sender: Sender<'_>) -> bool {
+        self.kind.is_internal() && sender.is_some_and(|sender| sender.kind.is_internal())
     }
 
     /// RFC 1997, for what we learned. What we attach to our own prefixes is meant for our peers.
@@ -243,6 +258,7 @@ impl Terms {
             }
             Some(NextHopChange::Own) => None,
             Some(NextHopChange::Keep) => learned,
+            None if self.reflects(sender) && !self.change_reflected => learned,
             None => match self.next_hop {
                 NextHopMode::OwnAddress => None,
                 NextHopMode::Keep => learned,
@@ -288,6 +304,9 @@ impl fmt::Display for Withheld<'_> {
         match self {
             Withheld::Family => f.write_str("the session does not carry its family"),
             Withheld::Horizon => f.write_str("from an internal peer, and we do not reflect it"),
+            Withheld::Meshed => {
+                f.write_str("from a client, and clients hear of one another without us")
+            }
             Withheld::Community(community) => {
                 write!(f, "well-known community {}", StandardCommunity(*community))
             }

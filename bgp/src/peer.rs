@@ -305,6 +305,8 @@ impl Peer {
                 .filter(|asn| *asn != self.config.local_asn && !self.config.local_as.replace_as),
             role: self.role(),
             cluster_id: speaker.cluster_id.unwrap_or(speaker.router_id),
+            client_to_client: speaker.client_to_client || self.kind() != SessionKind::Client,
+            change_reflected: self.config.change_reflected && self.kind().is_internal(),
             next_hop: self.config.next_hop,
             self_v4: self.config.next_hop_self_v4.or(session_v4),
             self_v6: self.config.next_hop_self_v6.or(session_v6),

@@ -18,7 +18,7 @@
 
 use crate::wire::Family;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -80,6 +80,13 @@ pub enum Step {
     },
     GracefulShutdown {
         on: bool,
+    },
+    Reflection {
+        cluster_id: Option<Ipv4Addr>,
+        client_to_client: bool,
+    },
+    ReleasePeer {
+        remote: PeerKey,
     },
     Originate {
         prefix: IpNet,
@@ -289,6 +296,11 @@ fn perform(speaker: &mut Speaker, now: Time, step: &Step) {
             let _ = speaker.bring_up_peer(now, remote.clone());
         }
         Step::GracefulShutdown { on } => speaker.set_graceful_shutdown(now, *on),
+        Step::Reflection {
+            cluster_id,
+            client_to_client,
+        } => speaker.set_reflection(now, *cluster_id, *client_to_client),
+        Step::ReleasePeer { remote } => speaker.release_peer(now, remote),
         Step::Originate { prefix, path } => speaker.originate(now, *prefix, path.clone()),
         Step::Withdraw { prefix } => speaker.withdraw(now, *prefix),
         Step::FinishRestart => speaker.finish_restart(now),

@@ -187,10 +187,7 @@ impl Rib {
     /// The peer's session is up. Its stale paths, if any, now are those of `facts`.
     pub(crate) fn open(&mut self, peer: PeerId, facts: PeerFacts, terms: Terms, own: MemberTerms) {
         if self.adj_ins.set_facts(peer, facts) {
-            for id in self.adj_ins.received(peer) {
-                let before = self.chosen(id);
-                self.reselect(id, &before);
-            }
+            self.follow_facts(peer);
         }
         let (adj_outs, mut inputs) = self.outward();
         adj_outs.join(peer, terms, own, &mut inputs);
@@ -206,6 +203,26 @@ impl Rib {
         }
         for id in self.adj_outs.leave(peer, &mut self.table) {
             self.adj_outs.forget(id);
+        }
+    }
+
+    /// The peer has become our client in its session, or is none any more.
+    pub(crate) fn change_kind(&mut self, peer: PeerId, kind: SessionKind) {
+        let Some(&facts) = self.adj_ins.facts(peer) else {
+            return;
+        };
+        if self.adj_ins.set_facts(peer, PeerFacts { kind, ..facts }) {
+            self.follow_facts(peer);
+        }
+    }
+
+    /// What was known of the peer is other than before: who gets its paths, and with which ORIGINATOR_ID, too.
+    fn follow_facts(&mut self, peer: PeerId) {
+        for id in self.adj_ins.received(peer) {
+            let before = self.chosen(id);
+            self.reselect(id, &before);
+            let (adj_outs, mut inputs) = self.outward();
+            adj_outs.update(id, &mut inputs);
         }
     }
 

@@ -23,7 +23,7 @@ mod turn;
 mod update;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -129,11 +129,27 @@ impl Speaker {
         self.record(now, || Step::RemovePeer {
             remote: remote.clone(),
         });
-        let Some(id) = self.find(&remote) else {
+        let word = Some((cease::PEER_DE_CONFIGURED, "peer removed"));
+        self.take_out(now, &remote, word);
+    }
+
+    /// Forgets the peer and its paths; but it keeps ours for their restart time where graceful restart was agreed on
+    /// (RFC 4724 §4.2), because the connection ends without a word. For a peer that hears of our prefixes in another way by
+    /// now, or will in a moment: from a route reflector, where a mesh was.
+    pub fn release_peer(&mut self, now: Time, remote: impl Into<PeerKey>) {
+        let remote = remote.into();
+        self.record(now, || Step::ReleasePeer {
+            remote: remote.clone(),
+        });
+        self.take_out(now, &remote, None);
+    }
+
+    fn take_out(&mut self, now: Time, remote: &PeerKey, word: Option<(u8, &str)>) {
+        let Some(id) = self.find(remote) else {
             return;
         };
         self.by_address.retain(|_, peer| *peer != id);
-        self.stop_peer(now, id, Some((cease::PEER_DE_CONFIGURED, "peer removed")));
+        self.stop_peer(now, id, word);
         self.end_deferral(id);
         self.rib.forget(id);
         if let Some(peer) = self.peers.remove(&id) {
@@ -162,6 +178,30 @@ impl Speaker {
     #[must_use]
     pub fn is_in_graceful_shutdown(&self) -> bool {
         self.config.graceful_shutdown
+    }
+
+    /// How we reflect (RFC 4456): under which CLUSTER_ID ([`SpeakerConfig::cluster_id`]), and whether clients hear of one
+    /// another through us ([`SpeakerConfig::client_to_client`]). Sessions go on; what was received is judged anew, and what
+    /// was sent is sent as it is now.
+    pub fn set_reflection(
+        &mut self,
+        now: Time,
+        cluster_id: Option<Ipv4Addr>,
+        client_to_client: bool,
+    ) {
+        self.record(now, || Step::Reflection {
+            cluster_id,
+            client_to_client,
+        });
+        let config = &mut self.config;
+        if (config.cluster_id, config.client_to_client) == (cluster_id, client_to_client) {
+            return;
+        }
+        (config.cluster_id, config.client_to_client) = (cluster_id, client_to_client);
+        for id in self.peers.ids() {
+            self.apply_policies(id);
+            self.settle(now, id);
+        }
     }
 
     /// Makes `prefix` a local path, or changes its attributes.

@@ -73,11 +73,12 @@ pub(crate) fn node_facts<'a>(
     (facts.ipv4.is_some() || facts.ipv6.is_some()).then_some(facts)
 }
 
+/// The BGPConfiguration of the whole cluster.
+pub(crate) const DEFAULT: &str = "default";
+
 /// BGPConfiguration `default`.
 pub(crate) fn cluster(view: &View) -> Option<&BGPConfiguration> {
-    view.configurations
-        .get("default")
-        .map(|stored| &stored.spec)
+    view.configurations.get(DEFAULT).map(|stored| &stored.spec)
 }
 
 fn listen_port(view: &View, node: &str, defaults: &Defaults) -> u16 {

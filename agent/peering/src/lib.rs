@@ -3,6 +3,8 @@
 //! ```text
 //!   Node, BGPPeer, BGPConfiguration ──[View]──┬── identity_of ──► AS number, router id, cluster id, listen
 //!                                             └── peers_of ─────► peers, and faults in words
+//!   Node, BGPConfiguration ─────────────────────── reflection_of ─► whether clients hear of each other through us
+//!   peers of before and now ────────────────────── Transition ───► what goes on until others take its place
 //!   Secret ────────────────────────────────────── password_of ───► what a session is signed with
 //!   IPPool ───────────────────────────────────── export_policy ─► what a peer may get
 //! ```
@@ -18,14 +20,18 @@ mod identity;
 mod options;
 mod password;
 mod plan;
+mod reflection;
 #[cfg(test)]
 mod testing;
+mod transition;
 
 pub use export::export_policy;
 pub use identity::{Identity, identity_of};
 pub use options::{ANNOTATION as SESSION_ANNOTATION, PeerOptions, Seconds, parsed};
 pub use password::{NoPassword, password_of, session_options};
 pub use plan::{PeerKind, PlannedPeer, SecretRef, peers_of};
+pub use reflection::{ANNOTATION as REFLECTION_ANNOTATION, Reflection, reflection_of};
+pub use transition::{LINGER, Link, LinkState, PATIENCE, SETTLE, Transition};
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -51,6 +51,9 @@ pub struct PeerOptions {
     pub local_as: Option<LocalAs>,
     pub allow_own_as: Option<u8>,
     pub next_hop: Option<NextHopMode>,
+    /// It is our client (RFC 4456), whatever the cluster ids say.
+    pub client: Option<bool>,
+    pub change_reflected: Option<bool>,
     /// Zero: not offered.
     pub graceful_restart: Option<Seconds>,
     /// Zero: not offered.
@@ -102,9 +105,10 @@ impl PeerOptions {
         PeerOptions::of_annotation(metadata).map(drop)
     }
 
-    /// These, without those that only an external peer can have.
-    pub(crate) fn for_internal(&self) -> PeerOptions {
+    /// These, without those that only an external or only an internal peer can have.
+    pub(crate) fn for_anybody(&self) -> PeerOptions {
         PeerOptions {
+            client: None,
             role: None,
             role_strict: None,
             local_as: None,
@@ -132,6 +136,8 @@ impl PeerOptions {
             local_as,
             allow_own_as,
             next_hop,
+            client,
+            change_reflected,
             graceful_restart,
             long_lived,
             long_lived_partial,
@@ -165,6 +171,8 @@ impl PeerOptions {
         set(&mut config.local_as, local_as);
         set(&mut config.allow_own_as, allow_own_as);
         set(&mut config.next_hop, next_hop);
+        set(&mut config.reflector_client, client);
+        set(&mut config.change_reflected, change_reflected);
         set(&mut config.graceful_restart, &or_off(graceful_restart));
         set(&mut config.long_lived, &or_off(long_lived));
         set(&mut config.long_lived_partial, long_lived_partial);
@@ -182,10 +190,17 @@ impl PeerOptions {
         set(&mut config.export, export);
     }
 
-    /// Whether a peer can have them: some are between ASes only (RFC 9234 §3, RFC 7705 §3).
+    /// Whether a peer can have them: some are between ASes only (RFC 9234 §3, RFC 7705 §3), and clients are inside one.
     pub fn check_for(&self, internal: bool) -> Result<(), String> {
+        if !internal {
+            return match self.client {
+                Some(true) => Err(
+                    "client: true: a client has our AS number, and the peer has another".to_owned(),
+                ),
+                _ => Ok(()),
+            };
+        }
         let key = match self {
-            _ if !internal => return Ok(()),
             PeerOptions {
                 role: Some(role), ..
             } => format!("role: {role}"),

@@ -26,7 +26,7 @@ use caracal_datastore::resources::{
 use crate::facts::{self, NodeFacts, Scope, text};
 use crate::filter::{Way, filtered};
 use crate::options::ANNOTATION;
-use crate::{Defaults, PeerOptions, View, export_policy};
+use crate::{Defaults, Link, PeerOptions, View, export_policy};
 
 /// A peer that a node shall have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,10 @@ pub struct PlannedPeer {
     pub config: PeerConfig,
     /// Where it comes from.
     pub kind: PeerKind,
+    /// The node of the cluster at the other end, if it is one.
+    pub node: Option<String>,
+    /// It is in the configuration no longer, and goes on until others take its place ([`crate::Transition`]).
+    pub leaving: bool,
     /// The session is to be signed (TCP MD5, RFC 2385) with what this secret holds. Without the secret the peer
     /// must not be configured.
     pub password_ref: Option<SecretRef>,
@@ -60,6 +64,21 @@ pub struct SecretRef {
     pub name: String,
     /// Key in it.
     pub key: String,
+}
+
+impl PlannedPeer {
+    /// What matters of it while others take its place.
+    pub fn link(&self) -> Link {
+        Link::of(&self.config, self.node.clone())
+    }
+
+    /// For people: where it comes from, and that it leaves.
+    pub fn words(&self) -> String {
+        match self.leaving {
+            false => self.kind.to_string(),
+            true => format!("{}, leaving", self.kind),
+        }
+    }
 }
 
 /// The peers of `node` in order of address, and what in the view could not be followed, in words.
@@ -123,6 +142,7 @@ struct FarEnd {
     port: u16,
     asn: u32,
     cluster_id: Option<Ipv4Addr>,
+    node: Option<String>,
 }
 
 impl<'a> Planner<'a> {
@@ -209,6 +229,7 @@ impl<'a> Planner<'a> {
                         .unwrap_or(BGP_PORT),
                     asn,
                     cluster_id: node.and_then(|node| node.cluster_id),
+                    node: node.map(|node| node.name.to_owned()),
                 };
                 self.add(far, local_asn, Some(wish), kind);
             }
@@ -349,9 +370,11 @@ impl<'a> Planner<'a> {
                     format!("BGPPeer {}: annotation {ANNOTATION}", wish.name)
                 });
                 self.note(format!("{whose}: {why} ({})", far.address));
-                said.for_internal().apply(&mut config);
+                said.for_anybody().apply(&mut config);
             }
         }
+        // Both ends of a session have the options of its BGPPeer, and only a reflector has clients.
+        config.reflector_client &= self.me.cluster_id.is_some();
         config.bfd = config
             .bfd
             .map(|bfd| bfd.with_ttl_security(options.ttl_security));
@@ -360,6 +383,8 @@ impl<'a> Planner<'a> {
             PlannedPeer {
                 config,
                 kind,
+                node: far.node,
+                leaving: false,
                 password_ref: options.password_ref,
                 ttl_security: options.ttl_security,
             },
@@ -443,6 +468,7 @@ impl FarEnd {
             port: node.listen_port,
             asn,
             cluster_id: node.cluster_id,
+            node: Some(node.name.to_owned()),
         }
     }
 }

@@ -215,6 +215,8 @@ fn terms(kind: SessionKind) -> Terms {
         kind,
         local_asn: 64512,
         cluster_id: CLUSTER,
+        client_to_client: true,
+        change_reflected: false,
         next_hop: NextHopMode::Auto,
         self_v4: Some(OWN),
         self_v6: None,
@@ -227,4 +229,19 @@ fn terms(kind: SessionKind) -> Terms {
             ..Codec::initial()
         },
     }
+}
+
+#[test]
+fn what_a_client_sent_goes_to_other_clients_unless_they_are_meshed() {
+    let client = facts(SessionKind::Client);
+    let meshed = Terms {
+        client_to_client: false,
+        ..terms(SessionKind::Client)
+    };
+    let why = send(&meshed, &v4(), &learned(), Some(&client));
+    assert_eq!(why.unwrap_err(), Withheld::Meshed);
+    for other in [SessionKind::Internal, SessionKind::External] {
+        assert!(permits(&meshed, &v4(), &learned(), Some(&facts(other))));
+    }
+    assert!(permits(&meshed, &v4(), &learned(), None));
 }

@@ -173,6 +173,20 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Takes back what has been made of NEXT_HOP, AS_PATH, LOCAL_PREF and MED.
+    pub(crate) fn restore_what_decides(&mut self) {
+        self.next_hop = None;
+        self.med_is_set = false;
+        if let Cow::Owned(changed) = &mut self.attributes {
+            let received = self.received;
+            changed.next_hop = received.next_hop;
+            changed.next_hop_link_local = received.next_hop_link_local;
+            changed.as_path.clone_from(&received.as_path);
+            changed.local_pref = received.local_pref;
+            changed.med = received.med;
+        }
+    }
+
     pub(super) fn change_next_hop(&mut self, change: NextHopChange) {
         let next_hop = match change {
             NextHopChange::Address(address) => Some(address),

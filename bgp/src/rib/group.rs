@@ -6,6 +6,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::AdjIns;
+use super::adj_in::PeerFacts;
 use super::adj_out::Inputs;
 use super::ids::{NlriId, NlriKind, PathSlot, PrefixId};
 use super::intern::{Interned, Interner};
@@ -61,6 +62,7 @@ pub(super) struct DesiredSet {
 #[derive(Debug)]
 struct Memo {
     source: Source,
+    sender: Option<PeerFacts>,
     family: Family,
     signature: Signature,
     from: Interned,
@@ -162,6 +164,7 @@ impl Group {
         let long_lived_stale = path.staleness == Staleness::LongLived;
         let fits = |memo: &&Memo| {
             memo.source == path.source
+                && memo.sender.as_ref() == sender
                 && memo.family == family
                 && memo.from == path.attributes
                 && memo.signature == signature
@@ -177,6 +180,7 @@ impl Group {
                 let to = out.ok().map(|out| interner.intern(out.attributes));
                 self.memo = Some(Memo {
                     source: path.source,
+                    sender: sender.copied(),
                     family,
                     signature,
                     from: path.attributes.clone(),

@@ -1,14 +1,17 @@
 //! The RIBs for people and programs.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
+use smallvec::SmallVec;
 
 use super::Rib;
 use super::group::before_dissemination;
 use super::table::{Entry, Source, Staleness};
 use crate::decision;
 use crate::event::PeerId;
+use crate::import::Verdict;
 use crate::view::{PathView, RouteView};
 use crate::wire::{Attributes, Community, Nlri};
 
@@ -49,6 +52,28 @@ impl Rib {
             }
         });
         learned.collect()
+    }
+
+    /// How many prefixes would have no eligible path without these peers, by peer.
+    pub(crate) fn reached_only_through(
+        &self,
+        is_named: impl Fn(PeerId) -> bool,
+    ) -> BTreeMap<PeerId, usize> {
+        let mut counts = BTreeMap::new();
+        for (_, entry) in self.table.iter() {
+            let eligible = entry.paths.iter();
+            let eligible = eligible.filter(|path| path.verdict == Verdict::Eligible);
+            let peers = eligible.map(|path| path.source.peer().filter(|peer| is_named(*peer)));
+            let Some(mut peers) = peers.collect::<Option<SmallVec<[PeerId; 4]>>>() else {
+                continue;
+            };
+            peers.sort();
+            peers.dedup();
+            for peer in peers {
+                *counts.entry(peer).or_default() += 1;
+            }
+        }
+        counts
     }
 
     /// In order of prefix and Path Identifier.

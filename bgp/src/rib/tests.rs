@@ -511,6 +511,8 @@ fn terms(kind: SessionKind) -> Terms {
         kind,
         local_asn: 64512,
         cluster_id: Ipv4Addr::new(10, 0, 0, 254),
+        client_to_client: true,
+        change_reflected: false,
         next_hop: NextHopMode::Auto,
         self_v4: Some(Ipv4Addr::new(10, 0, 0, 254)),
         self_v6: None,

@@ -346,32 +346,6 @@ pub(crate) fn down_because(words: &str) -> String {
 
 /// Only what is not said in OPEN, and not on which socket, may change under a session.
 fn keeps_session(old: &PeerConfig, new: &PeerConfig) -> bool {
-    let as_new = PeerConfig {
-        name: new.name.clone(),
-        prefix_limits: new.prefix_limits.clone(),
-        local_as: new.local_as,
-        allow_own_as: new.allow_own_as,
-        damp_oscillations: new.damp_oscillations,
-        idle_hold_max: new.idle_hold_max,
-        connect_retry: new.connect_retry,
-        delay_open: new.delay_open,
-        stale_path_time: new.stale_path_time,
-        long_lived_partial: new.long_lived_partial,
-        long_lived_max: new.long_lived_max,
-        next_hop: new.next_hop,
-        next_hop_self_v4: new.next_hop_self_v4,
-        next_hop_self_v6: new.next_hop_self_v6,
-        bfd: new.bfd,
-        graceful_shutdown: new.graceful_shutdown,
-        honour_graceful_shutdown: new.honour_graceful_shutdown,
-        add_path: match new.add_path.offers_the_same(&old.add_path) {
-            true => new.add_path,
-            false => old.add_path,
-        },
-        prefix_limits_out: new.prefix_limits_out.clone(),
-        import: new.import.clone(),
-        export: new.export.clone(),
-        ..old.clone()
-    };
-    as_new == *new
+    let changes = old.changes_to(new);
+    changes.iter().all(|change| change.keeps_session)
 }

@@ -1,5 +1,6 @@
 //! Peers and routes for people and programs: questions, which change nothing.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
@@ -17,6 +18,23 @@ impl Speaker {
     pub fn peers(&self, now: Time) -> Vec<PeerView> {
         let peers = self.by_address.values().filter_map(|id| self.peers.get(id));
         peers.map(|peer| self.show_peer(now, peer)).collect()
+    }
+
+    /// For each of these peers, how many prefixes are reached through it and others of them, and through nobody else: what would
+    /// be lost without them.
+    pub fn reached_only_through(&self, peers: &BTreeSet<IpAddr>) -> BTreeMap<IpAddr, usize> {
+        let named = peers.iter().filter_map(|address| {
+            let id = self.find(&PeerKey::from(*address))?;
+            Some((id, *address))
+        });
+        let named: BTreeMap<PeerId, IpAddr> = named.collect();
+        let counts = self
+            .rib
+            .reached_only_through(|peer| named.contains_key(&peer));
+        let counts = counts.into_iter();
+        counts
+            .filter_map(|(peer, count)| Some((*named.get(&peer)?, count)))
+            .collect()
     }
 
     /// One prefix of the Loc-RIB with all candidates and why each lost; `None`: no path at all.

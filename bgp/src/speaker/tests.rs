@@ -17,6 +17,7 @@ mod malformed;
 mod notifications;
 mod played;
 mod policy;
+mod reflection;
 mod refresh;
 mod remote_as;
 mod restart;

@@ -109,7 +109,8 @@ impl Speaker {
             });
         }
         peer.importer = Some(importer);
-        let limits = peer.limits_out();
+        let (limits, kind) = (peer.limits_out(), peer.kind());
+        self.rib.change_kind(id, kind);
         self.rib.change_limits(id, limits);
         if let Some(terms) = terms {
             self.rib.change_terms(id, terms);
