@@ -10,6 +10,7 @@ use caracal_bgp::Event;
 use caracal_datastore::{LockableDatastore, TypedStore, WatchEvent, Watcher};
 use caracal_fib::{Change, Gate};
 use caracal_filter::Rules;
+use caracal_peering::Transition;
 use ipnet::IpNet;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
@@ -23,6 +24,7 @@ use crate::{filtering, mtu_file, settings};
 
 mod difference;
 mod gate;
+mod leaving;
 mod moves;
 mod registration;
 mod routing;
@@ -62,6 +64,10 @@ struct Node {
     /// While some workload is to come here.
     listener: moves::Hearing,
     leaving: filtering::Leaving,
+    /// Sessions that go on until others take their place.
+    transition: Transition,
+    /// When to look how far those are.
+    look_at: Option<Instant>,
 }
 
 impl Node {
@@ -91,6 +97,8 @@ impl Node {
             gate: Gate::Closed,
             listener: moves::Hearing::default(),
             leaving: filtering::Leaving::default(),
+            transition: Transition::default(),
+            look_at: None,
         }
     }
 
@@ -139,6 +147,7 @@ impl Node {
                 }
                 heard = self.listener.next() => self.hear(heard),
                 () = moves::until(self.leaving.next()) => self.plan_dirty = true,
+                () = moves::until(self.look_at) => self.look_at_leaving().await?,
                 () = moves::until(self.shared.workloads.next_move()) => {
                     self.hear_what_came();
                     self.shared.workloads.move_on(Instant::now());
@@ -229,6 +238,7 @@ impl Node {
         let mut plan = plan::make(&self.cluster, own);
         self.leaving.join(&mut plan.rules, Instant::now());
         plan.conditions.extend(tended.conditions);
+        self.keep_leaving(&mut plan);
         let last = std::mem::replace(&mut self.plan, plan);
         let shell = &self.shared.shell;
         sessions::secure(shell, &last, &mut self.plan).await?;

@@ -10,7 +10,10 @@ use caracal_datastore::Stored;
 use caracal_datastore::resources::{Encapsulation, FelixConfiguration, IPPool};
 use caracal_fib::{Mode, Tunnels, Vtep};
 use caracal_filter::Rules;
-use caracal_peering::{Defaults, PeerOptions, PlannedPeer, identity_of, peers_of, session_options};
+use caracal_peering::{
+    Defaults, PeerOptions, PlannedPeer, Reflection, identity_of, peers_of, reflection_of,
+    session_options,
+};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::address::NodeAddresses;
@@ -38,6 +41,10 @@ pub(crate) struct Plan {
     /// The cluster has a Node resource for us.
     pub(crate) registered: bool,
     pub(crate) peers: Vec<PlannedPeer>,
+    /// Peers that are asked for and cannot be had: without their password.
+    pub(crate) refused: BTreeSet<IpAddr>,
+    /// How it reflects, if it does.
+    pub(crate) reflection: Reflection,
     /// How connections with peers are signed, and from how far they may come. Most need nothing.
     pub(crate) sessions: BTreeMap<IpAddr, SessionOptions>,
     /// Confirmed blocks of this node.
@@ -122,7 +129,19 @@ pub(crate) fn make(cluster: &Cluster, own: Own<'_>) -> Plan {
         let message = format!("block {cidr} says that it belongs to node {}, but no BlockAffinity does; it is claimed again", own.node);
         condition("BlockWithoutAffinity", &message)
     }));
-    let (asn, peers, sessions) = peers(cluster, own, &mut conditions);
+    let Peering {
+        asn,
+        peers,
+        refused,
+        sessions,
+    } = peering(cluster, own, &mut conditions);
+    let mut faults = Vec::new();
+    let reflection = reflection_of(own.node, &cluster.view, &mut faults);
+    conditions.extend(
+        faults
+            .iter()
+            .map(|fault| condition("InvalidPeering", fault)),
+    );
     let felix = settings::effective(&cluster.felix, own.node, own.felix);
     let ends = tunnels::ends(cluster, own, &pools, &felix);
     let borrowed = borrowed(cluster, own, &ends.tunnels);
@@ -161,6 +180,8 @@ pub(crate) fn make(cluster: &Cluster, own: Own<'_>) -> Plan {
     Plan {
         asn,
         peers,
+        refused,
+        reflection,
         sessions,
         originated: blocks
             .iter()
@@ -300,13 +321,17 @@ fn pools(cluster: &Cluster, own: Own<'_>) -> Vec<Pool> {
     cluster.view.pools.iter().map(pool).collect()
 }
 
-/// Our AS number, the peers and their session options. A peer whose password is not there is left out: an unsigned
+/// Our AS number, the peers and their session options.
+struct Peering {
+    asn: u32,
+    peers: Vec<PlannedPeer>,
+    refused: BTreeSet<IpAddr>,
+    sessions: BTreeMap<IpAddr, SessionOptions>,
+}
+
+/// A peer whose password is not there is left out: an unsigned
 /// session is not what the operator asked for.
-fn peers(
-    cluster: &Cluster,
-    own: Own<'_>,
-    conditions: &mut Vec<Condition>,
-) -> (u32, Vec<PlannedPeer>, BTreeMap<IpAddr, SessionOptions>) {
+fn peering(cluster: &Cluster, own: Own<'_>, conditions: &mut Vec<Condition>) -> Peering {
     let defaults = Defaults {
         mesh_options: own.mesh_options.clone(),
         ..Defaults::default()
@@ -321,6 +346,7 @@ fn peers(
     );
     let mut usable = Vec::with_capacity(peers.len());
     let mut sessions = BTreeMap::new();
+    let mut refused = BTreeSet::new();
     for peer in peers {
         let address = peer.config.remote_address;
         match session_options(&cluster.view, &peer) {
@@ -336,10 +362,16 @@ fn peers(
                     peer.config.name
                 );
                 conditions.push(condition("PasswordMissing", &message));
+                refused.insert(address);
             }
         }
     }
-    (asn, usable, sessions)
+    Peering {
+        asn,
+        peers: usable,
+        refused,
+        sessions,
+    }
 }
 
 /// Blocks with a confirmed affinity to this node, if the block says so too. `pending` ones are never announced.

@@ -7,9 +7,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::ipam;
 
+mod bgp;
 mod datastore;
 mod resources;
 
+pub(crate) use bgp::{BgpCommand, PlanArgs, TopologyArgs};
 pub(crate) use datastore::{DatastoreCommand, ExportArgs, ImportArgs, SplitArgs, Transfer};
 pub(crate) use resources::{
     DeleteArgs, GetArgs, GetFormat, LabelArgs, PatchArgs, PatchType, ResourceCommand, Sources,
@@ -29,11 +31,12 @@ Examples:
   caracalctl get ippools -o wide              resources in the datastore
   caracalctl apply -f pools.yaml              create or change resources
   caracalctl ipam show --ip=10.233.1.2        who has this address?
+  caracalctl bgp plan -f peers.yaml           what would these manifests do to each BGP session?
 
 Commands about the node ask its agent over a unix socket (root). Commands about resources open the
 datastore themselves and need no agent.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 agent or datastore unavailable."
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 agent or datastore unavailable, 5 warnings (of `bgp`)."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -129,6 +132,9 @@ Examples:
     /// Addresses: pools, blocks, who has what
     #[command(subcommand)]
     Ipam(IpamCommand),
+    /// BGP in the whole cluster: what a change will do to each session, and which route reflectors suit it
+    #[command(subcommand)]
+    Bgp(BgpCommand),
     #[command(flatten)]
     Resources(ResourceCommand),
     /// The whole datastore: export, import, lock, unlock

@@ -7,6 +7,7 @@
 //! | 2 | usage: the command line is wrong |
 //! | 3 | not found |
 //! | 4 | the agent or the datastore cannot be reached |
+//! | 5 | done, and there are warnings (of `bgp`) |
 
 use std::fmt;
 
@@ -33,6 +34,8 @@ pub(crate) enum Sort {
     NotFound = 3,
     /// No agent or no datastore.
     Unavailable = 4,
+    /// Done, and something is to be looked at.
+    Worrying = 5,
 }
 
 impl Failure {

@@ -4,12 +4,14 @@
 //!   node, peers, routes, fib, endpoints, version ──▶ agent's socket      (node.rs, orders.rs, routes.rs)
 //!   get, apply, patch, label, …, ipam, datastore ──▶ datastore, no agent (get.rs, resources.rs, edit.rs, ipam.rs, …)
 //!   diags                                        ──▶ all of these, and the kernel's tools (diags.rs)
+//!   bgp                                          ──▶ datastore, no agent (bgp.rs)
 //!   validate, completion                         ──▶ nobody
 //! ```
 //!
 //! A command puts its whole output together ([`outcome`]) and it is written once ([`output`]). What a failure
 //! means to a script is in [`failure`].
 
+mod bgp;
 mod cli;
 mod columns;
 mod conflict;
@@ -148,6 +150,7 @@ async fn run(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Ipam(command) => {
             return ipam::run(&store::open(&cli.places).await?, command).await;
         }
+        Command::Bgp(command) => return bgp::run(&cli.places, command).await,
         Command::Resources(command) => return about_resources(cli, command).await,
         Command::Datastore(
             DatastoreCommand::Transfer(transfer) | DatastoreCommand::Migrate(transfer),

@@ -9,12 +9,13 @@ use caracal_datastore::{
 };
 use caracal_peering::{PeerOptions, View};
 
-/// What a reflector has to know: four cluster-wide kinds and secrets, and nothing that grows with the pods.
-const WATCHED: [Kind; 5] = [
+/// What a reflector has to know: five cluster-wide kinds and secrets, and nothing that grows with the pods.
+const WATCHED: [Kind; 6] = [
     Kind::Node,
     Kind::IPPool,
     Kind::BGPConfiguration,
     Kind::BGPPeer,
+    Kind::BGPFilter,
     Kind::Secret,
 ];
 
@@ -99,6 +100,7 @@ impl Cluster {
             Kind::BGPPeer => {
                 check_options(object).and_then(|()| take(&mut self.view.peers, object))
             }
+            Kind::BGPFilter => take(&mut self.view.filters, object),
             Kind::Secret => Stored::from_object(object)
                 .map(|stored| drop(self.view.secrets.insert(place(&object.key), stored)))
                 .map_err(|fault| fault.to_string()),
@@ -117,6 +119,7 @@ impl Cluster {
             Kind::IPPool => drop(self.view.pools.remove(&key.name)),
             Kind::BGPConfiguration => drop(self.view.configurations.remove(&key.name)),
             Kind::BGPPeer => drop(self.view.peers.remove(&key.name)),
+            Kind::BGPFilter => drop(self.view.filters.remove(&key.name)),
             Kind::Secret => drop(self.view.secrets.remove(&place(key))),
             _ => {}
         }

@@ -22,6 +22,8 @@ CONFIGURATION, one of two ways. Defaults in brackets.
     asn: 64512
     routerId: 172.31.0.1
     clusterId: 1.0.0.1                [the router id]
+    clientToClient: true              false: the clients are fully meshed and hear of one another without
+                                      the reflector [true]
     listen: [\"172.31.0.1:179\"]
     holdTime: 90                      seconds, 0 or at least 3 [90]
     families: [ipv4-unicast]          [ipv4-unicast, ipv6-unicast]
@@ -57,8 +59,8 @@ CONFIGURATION, one of two ways. Defaults in brackets.
     socket: /run/caracal/rr.sock      for caracalctl [/run/caracal/rr.sock]
     log: {level: info, format: text}  level also `caracal_bgp_net=debug,info`; format text or json
 
-SIGNALS: HUP reads the file again, as does a change of it: peers, dynamicPeers, families and holdTime follow at
-         once and other sessions stay; the rest needs a restart, and status says so.
+SIGNALS: HUP reads the file again, as does a change of it: peers, dynamicPeers, clusterId, clientToClient, families and
+         holdTime follow at once and other sessions stay; the rest needs a restart, and status says so.
          TERM and INT end the sessions so that peers keep the routes for their restart time.";
 
 /// What the file says, checked.
@@ -87,6 +89,8 @@ pub(crate) struct Standalone {
     pub(crate) asn: u32,
     pub(crate) router_id: Ipv4Addr,
     pub(crate) cluster_id: Option<Ipv4Addr>,
+    /// Clients hear of one another through it (RFC 4456 §5).
+    pub(crate) client_to_client: bool,
     pub(crate) listen: Vec<SocketAddr>,
     pub(crate) families: Vec<Family>,
     pub(crate) peers: Vec<PeerEntry>,
@@ -237,6 +241,7 @@ struct Raw {
     asn: Option<u32>,
     router_id: Option<String>,
     cluster_id: Option<Ipv4Addr>,
+    client_to_client: Option<bool>,
     #[serde(default)]
     listen: Vec<SocketAddr>,
     hold_time: Option<u16>,
@@ -327,6 +332,7 @@ impl Raw {
         for (field, given) in [
             ("asn", self.asn.is_some()),
             ("clusterId", self.cluster_id.is_some()),
+            ("clientToClient", self.client_to_client.is_some()),
             ("families", self.families.is_some()),
             ("peers", !self.peers.is_empty()),
             ("dynamicPeers", !self.dynamic_peers.is_empty()),
@@ -416,6 +422,7 @@ impl Raw {
             asn,
             router_id,
             cluster_id: self.cluster_id,
+            client_to_client: self.client_to_client.unwrap_or(true),
             listen: self.listen,
             families,
             peers,

@@ -1,13 +1,15 @@
 //! What the reflector shall be and whom it shall speak with: pure, from file or cluster.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use caracal_bgp::PeerConfig;
 use caracal_bgp::wire::Family;
 use caracal_bgp_net::SessionOptions;
-use caracal_peering::{Defaults, View, identity_of, peers_of, session_options};
+use caracal_peering::{
+    Defaults, Link, View, identity_of, peers_of, reflection_of, session_options,
+};
 use ipnet::IpNet;
 
 use crate::config::{DynamicEntry, FromDatastore, Standalone, Terms};
@@ -24,11 +26,13 @@ pub(crate) struct Desired {
     /// How a dynamic peer is configured, but for its address and AS number.
     pub(crate) families: Vec<Family>,
     pub(crate) hold_time: Duration,
+    /// Peers that are asked for and cannot be had.
+    pub(crate) refused: BTreeSet<IpAddr>,
     /// What could not be followed, in words.
     pub(crate) faults: Vec<String>,
 }
 
-/// What a running speaker cannot change.
+/// Who it is. Of this a running speaker can change how it reflects, and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Own {
     /// The node's name, or the router id.
@@ -36,6 +40,8 @@ pub(crate) struct Own {
     pub(crate) asn: u32,
     pub(crate) router_id: Ipv4Addr,
     pub(crate) cluster_id: Option<Ipv4Addr>,
+    /// Clients hear of one another through us.
+    pub(crate) client_to_client: bool,
     pub(crate) listen: Vec<SocketAddr>,
 }
 
@@ -45,6 +51,10 @@ pub(crate) struct DesiredPeer {
     pub(crate) config: PeerConfig,
     /// For `caracalctl node status`.
     pub(crate) kind: String,
+    /// The node of the cluster at the other end.
+    pub(crate) node: Option<String>,
+    /// It goes on until others take its place.
+    pub(crate) leaving: bool,
 }
 
 impl Desired {
@@ -60,6 +70,8 @@ impl Desired {
                 DesiredPeer {
                     config,
                     kind: kind.to_owned(),
+                    node: None,
+                    leaving: false,
                 },
             )
         });
@@ -80,6 +92,7 @@ impl Desired {
             dynamic: file.dynamic_peers.clone(),
             families: file.families.clone(),
             hold_time,
+            refused: BTreeSet::new(),
             faults: Vec::new(),
         }
     }
@@ -104,6 +117,8 @@ impl Desired {
         }
         let mut peers = BTreeMap::new();
         let mut sessions = Sessions::new();
+        let mut refused = BTreeSet::new();
+        let reflection = reflection_of(&node.nodename, view, &mut faults);
         for peer in planned {
             match session_options(view, &peer) {
                 Ok(options) if options == SessionOptions::default() => {}
@@ -112,14 +127,17 @@ impl Desired {
                 }
                 Err(why) => {
                     faults.push(format!("peer {} is left out: {why}", peer.config.name));
+                    refused.insert(peer.config.remote_address);
                     continue;
                 }
             }
             peers.insert(
                 peer.config.remote_address,
                 DesiredPeer {
-                    config: peer.config,
                     kind: peer.kind.to_string(),
+                    config: peer.config,
+                    node: peer.node,
+                    leaving: false,
                 },
             );
         }
@@ -128,6 +146,7 @@ impl Desired {
             asn: identity.asn,
             router_id: identity.router_id,
             cluster_id: identity.cluster_id,
+            client_to_client: reflection.client_to_client,
             listen: if node.listen.is_empty() {
                 identity.listen
             } else {
@@ -141,8 +160,37 @@ impl Desired {
             dynamic: Vec::new(),
             families: Vec::new(),
             hold_time,
+            refused,
             faults,
         })
+    }
+
+    /// What goes on of `last` beside this.
+    pub(crate) fn keep(&mut self, last: &Desired, kept: &BTreeSet<IpAddr>) {
+        for address in kept {
+            let Some(peer) = last.peers.get(address) else {
+                continue;
+            };
+            let kind = peer.kind.trim_end_matches(", leaving");
+            let peer = DesiredPeer {
+                kind: format!("{kind}, leaving"),
+                leaving: true,
+                ..peer.clone()
+            };
+            self.peers.insert(*address, peer);
+            let session = IpNet::from(*address);
+            if let Some(options) = last.sessions.get(&session) {
+                self.sessions.insert(session, options.clone());
+            }
+        }
+    }
+
+    /// What matters of the sessions while others take their place.
+    pub(crate) fn links(&self) -> BTreeMap<IpAddr, Link> {
+        let peers = self.peers.iter();
+        peers
+            .map(|(address, peer)| (*address, Link::of(&peer.config, peer.node.clone())))
+            .collect()
     }
 
     /// Goes without these peers, because they cannot have the session options that they need.
@@ -169,13 +217,14 @@ impl Desired {
 }
 
 impl Standalone {
-    /// What of it a running speaker cannot change.
+    /// Who it is.
     pub(crate) fn own(&self) -> Own {
         Own {
             name: self.router_id.to_string(),
             asn: self.asn,
             router_id: self.router_id,
             cluster_id: self.cluster_id,
+            client_to_client: self.client_to_client,
             listen: self.listen.clone(),
         }
     }
@@ -183,6 +232,8 @@ impl Standalone {
     /// Becomes `new` in everything else.
     pub(crate) fn take_peers_of(&mut self, new: Standalone) {
         self.families = new.families;
+        self.cluster_id = new.cluster_id;
+        self.client_to_client = new.client_to_client;
         self.peers = new.peers;
         self.dynamic_peers = new.dynamic_peers;
     }

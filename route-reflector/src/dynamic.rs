@@ -5,6 +5,8 @@ use std::net::IpAddr;
 
 use caracal_bgp::view::PeerView;
 use caracal_bgp::{PeerConfig, Speaker, Time};
+use caracal_peering::change_words;
+use tracing::info;
 
 use crate::desired::Desired;
 
@@ -26,9 +28,16 @@ impl Roster {
         }
     }
 
+    /// What was desired last.
+    pub(crate) fn desired(&self) -> &Desired {
+        &self.desired
+    }
+
     /// Makes the speaker's peers what is desired now; peers that did not change are not touched.
     pub(crate) fn apply(&mut self, desired: Desired, speaker: &mut Speaker, now: Time) {
-        self.desired = desired;
+        let own = &desired.own;
+        speaker.set_reflection(now, own.cluster_id, own.client_to_client);
+        let last = std::mem::replace(&mut self.desired, desired);
         self.dynamic
             .retain(|address| !self.desired.peers.contains_key(address));
         let mut wanted: BTreeMap<IpAddr, PeerConfig> = self
@@ -48,10 +57,17 @@ impl Roster {
             .keys()
             .filter(|address| !wanted.contains_key(address))
         {
-            speaker.remove_peer(now, *address);
+            match last.peers.get(address).is_some_and(|peer| peer.leaving) {
+                true => speaker.release_peer(now, *address),
+                false => speaker.remove_peer(now, *address),
+            }
         }
         for (address, config) in &wanted {
-            if self.actual.get(address) != Some(config) {
+            let before = self.actual.get(address);
+            if let Some(words) = before.and_then(|old| change_words(old, config)) {
+                info!("{words}");
+            }
+            if before != Some(config) {
                 speaker.set_peer(now, config.clone());
             }
         }

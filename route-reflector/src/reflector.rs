@@ -9,6 +9,7 @@ use anyhow::Context;
 use caracal_agent_api::Condition;
 use caracal_bgp::{Speaker, SpeakerConfig, Time};
 use caracal_bgp_net::{NetError, OptionsError, PathWatch, Recording, Shell, monitor, recorder};
+use caracal_peering::{LinkState, Transition};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{info, warn};
@@ -52,6 +53,8 @@ pub(crate) struct Reflector {
     /// What the sockets have been given.
     sessions: Sessions,
     restart: Restart,
+    /// Sessions of the cluster that go on until others take their place.
+    transition: Transition,
     tick: Interval,
     shared: Arc<Shared>,
 }
@@ -88,6 +91,7 @@ impl Reflector {
             file_conditions: Vec::new(),
             sessions: Sessions::new(),
             restart: Restart::Running(Instant::now()),
+            transition: Transition::default(),
             shared: shared.clone(),
         };
         reflector.converge().await?;
@@ -163,6 +167,7 @@ impl Reflector {
                 self.shared.update(|state| state.running = Some(running));
             }
             (Ok(mut desired), Some(running)) => {
+                self.keep_leaving(&mut desired, &running, &mut conditions);
                 let shell = &running.shell;
                 sessions::secure(shell, &self.sessions, &mut desired).await?;
                 let wanted = desired.sessions.clone();
@@ -199,6 +204,31 @@ impl Reflector {
             state.conditions = conditions;
         });
         Ok(())
+    }
+
+    /// Puts what goes on of the last state into the new one. What a file no longer has is meant to end.
+    fn keep_leaving(
+        &mut self,
+        desired: &mut Desired,
+        running: &Running,
+        conditions: &mut Vec<Condition>,
+    ) {
+        let Some(cluster) = &self.cluster else {
+            return;
+        };
+        let roster = lock(&running.roster);
+        let last = roster.desired();
+        let mut before = last.links();
+        before.retain(|address, _| !desired.refused.contains(address));
+        let nodes = &cluster.view.nodes;
+        let is_there = |node: &str| nodes.contains_key(node);
+        let now = self.shared.uptime();
+        let kept = self
+            .transition
+            .follow(now, &before, &desired.links(), is_there);
+        desired.keep(last, &kept);
+        let words = self.transition.words_now();
+        conditions.extend(words.map(|words| condition("SessionsKept", words)));
     }
 
     /// Whoever sends the signal knows that the file is whole.
@@ -259,6 +289,14 @@ impl Reflector {
             .shell
             .with(move |speaker, now| lock(&roster).expire(speaker, now))
             .await?;
+        if self.transition.look_in().is_some() {
+            let leaving = self.transition.leaving();
+            let ask = move |speaker: &mut Speaker, now| LinkState::all(speaker, now, &leaving);
+            let states = running.shell.with(ask).await?;
+            if self.transition.look(self.shared.uptime(), &states) {
+                self.converge().await?;
+            }
+        }
         if let Restart::Running(since) = self.restart {
             let long_enough = since.elapsed() >= COMING_BACK;
             let roster = running.roster.clone();
@@ -334,6 +372,7 @@ fn begin_with(desired: &Desired, record: Option<&Path>) -> anyhow::Result<Begun>
     let own = desired.own.clone();
     let config = SpeakerConfig {
         cluster_id: own.cluster_id,
+        client_to_client: own.client_to_client,
         seed: random(),
         software: Some(SOFTWARE.to_owned()),
         restarting: true,
@@ -370,9 +409,6 @@ fn random() -> u64 {
 impl Own {
     /// What `new` says and the running speaker cannot become.
     fn waits_for_restart(&self, new: &Own) -> impl Iterator<Item = String> {
-        let id = |id: Option<std::net::Ipv4Addr>| {
-            id.map_or("the router id".to_owned(), |id| id.to_string())
-        };
         [
             (self.asn != new.asn)
                 .then(|| format!("AS number {}; it runs with {}", new.asn, self.asn)),
@@ -380,13 +416,6 @@ impl Own {
                 format!(
                     "router id {}; it runs with {}",
                     new.router_id, self.router_id
-                )
-            }),
-            (self.cluster_id != new.cluster_id).then(|| {
-                format!(
-                    "cluster id {}; it runs with {}",
-                    id(new.cluster_id),
-                    id(self.cluster_id)
                 )
             }),
             (self.listen != new.listen)

@@ -1,7 +1,7 @@
 //! What the loop knows and the two faces show.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use caracal_agent_api::{self as api, Condition, Peer, Route, Status, graceful_shutdown_condition};
 use caracal_bgp::Speaker;
@@ -49,6 +49,11 @@ impl Shared {
             state: Mutex::default(),
             metrics,
         }
+    }
+
+    /// Since the start.
+    pub(crate) fn uptime(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// A copy of the newest word.

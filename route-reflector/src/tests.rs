@@ -250,7 +250,7 @@ async fn what_only_a_restart_brings_is_said() {
     let file = reflector.folder.path().join("rr.yaml");
     let text = std::fs::read_to_string(&file)
         .unwrap()
-        .replace("clusterId: 1.0.0.35", "clusterId: 1.0.0.1");
+        .replace("routerId: 10.0.0.35", "routerId: 10.0.0.1");
     std::fs::write(&file, text).unwrap();
     until("the condition", async || {
         !reflector.status().await.conditions.is_empty()
@@ -258,8 +258,37 @@ async fn what_only_a_restart_brings_is_said() {
     .await;
     assert_eq!(
         reflector.status().await.conditions[0].message,
-        "only a restart brings cluster id 1.0.0.1; it runs with 1.0.0.35"
+        "only a restart brings router id 10.0.0.1; it runs with 10.0.0.35"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_cluster_id_and_meshed_clients_come_under_the_sessions() {
+    let peers = format!("peers:\n{}{}", line(182), line(183));
+    let reflector = Running::start(181, &peers).await;
+    let (one, other) = (client(182, 181).await, client(183, 181).await);
+    reflector.until_established(2).await;
+    let block: IpNet = "10.233.72.0/26".parse().unwrap();
+    originate(&one, block).await;
+    until("the route", async || has_route(&other, block).await).await;
+    let file = reflector.folder.path().join("rr.yaml");
+    let written = std::fs::read_to_string(&file).unwrap();
+    let another = written.replace("clusterId: 1.0.0.181", "clusterId: 1.0.0.9");
+    std::fs::write(&file, &another).unwrap();
+    let cluster_list = async || {
+        let view = other.with(move |speaker, _| speaker.route(&block)).await;
+        let view = view
+            .unwrap()
+            .map(|route| route.paths[0].cluster_list.clone());
+        view.unwrap_or_default()
+    };
+    until("the other cluster id", async || {
+        cluster_list().await == [Ipv4Addr::new(1, 0, 0, 9)]
+    })
+    .await;
+    std::fs::write(&file, format!("clientToClient: false\n{another}")).unwrap();
+    until("the withdrawal", async || !has_route(&other, block).await).await;
+    assert!(reflector.peers().await.iter().all(|peer| peer.flaps == 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -35,6 +35,8 @@ pub struct PlannedPeer {
     pub config: PeerConfig,
     /// Where it comes from.
     pub kind: PeerKind,
+    /// The BGPPeer that asks for it; `None`: the mesh does.
+    pub wish: Option<String>,
     /// The node of the cluster at the other end, if it is one.
     pub node: Option<String>,
     /// It is in the configuration no longer, and goes on until others take its place ([`crate::Transition`]).
@@ -78,6 +80,30 @@ impl PlannedPeer {
             false => self.kind.to_string(),
             true => format!("{}, leaving", self.kind),
         }
+    }
+}
+
+/// What another configuration of a peer does to its session, for the log; `None`: nothing that anybody would notice.
+pub fn change_words(old: &PeerConfig, new: &PeerConfig) -> Option<String> {
+    let changes = old.changes_to(new);
+    let named = |keeps: bool| -> Vec<&str> {
+        let of = changes
+            .iter()
+            .filter(|change| change.keeps_session == keeps);
+        of.map(|change| change.field).collect()
+    };
+    let (kept, ended) = (named(true), named(false));
+    let peer = &new.name;
+    match (kept.as_slice(), ended.as_slice()) {
+        ([] | ["name"], []) => None,
+        (_, []) => Some(format!(
+            "peer {peer}: {} changed, the session stays",
+            kept.join(", ")
+        )),
+        _ => Some(format!(
+            "peer {peer}: {} changed, which is said in OPEN or sits on the socket: the session begins anew",
+            ended.join(", ")
+        )),
     }
 }
 
@@ -383,6 +409,7 @@ impl<'a> Planner<'a> {
             PlannedPeer {
                 config,
                 kind,
+                wish: wish.map(|wish| wish.name.to_owned()),
                 node: far.node,
                 leaving: false,
                 password_ref: options.password_ref,

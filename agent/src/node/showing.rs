@@ -67,7 +67,7 @@ impl Node {
                 .plan
                 .peers
                 .iter()
-                .map(|peer| (peer.config.remote_address, peer.kind.to_string()))
+                .map(|peer| (peer.config.remote_address, peer.words()))
                 .collect(),
             blocks: self.plan.blocks.iter().copied().collect(),
             conditions: self.plan.conditions.clone(),

@@ -5,20 +5,28 @@ use std::net::IpAddr;
 use anyhow::Context;
 use caracal_bgp::{Speaker, Time};
 use caracal_bgp_net::{Unnumbered, UnnumberedConfig};
-use caracal_peering::export_policy;
+use caracal_peering::{change_words, export_policy};
 use ipnet::IpNet;
+use tracing::info;
 
 use super::Node;
 use crate::plan::Plan;
 
 impl Node {
     pub(super) async fn tell_speaker(&mut self, last: &Plan) -> anyhow::Result<()> {
-        let gone: Vec<IpAddr> = last
+        let gone: Vec<(IpAddr, bool)> = last
             .peers
             .iter()
-            .map(|peer| peer.config.remote_address)
-            .filter(|address| self.plan.peer(*address).is_none())
+            .map(|peer| (peer.config.remote_address, peer.leaving))
+            .filter(|(address, _)| self.plan.peer(*address).is_none())
             .collect();
+        for peer in &self.plan.peers {
+            let before = last.peer(peer.config.remote_address);
+            if let Some(words) = before.and_then(|old| change_words(&old.config, &peer.config)) {
+                info!("{words}");
+            }
+        }
+        let reflection = self.plan.reflection;
         let peers: Vec<_> = self
             .plan
             .peers
@@ -44,8 +52,13 @@ impl Node {
             .shared
             .shell
             .with(move |speaker, now| {
-                gone.into_iter()
-                    .for_each(|address| speaker.remove_peer(now, address));
+                speaker.set_reflection(now, reflection.cluster_id, reflection.client_to_client);
+                for (address, leaving) in gone {
+                    match leaving {
+                        true => speaker.release_peer(now, address),
+                        false => speaker.remove_peer(now, address),
+                    }
+                }
                 originated
                     .into_iter()
                     .for_each(|(prefix, path)| speaker.originate(now, prefix, path));

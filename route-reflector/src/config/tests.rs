@@ -263,3 +263,28 @@ fn no_fault_and_no_debug_output_shows_a_password() {
     let config = Config::parse(text).unwrap();
     assert!(!format!("{config:?}").contains("hush"));
 }
+
+#[test]
+fn the_example_of_the_documents_is_a_configuration_as_it_stands() {
+    let text = r#"
+asn: 64512
+routerId: 172.31.0.1
+listen: ["172.31.0.1:179"]
+clusterId: 1.0.0.1
+holdTime: 90
+families: [ipv4-unicast, ipv6-unicast]
+peers:
+  - {address: 172.31.1.1, asn: 64512, client: true, passive: true, password: null}
+dynamicPeers:
+  - {prefix: 172.31.0.0/16, asn: 64512, client: true}
+http: {listen: "127.0.0.1:9092"}
+socket: /run/caracal/rr.sock
+"#;
+    let config = Config::parse(text).unwrap();
+    let Source::File(file) = &config.source else {
+        panic!("{config:?}");
+    };
+    assert_eq!(file.peers[0].terms.password, None);
+    assert!(file.peers[0].terms.client && file.dynamic_peers[0].terms.client);
+    assert_eq!(config.http, Some("127.0.0.1:9092".parse().unwrap()));
+}
