@@ -58,7 +58,7 @@ impl Surroundings for Kubectl {
 
 impl Kubectl {
     pub(crate) async fn new(config: &KubernetesConfig) -> Kubectl {
-        Kubectl(Client::new(config, server::PULSE).await.unwrap())
+        Kubectl(Client::new(config, Pulse::default()).await.unwrap())
     }
 
     async fn namespace(&self, name: &str) {
