@@ -24,6 +24,9 @@ impl Network {
             speaker: Netns::create("speaker")?,
             generator: Netns::create("generator")?,
         };
+        // A node forwards. The kernel adds routes of its own when that begins, which is not to be in the middle of a count.
+        network.speaker.sysctl("ipv4.ip_forward", "1")?;
+        network.speaker.sysctl("ipv6.conf.all.forwarding", "1")?;
         let link = "link add eth0 type veth peer name eth0 netns generator";
         network.speaker.ip(&words(link))?;
         for (netns, own) in [(&network.speaker, true), (&network.generator, false)] {
