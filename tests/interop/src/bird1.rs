@@ -1,7 +1,7 @@
 //! BIRD 1.6, Debian's package `bird`: a daemon a family.
 //!
 //! The package cannot be installed beside `bird2`, so its programs are also looked for in a folder that is named by
-//! [`FOLDER_VARIABLE`]: `apt-get download bird && dpkg -x bird_*.deb FOLDER`.
+//! `CARACAL_BIRD1`: `apt-get download bird && dpkg -x bird_*.deb FOLDER`.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
