@@ -15,6 +15,16 @@ pub enum Topology {
         /// All others.
         clients: usize,
     },
+    /// Reflectors over reflectors (RFC 4456 §5): the top ones are joined with one another; each cluster has two reflectors, which are
+    /// clients of every top one and joined with each other, and clients of its own, which have a session with both.
+    Hierarchy {
+        /// How many top reflectors.
+        tops: usize,
+        /// How many clusters below them.
+        clusters: usize,
+        /// How many clients each cluster has.
+        clients: usize,
+    },
     /// Two spines of one AS, and clusters, each an AS of its own with a mesh inside. The first two speakers of a
     /// cluster are its borders: they have an eBGP session with one of the spines each.
     Clusters {
@@ -34,6 +44,11 @@ impl Topology {
                 reflectors,
                 clients,
             } => reflectors + clients,
+            Topology::Hierarchy {
+                tops,
+                clusters,
+                clients,
+            } => tops + clusters * (MIDDLES + clients),
             Topology::Clusters { clusters, nodes } => SPINES + clusters * nodes,
         }
     }
@@ -43,6 +58,17 @@ impl Topology {
         match self {
             Topology::Mesh { .. } => a != b,
             Topology::Reflectors { reflectors, .. } => a != b && a.min(b) < reflectors,
+            Topology::Hierarchy { tops, clients, .. } => {
+                let tier = |speaker| Tier::of(speaker, tops, clients);
+                match (tier(a), tier(b)) {
+                    (Tier::Top, Tier::Top) => a != b,
+                    (Tier::Top, Tier::Middle(_)) | (Tier::Middle(_), Tier::Top) => true,
+                    (Tier::Middle(one), Tier::Middle(other)) => one == other && a != b,
+                    (Tier::Middle(one), Tier::Client(other))
+                    | (Tier::Client(one), Tier::Middle(other)) => one == other,
+                    (Tier::Client(_), _) | (_, Tier::Client(_)) => false,
+                }
+            }
             Topology::Clusters { nodes, .. } => match (Place::of(a, nodes), Place::of(b, nodes)) {
                 (Place::Spine(_), Place::Spine(_)) => false,
                 (Place::Spine(spine), Place::Node(_, node))
@@ -64,6 +90,13 @@ impl Topology {
     pub fn is_client(self, speaker: usize, of: usize) -> bool {
         match self {
             Topology::Reflectors { reflectors, .. } => speaker < reflectors && of >= reflectors,
+            Topology::Hierarchy { tops, clients, .. } => {
+                let tier = |speaker| Tier::of(speaker, tops, clients);
+                matches!(
+                    (tier(speaker), tier(of)),
+                    (Tier::Top, Tier::Middle(_)) | (Tier::Middle(_), Tier::Client(_))
+                )
+            }
             Topology::Mesh { .. } | Topology::Clusters { .. } => false,
         }
     }
@@ -74,7 +107,9 @@ impl Topology {
             Topology::Clusters { nodes, .. } => {
                 matches!(Place::of(speaker, nodes), Place::Node(_, node) if node < SPINES)
             }
-            Topology::Mesh { .. } | Topology::Reflectors { .. } => false,
+            Topology::Mesh { .. } | Topology::Reflectors { .. } | Topology::Hierarchy { .. } => {
+                false
+            }
         }
     }
 
@@ -85,13 +120,33 @@ impl Topology {
                 Place::Spine(_) => SPINE_ASN,
                 Place::Node(cluster, _) => ASN + cluster as u32,
             },
-            Topology::Mesh { .. } | Topology::Reflectors { .. } => ASN,
+            Topology::Mesh { .. } | Topology::Reflectors { .. } | Topology::Hierarchy { .. } => ASN,
         }
     }
 
     /// The two are in different ASs.
     pub fn is_external(self, a: usize, b: usize) -> bool {
         self.asn(a) != self.asn(b)
+    }
+}
+
+/// Where a speaker is in a hierarchy, and in which cluster.
+enum Tier {
+    Top,
+    Middle(usize),
+    Client(usize),
+}
+
+impl Tier {
+    fn of(speaker: usize, tops: usize, clients: usize) -> Tier {
+        let Some(index) = speaker.checked_sub(tops) else {
+            return Tier::Top;
+        };
+        let (cluster, place) = (index / (MIDDLES + clients), index % (MIDDLES + clients));
+        match place < MIDDLES {
+            true => Tier::Middle(cluster),
+            false => Tier::Client(cluster),
+        }
     }
 }
 
@@ -114,3 +169,5 @@ impl Place {
 const ASN: u32 = 64512;
 const SPINE_ASN: u32 = 65000;
 const SPINES: usize = 2;
+/// Reflectors of a cluster of a hierarchy.
+const MIDDLES: usize = 2;

@@ -45,6 +45,18 @@ fn clients_of_two_reflectors_with_faults_end_in_the_state_that_their_prefixes_sa
 }
 
 #[test]
+fn reflectors_over_reflectors_with_faults_end_in_the_state_that_their_prefixes_say() {
+    run_all(300, |seed| {
+        let topology = Topology::Hierarchy {
+            tops: 1 + seed as usize % 2,
+            clusters: 2 + seed as usize % 3,
+            clients: 1 + seed as usize % 4,
+        };
+        Plan::new(seed, topology)
+    });
+}
+
+#[test]
 fn clusters_joined_by_their_borders_end_in_the_state_that_prefixes_and_policies_say() {
     run_all(1000, |seed| {
         let (clusters, nodes) = (2 + seed as usize % 8, 2 + seed as usize % 5);
