@@ -8,8 +8,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use caracal_lab::daemon::Daemon;
-use caracal_lab::manifests;
 use caracal_lab::private::program;
+use caracal_lab::{manifests, wait};
 use serde_json::Value;
 
 use crate::json::{items, number, text};
@@ -97,6 +97,16 @@ impl Router for OpenBgpd {
     fn shut_down(&mut self, neighbour: IpAddr, words: &str) -> Result<()> {
         self.ask(&["neighbor", &neighbour.to_string(), "down", words])
             .map(|_| ())
+    }
+
+    /// In OpenSent it refuses new connections.
+    fn start_over(&mut self, neighbour: IpAddr) -> Result<()> {
+        let neighbour = neighbour.to_string();
+        // It may have been started this moment.
+        wait::until("OpenBGPD's command line", || {
+            let said = self.ask(&["neighbor", &neighbour, "clear"]);
+            said.map(drop).map_err(|error| format!("{error:#}"))
+        })
     }
 
     fn kill(&mut self) -> Result<()> {

@@ -52,6 +52,11 @@ pub trait Router: Sized {
         bail!("it has no words for a shutdown")
     }
 
+    /// Has it give up what it has begun with a neighbour, where it would wait for minutes for a connection whose end it has not heard.
+    fn start_over(&mut self, _neighbour: IpAddr) -> Result<()> {
+        Ok(())
+    }
+
     /// Ends it with no chance to say anything.
     fn kill(&mut self) -> Result<()>;
 

@@ -52,6 +52,8 @@ fn secured<R: Router>(wish: Wish, wrong: SessionOptions, right: SessionOptions) 
     let up = one.router.established()?;
     ensure!(up.is_empty(), "the router has a session with {up:?}");
     one.set_options(right)?;
+    // Our end of the failed attempts did not reach it either: it takes no packet from us that is not as it should be.
+    one.router.start_over(one.own)?;
     one.is_established()?;
     one.prefixes_pass()
 }
