@@ -115,14 +115,7 @@ impl Cluster {
                 }
             }
             WatchEvent::Faults(faults) => {
-                let unavailable =
-                    |fault: &&StoreError| matches!(fault, StoreError::Unavailable { .. });
-                let (unread, unreadable): (Vec<_>, Vec<_>) = faults.iter().partition(unavailable);
-                let sentences = |faults: Vec<&StoreError>| {
-                    faults.into_iter().map(StoreError::to_string).collect()
-                };
-                self.unread = sentences(unread);
-                self.faults = sentences(unreadable);
+                (self.unread, self.faults) = StoreError::unread_and_unreadable(&faults);
                 self.blind &= !faults.is_empty();
                 Touched::Plan
             }

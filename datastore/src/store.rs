@@ -141,6 +141,18 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// What cannot be read now, and what is there and makes no sense, one sentence each.
+    pub fn unread_and_unreadable(faults: &[StoreError]) -> (Vec<String>, Vec<String>) {
+        let (mut unread, mut unreadable) = (Vec::new(), Vec::new());
+        for fault in faults {
+            match fault {
+                StoreError::Unavailable { .. } => unread.push(fault.to_string()),
+                _ => unreadable.push(fault.to_string()),
+            }
+        }
+        (unread, unreadable)
+    }
+
     /// What is wrong with this object.
     pub(crate) fn invalid(key: &Key, why: String) -> StoreError {
         StoreError::Invalid {

@@ -80,14 +80,7 @@ impl Cluster {
             WatchEvent::Deleted(key) => self.delete(&key),
             WatchEvent::InSync => self.in_sync = true,
             WatchEvent::Faults(faults) => {
-                let unavailable =
-                    |fault: &&StoreError| matches!(fault, StoreError::Unavailable { .. });
-                let (unread, unreadable): (Vec<_>, Vec<_>) = faults.iter().partition(unavailable);
-                let sentences = |faults: Vec<&StoreError>| {
-                    faults.into_iter().map(StoreError::to_string).collect()
-                };
-                self.unread = sentences(unread);
-                self.unreadable = sentences(unreadable);
+                (self.unread, self.unreadable) = StoreError::unread_and_unreadable(&faults);
             }
         }
     }
