@@ -407,14 +407,7 @@ impl Config {
         if text.trim().is_empty() {
             return Ok(Config::default());
         }
-        serde_saphyr::from_str(text).map_err(|fault| {
-            if text.contains("password") {
-                // The lines around the fault may hold one, and logs are read by many.
-                fault.without_snippet().to_string()
-            } else {
-                fault.to_string()
-            }
-        })
+        serde_saphyr::from_str(text).map_err(|fault| caracal_agent_api::yaml::fault(text, &fault))
     }
 
     fn override_from(

@@ -278,14 +278,8 @@ impl Config {
 
     /// Checks the text of a file.
     pub(crate) fn parse(text: &str) -> Result<Config, String> {
-        let mut raw: Raw = serde_saphyr::from_str(text).map_err(|fault| {
-            if text.contains("password") {
-                // The lines around the fault may hold one, and logs are read by many.
-                fault.without_snippet().to_string()
-            } else {
-                fault.to_string()
-            }
-        })?;
+        let mut raw: Raw = serde_saphyr::from_str(text)
+            .map_err(|fault| caracal_agent_api::yaml::fault(text, &fault))?;
         let hold_time_seconds = raw.hold_time.unwrap_or(HOLD_TIME_SECONDS);
         if (1..3).contains(&hold_time_seconds) {
             return Err(format!(

@@ -27,6 +27,8 @@ pub mod metrics;
 #[cfg(feature = "speaker")]
 mod speaker;
 mod view;
+#[cfg(feature = "speaker")]
+pub mod yaml;
 
 pub use client::{Client, ClientError};
 pub use cni::{
