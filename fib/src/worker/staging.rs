@@ -106,7 +106,7 @@ impl Staging {
             conditions.push((
                 "EncapsulationStaged".to_owned(),
                 format!(
-                    "{kept} routes keep the way that they have until the encapsulation of their pool can be used, of them \
+                    "routes that keep the way that they have until the encapsulation of their pool can be used: {kept}, of them \
                      {example}. See `caracalctl routes` and docs/operation/encapsulation.md"
                 ),
             ));
@@ -115,7 +115,7 @@ impl Staging {
             conditions.push((
                 "EncapsulationUnconfirmed".to_owned(),
                 format!(
-                    "{unconfirmed} routes are sent into a tunnel whose far end has not said that it can receive it, of them \
+                    "routes into a tunnel whose far end has not said that it can receive it: {unconfirmed}, of them \
                      {example}. Does the agent of that node run?"
                 ),
             ));

@@ -75,21 +75,21 @@ impl<K: Kernel> Worker<K> {
     fn conditions(&mut self) -> Vec<(String, String)> {
         let mut conditions = Vec::new();
         if let Some(problem) = self.tunnels.ipip_problem() {
-            let waiting = self.waiting_for_device(crate::resolve::IPIP_DEVICE);
+            let waiting = self.waiting_for(crate::resolve::IPIP_DEVICE);
             conditions.push((
                 "NoIpip".into(),
                 format!(
-                    "there is no IPIP tunnel: {problem}. {waiting} routes that need it wait; direct routes work. \
+                    "there is no IPIP tunnel: {problem}; {waiting}, direct routes work. \
                      See `ip link show tunl0` and `modprobe ipip`"
                 ),
             ));
         }
         if let Some((device, problem)) = self.tunnels.vxlan_problem() {
-            let waiting = self.waiting_for_device(device);
+            let waiting = self.waiting_for(device);
             conditions.push((
                 "NoVxlan".into(),
                 format!(
-                    "there is no VXLAN tunnel: {problem}. {waiting} routes that need it wait; direct routes work. \
+                    "there is no VXLAN tunnel: {problem}; {waiting}, direct routes work. \
                      See `ip -d link show {device}`"
                 ),
             ));
@@ -155,11 +155,14 @@ impl<K: Kernel> Worker<K> {
         conditions
     }
 
-    fn waiting_for_device(&self, device: &str) -> usize {
-        self.waiting
-            .values()
-            .filter(|waiting| waiting.is_for(device))
-            .count()
+    /// How many routes wait for a device, in words.
+    fn waiting_for(&self, device: &str) -> String {
+        let waiting = self.waiting.values();
+        match waiting.filter(|waiting| waiting.is_for(device)).count() {
+            0 => "no route waits for it".to_owned(),
+            1 => "1 route waits for it".to_owned(),
+            many => format!("{many} routes wait for it"),
+        }
     }
 
     /// All routes, in order of prefix.

@@ -402,7 +402,7 @@ fn an_ipip_device_that_was_renamed_is_named_by_a_condition_until_it_has_its_name
         assert_eq!(name, "NoIpip");
         assert!(sentence.contains("renamed to old0"), "{sentence}");
         assert!(sentence.contains("name tunl0"), "{sentence}");
-        assert!(sentence.contains("1 routes"), "{sentence}");
+        assert!(sentence.contains("; 1 route waits for it, "), "{sentence}");
 
         bench.kernel.rename_link(tunl0, "tunl0");
         bench.wait_out(Duration::from_secs(1)).await;

@@ -24,7 +24,12 @@ fn a_tunnel_that_comes_later_releases_the_routes_that_wait_for_it() {
         bench.settle().await;
         let status = bench.status();
         assert_eq!((status.failed, status.pending), (1, 1));
-        assert_eq!(status.conditions[0].0, "NoIpip");
+        let (name, sentence) = &status.conditions[0];
+        assert_eq!(name, "NoIpip");
+        assert!(
+            sentence.contains("the module ipip; 1 route waits for it, direct routes work."),
+            "{sentence}"
+        );
 
         bench.kernel.with(|kernel| kernel.has_ipip = true);
         bench.wait_out(Duration::from_secs(60)).await;

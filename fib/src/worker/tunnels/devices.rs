@@ -27,7 +27,7 @@ impl<K: Kernel> Worker<K> {
                 Ok(()) => Ok(()),
                 Err(refusal) if refusal.errno == libc::EEXIST => self.look_for_ipip(now),
                 Err(refusal) => Err(format!(
-                    "this kernel makes no {IPIP_DEVICE} ({refusal}); is the module ipip there?"
+                    "this kernel makes no {IPIP_DEVICE} ({refusal}), perhaps for want of the module ipip"
                 )),
             };
         };
