@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use caracal_agent_api::Condition;
-use caracal_datastore::ipam::collect::{Collector, Round, Settings, Snapshot, WATCHED};
+use caracal_datastore::ipam::collect::{Collector, Doubt, Round, Settings, Snapshot, WATCHED};
 use caracal_datastore::lead::{self, Attempt, Leadership};
 use caracal_datastore::{Datastore, StoreError};
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
@@ -244,9 +244,12 @@ fn conditions(round: &Round, settings: Settings) -> Vec<Condition> {
     let mut conditions = Vec::new();
     if round.leaks > 0 {
         let message = format!(
-            "{} addresses belong to no workload that has a record; each is freed when that has been so for {} s. \
+            "{} to no workload that has a record; each is freed when that has been so for {} s. \
              `caracalctl ipam check --show-problem-ips` lists them",
-            round.leaks,
+            match round.leaks {
+                1 => "1 address belongs".to_owned(),
+                many => format!("{many} addresses belong"),
+            },
             settings.grace.as_secs()
         );
         conditions.push(condition("AddressLeak", &message));
@@ -257,14 +260,13 @@ fn conditions(round: &Round, settings: Settings) -> Vec<Condition> {
         );
         conditions.push(condition("CollectionHeld", &message));
     }
-    if let Some((node, why)) = round.doubtful.first().filter(|_| round.held.is_none()) {
+    if let Some(Doubt { whose, why }) = round.doubtful.first().filter(|_| round.held.is_none()) {
         let more = match round.doubtful.len() {
             1 => String::new(),
             count => format!(" (and {} more)", count - 1),
         };
         let message = format!(
-            "no address of node {node}{more} is collected while its Node cannot be read: {why}. Repair or delete \
-             that object"
+            "no address of {whose}{more} is collected while this cannot be read: {why}. Repair or delete that object"
         );
         conditions.push(condition("CollectionHeld", &message));
     }

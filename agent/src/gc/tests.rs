@@ -35,7 +35,10 @@ fn a_round_without_trouble_has_no_conditions_and_one_with_it_names_each() {
     );
     assert!(told[2].message.contains("1 more"), "{told:?}");
     // A Node that cannot be read holds its own only.
-    let doubtful = ["n", "m"].map(|node| (node.to_owned(), "Node: makes no sense".to_owned()));
+    let doubtful = ["node n", "node m"].map(|whose| Doubt {
+        whose: whose.to_owned(),
+        why: "Node: makes no sense".to_owned(),
+    });
     let round = Round {
         doubtful: doubtful.into(),
         ..Round::default()

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use caracal_datastore::Datastore;
 use caracal_datastore::ipam::Ipam;
-use caracal_datastore::ipam::collect::{Collector, Plan, Round, Snapshot, Suspect};
+use caracal_datastore::ipam::collect::{Collector, Doubt, Plan, Round, Snapshot, Suspect};
 
 use super::args::Gc;
 use crate::failure::{Failure, Sort};
@@ -107,8 +107,8 @@ fn done(round: &Round) -> String {
 
 fn notes(plan: &Plan) -> Vec<String> {
     let mut notes: Vec<String> = plan.duplicates.iter().map(ToString::to_string).collect();
-    let doubtful = plan.doubtful.iter().map(|(node, why)| {
-        format!("nothing of node {node} is collected while its Node cannot be read: {why}")
+    let doubtful = plan.doubtful.iter().map(|Doubt { whose, why }| {
+        format!("nothing of {whose} is collected while this cannot be read: {why}")
     });
     notes.extend(doubtful);
     if plan.unknown > 0 {

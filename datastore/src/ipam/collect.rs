@@ -12,10 +12,11 @@
 //! before he writes down that he uses it (see [`super::Ipam::assign`]), so one of the two notices.
 //!
 //! *Invariant:* no address of a workload that has a record is freed: not by an old snapshot, not when the list of
-//! workloads fails or has something in it that cannot be read (then nothing is freed at all). Nothing is freed of a node
-//! whose Node cannot be read.
+//! workloads fails, or has something in it of which nobody can say whose it is (then nothing is freed at all). Of a node
+//! whose Node cannot be read, and of a workload whose record cannot be read, nothing is freed.
 
 mod by_hand;
+mod doubt;
 mod judge;
 mod plan;
 mod repair;
@@ -34,6 +35,7 @@ use crate::resources::Timestamp;
 use crate::store::StoreError;
 
 pub use by_hand::{Outcome, Wish};
+pub use doubt::Doubt;
 pub use judge::{Verdict, judge};
 pub use plan::{Plan, look, siblings};
 pub use snapshot::{Snapshot, Users, WATCHED};
@@ -173,8 +175,8 @@ pub struct Round {
     pub leaks: usize,
     /// Why nothing was looked at.
     pub held: Option<String>,
-    /// Nodes of which nothing is freed, because their Node cannot be read: name and reason.
-    pub doubtful: Vec<(String, String)>,
+    /// Of whom nothing is freed, because a Node or the record of a workload cannot be read.
+    pub doubtful: Vec<Doubt>,
     /// Two nodes that claim the same addresses.
     pub duplicates: Vec<Finding>,
     /// What ended the round early.

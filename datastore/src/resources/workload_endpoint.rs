@@ -156,6 +156,22 @@ impl WorkloadEndpoint {
         }
     }
 
+    /// Node, orchestrator, workload (a pod, a container) and device, of which a name is made; `None` where one is missing.
+    pub fn parts_of_name(name: &str) -> Option<[String; 4]> {
+        let mut parts = vec![String::new()];
+        let mut rest = name.chars().peekable();
+        while let Some(c) = rest.next() {
+            // A single `-` is between two parts, a double one is a `-` inside one.
+            if c == '-' && rest.next_if_eq(&'-').is_none() {
+                parts.push(String::new());
+            } else if let Some(last) = parts.last_mut() {
+                last.push(c);
+            }
+        }
+        let parts: [String; 4] = parts.try_into().ok()?;
+        parts.iter().all(|part| !part.is_empty()).then_some(parts)
+    }
+
     fn joined(parts: [&str; 4]) -> String {
         parts.map(|part| part.replace('-', "--")).join("-")
     }

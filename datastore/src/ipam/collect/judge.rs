@@ -41,12 +41,8 @@ pub fn judge(
     if let Some(user) = all.filter_map(|address| users.of_address(address)).next() {
         return Verdict::InUse(user.to_owned());
     }
-    if let Some(node) = attribute
-        .secondary
-        .get("node")
-        .filter(|node| users.is_doubtful(node))
-    {
-        return Verdict::InUse(format!("node {node}, perhaps: its Node cannot be read"));
+    if let Some(user) = users.perhaps(attribute) {
+        return Verdict::InUse(user);
     }
     match Owner::of(attribute) {
         None => Verdict::Unknown,

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
 
+use super::doubt::Doubt;
 use super::judge::{Verdict, judge};
 use super::snapshot::{Handle, Snapshot, Users};
 use super::{Repair, Suspect};
@@ -23,8 +24,8 @@ pub struct Plan {
     pub unknown: usize,
     /// Two nodes that claim the same addresses.
     pub duplicates: Vec<Finding>,
-    /// Nodes whose Node cannot be read, with the reason: of what is theirs nothing is suspected.
-    pub doubtful: Vec<(String, String)>,
+    /// Whose Node or record cannot be read: of what is theirs nothing is suspected.
+    pub doubtful: Vec<Doubt>,
     /// Why nothing was suspected that depends on everything being known.
     pub held: Option<String>,
 }
@@ -35,10 +36,7 @@ pub fn look(snapshot: &Snapshot, now: SystemTime, cooldown: Duration) -> Plan {
     let mut plan = Plan {
         duplicates: duplicate_affinities(snapshot.blocks.values(), snapshot.affinities.values()),
         held: snapshot.incomplete(),
-        doubtful: snapshot
-            .doubtful_nodes()
-            .map(|(node, why)| (node.to_owned(), why.to_owned()))
-            .collect(),
+        doubtful: snapshot.doubts(),
         ..Plan::default()
     };
     if plan.held.is_some() {

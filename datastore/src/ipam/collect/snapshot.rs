@@ -5,7 +5,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::resources::{BlockAffinity, IPAMBlock, IPAMHandle, IPPool, Node, WorkloadEndpoint};
+use super::doubt::{Doubt, Record, named};
+use crate::resources::{
+    Attribute, BlockAffinity, IPAMBlock, IPAMHandle, IPPool, Node, WorkloadEndpoint,
+};
 use crate::store::{
     Datastore, Key, Kind, Object, Revision, StoreError, Stored, WatchEvent, Watcher,
 };
@@ -37,10 +40,12 @@ pub struct Snapshot {
     endpoints: HashMap<Key, Endpoint>,
     /// Objects whose newest state makes no sense.
     unreadable: BTreeMap<Key, String>,
-    /// What the datastore itself cannot read; but for Nodes, whose names are known.
+    /// Of those of them that are records of workloads, what can be made out all the same.
+    records: BTreeMap<Key, Record>,
+    /// What the datastore itself cannot read; but for what is known to concern one node or workload.
     faults: Vec<String>,
-    /// Nodes that the datastore itself cannot read, with its words.
-    faulty_nodes: BTreeMap<String, String>,
+    /// Nodes and records of workloads that the datastore itself cannot read, with its words.
+    faulty: BTreeMap<Key, String>,
 }
 
 /// A handle's counts, and the object in which they stand.
@@ -74,6 +79,8 @@ pub struct Users {
     busy: HashSet<String>,
     /// Nodes that are there, of which nobody knows what they use.
     doubtful: HashSet<String>,
+    /// Whose records cannot be read.
+    records: Vec<Record>,
 }
 
 impl Snapshot {
@@ -121,7 +128,7 @@ impl Snapshot {
             WatchEvent::InSync => self.in_sync = true,
             WatchEvent::Faults(faults) => {
                 self.faults.clear();
-                self.faulty_nodes.clear();
+                self.faulty.clear();
                 self.note(faults);
             }
         }
@@ -129,8 +136,8 @@ impl Snapshot {
 
     fn note(&mut self, faults: Vec<StoreError>) {
         for fault in faults {
-            match node_of(&fault) {
-                Some(node) => drop(self.faulty_nodes.insert(node, fault.to_string())),
+            match named(&fault) {
+                Some(key) => drop(self.faulty.insert(key, fault.to_string())),
                 None => self.faults.push(fault.to_string()),
             }
         }
@@ -138,11 +145,33 @@ impl Snapshot {
 
     /// Nodes that are there and cannot be read, each with the reason. What may be theirs is left alone.
     pub fn doubtful_nodes(&self) -> impl Iterator<Item = (&str, &str)> {
-        let told = self.unreadable.iter();
-        let told = told.filter(|(key, _)| key.kind == Kind::Node);
-        let told = told.map(|(key, why)| (key.name.as_str(), why.as_str()));
-        let faulty = self.faulty_nodes.iter();
-        told.chain(faulty.map(|(node, why)| (node.as_str(), why.as_str())))
+        let all = self.of_kind(Kind::Node);
+        all.map(|(key, why)| (key.name.as_str(), why))
+    }
+
+    /// Objects of a kind that are there and cannot be read, each with the reason.
+    fn of_kind(&self, kind: Kind) -> impl Iterator<Item = (&Key, &str)> {
+        let all = self.unreadable.iter().chain(&self.faulty);
+        let all = all.filter(move |(key, _)| key.kind == kind);
+        all.map(|(key, why)| (key, why.as_str()))
+    }
+
+    /// Records of workloads that cannot be read, with what can be made out of whose they are, and the reason.
+    fn unreadable_records(&self) -> impl Iterator<Item = (Option<Record>, &str)> {
+        self.of_kind(Kind::WorkloadEndpoint).map(|(key, why)| {
+            let told = self.records.get(key).cloned();
+            (told.or_else(|| Record::of_name(key)), why)
+        })
+    }
+
+    /// Of whom nothing is freed, because a Node or a record of theirs cannot be read.
+    pub fn doubts(&self) -> Vec<Doubt> {
+        let nodes = self.doubtful_nodes();
+        let nodes = nodes.map(|(node, why)| Doubt::new(format!("node {node}"), why));
+        let records = self.unreadable_records();
+        let records =
+            records.filter_map(|(record, why)| Some(Doubt::new(record?.to_string(), why)));
+        nodes.chain(records).collect()
     }
 
     /// Everything that there was when the watch began has been told.
@@ -151,19 +180,18 @@ impl Snapshot {
     }
 
     /// Why this is not everything, if it is not. A cluster without nodes, or one in which something cannot be read that
-    /// may be a workload's record, proves of nothing that it is not used. A Node that cannot be read is there, and
-    /// concerns what is its own.
+    /// may be anybody's record, proves of nothing that it is not used. A Node that cannot be read is there, and concerns
+    /// what is its own; so does the record of a workload that says whose it is.
     pub fn incomplete(&self) -> Option<String> {
         if !self.in_sync {
             return Some("the datastore has not told everything yet".to_owned());
         }
-        let decides = |key: &&Key| key.kind == Kind::WorkloadEndpoint;
-        let mut unreadable = self.unreadable.iter().filter(|(key, _)| decides(key));
         if let Some(why) = self.faults.first() {
             return Some(why.clone());
         }
-        if let Some((_, why)) = unreadable.next() {
-            return Some(why.clone());
+        let mut records = self.unreadable_records();
+        if let Some((_, why)) = records.find(|(record, _)| record.is_none()) {
+            return Some(why.to_owned());
         }
         let empty = self.nodes.is_empty();
         empty.then(|| "the datastore has no Node at all".to_owned())
@@ -198,6 +226,15 @@ impl Snapshot {
         for (node, _) in self.doubtful_nodes() {
             users.nodes.insert(node.to_owned());
             users.doubtful.insert(node.to_owned());
+        }
+        for record in self.unreadable_records().filter_map(|(record, _)| record) {
+            let user = || format!("{record}, whose record cannot be read");
+            let addresses = record.addresses.iter();
+            users
+                .addresses
+                .extend(addresses.map(|address| (*address, user())));
+            users.busy.extend(record.nodes.iter().cloned());
+            users.records.push(record);
         }
         users
     }
@@ -238,18 +275,26 @@ impl Snapshot {
 
     /// Everything that cannot be read, a sentence each.
     pub fn unreadable(&self) -> impl Iterator<Item = &str> {
-        let of_store = self.faults.iter().chain(self.faulty_nodes.values());
+        let of_store = self.faults.iter().chain(self.faulty.values());
         of_store.chain(self.unreadable.values()).map(String::as_str)
     }
 
     fn set(&mut self, object: &Object) {
         let outcome = self.take(object);
         match outcome {
-            Ok(()) => drop(self.unreadable.remove(&object.key)),
+            Ok(()) => {
+                self.unreadable.remove(&object.key);
+                self.records.remove(&object.key);
+            }
             Err(fault) => {
                 self.forget(&object.key);
-                self.unreadable
-                    .insert(object.key.clone(), fault.to_string());
+                let key = object.key.clone();
+                if key.kind == Kind::WorkloadEndpoint
+                    && let Some(record) = Record::of_object(object)
+                {
+                    self.records.insert(key.clone(), record);
+                }
+                self.unreadable.insert(key, fault.to_string());
             }
         }
     }
@@ -293,6 +338,7 @@ impl Snapshot {
 
     fn forget(&mut self, key: &Key) {
         self.unreadable.remove(key);
+        self.records.remove(key);
         match key.kind {
             Kind::Node => drop(self.nodes.remove(&key.name)),
             Kind::IPPool => drop(self.pools.remove(&key.name)),
@@ -352,27 +398,21 @@ impl Users {
         self.nodes.contains(node)
     }
 
-    /// Whether the node's Node cannot be read.
-    pub(super) fn is_doubtful(&self, node: &str) -> bool {
-        self.doubtful.contains(node)
+    /// Who may use what was given with these attributes, as far as nobody can read what he uses.
+    pub(super) fn perhaps(&self, attribute: &Attribute) -> Option<String> {
+        let node = attribute.secondary.get("node");
+        if let Some(node) = node.filter(|node| self.doubtful.contains(*node)) {
+            return Some(format!("node {node}, perhaps: its Node cannot be read"));
+        }
+        let mut records = self.records.iter();
+        let record = records.find(|record| record.may_have(attribute))?;
+        Some(format!("{record}, perhaps: its record cannot be read"))
     }
 
     /// Whether workloads say that they are on the node.
     pub(super) fn is_busy(&self, node: &str) -> bool {
         self.busy.contains(node)
     }
-}
-
-/// The Node that a fault names: `Node NAME`, behind the file's name and line perhaps.
-fn node_of(fault: &StoreError) -> Option<String> {
-    let StoreError::Invalid { what, .. } = fault else {
-        return None;
-    };
-    let key = what.rsplit_once(": ").map_or(what.as_str(), |(_, key)| key);
-    let named = key.strip_prefix("Node ")?;
-    let name = named.split_once(" (").map_or(named, |(name, _)| name);
-    let one_word = !name.is_empty() && !name.contains(char::is_whitespace);
-    one_word.then(|| name.to_owned())
 }
 
 fn tunnel_addresses(node: &Node) -> Vec<IpAddr> {

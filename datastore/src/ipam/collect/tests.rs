@@ -1,6 +1,7 @@
 //! The collector on a store in memory: what it finds, what it leaves alone, and that no history makes it free what is
 //! in use.
 
+mod doubts;
 mod guards;
 mod histories;
 
@@ -306,18 +307,9 @@ async fn kinds_that_are_not_known_are_left_alone() {
 async fn nothing_is_freed_when_the_workloads_cannot_all_be_read() {
     let cluster = Cluster::new(&["n"]).await;
     cluster.assign("n", "a", "c1").await;
-    // One that makes no sense may be the one that uses it.
-    let key = endpoint_key("n", "a");
-    cluster.store.put_unchecked(Object {
-        metadata: crate::Metadata {
-            name: key.name.clone(),
-            namespace: key.namespace.clone(),
-            ..Default::default()
-        },
-        key: key.clone(),
-        spec: serde_json::json!({"orchestrator": 7}),
-        revision: None,
-    });
+    // One that does not say whose it is may be the one that uses it.
+    let key = Key::in_namespace(Kind::WorkloadEndpoint, "default", "x");
+    strange(&cluster, &key, serde_json::json!({"orchestrator": 7}));
     let round = cluster.collect().await;
     assert_eq!(round.done, []);
     assert!(round.held.unwrap().contains("orchestrator"));
@@ -353,13 +345,20 @@ async fn nothing_is_freed_when_the_workloads_cannot_all_be_read() {
 
 /// A Node that is there and makes no sense.
 fn strange_node(cluster: &Cluster, node: &str) {
+    let key = Key::new(Kind::Node, node);
+    strange(cluster, &key, serde_json::json!({"bgp": 7}));
+}
+
+/// Something that is there and makes no sense.
+fn strange(cluster: &Cluster, key: &Key, spec: serde_json::Value) {
     cluster.store.put_unchecked(Object {
         metadata: crate::Metadata {
-            name: node.to_owned(),
+            name: key.name.clone(),
+            namespace: key.namespace.clone(),
             ..Default::default()
         },
-        key: Key::new(Kind::Node, node),
-        spec: serde_json::json!({"bgp": 7}),
+        key: key.clone(),
+        spec,
         revision: None,
     });
 }
@@ -374,8 +373,12 @@ async fn a_node_that_cannot_be_read_keeps_what_may_be_its_own_and_nothing_else()
     let round = cluster.collect().await;
     assert_eq!(round.held, None);
     assert_eq!(round.doubtful.len(), 1);
-    assert_eq!(round.doubtful[0].0, "n");
-    assert!(round.doubtful[0].1.contains("bgp"), "{:?}", round.doubtful);
+    assert_eq!(round.doubtful[0].whose, "node n");
+    assert!(
+        round.doubtful[0].why.contains("bgp"),
+        "{:?}",
+        round.doubtful
+    );
     assert_eq!(kinds(&round), ["address", "address", "node"]);
     assert_eq!(cluster.allocated().await, [kept]);
     assert_eq!(cluster.findings().await, []);
@@ -419,6 +422,7 @@ fn a_fault_of_the_store_holds_one_node_when_it_names_that_and_everything_otherwi
         ),
         ("nodes.yaml:3", None),
         ("Node ", None),
+        // A name that does not say whose it is.
         ("WorkloadEndpoint default/m", None),
     ] {
         let mut snapshot = Snapshot::default();

@@ -67,31 +67,16 @@ const WRITTEN: [&str; 8] = [
 
 /// The pod of an endpoint of that name.
 pub(super) fn pod_name(name: &str) -> Result<String, String> {
-    let parts = parts(name);
-    match parts.as_slice() {
-        [_, orchestrator, pod, endpoint]
+    match WorkloadEndpoint::parts_of_name(name) {
+        Some([_, orchestrator, pod, endpoint])
             if orchestrator == ORCHESTRATOR && endpoint == ENDPOINT =>
         {
-            Ok(pod.clone())
+            Ok(pod)
         }
         _ => Err(format!(
             "metadata.name: {name:?} is not <node>-k8s-<pod>-eth0, which endpoints in Kubernetes are called"
         )),
     }
-}
-
-/// The parts of an endpoint's name: a single `-` is between two, a double one is a `-` inside one.
-fn parts(name: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let mut rest = name.chars().peekable();
-    while let Some(c) = rest.next() {
-        if c == '-' && rest.next_if_eq(&'-').is_none() {
-            parts.push(String::new());
-        } else if let Some(last) = parts.last_mut() {
-            last.push(c);
-        }
-    }
-    parts
 }
 
 pub(super) fn read(value: Value) -> Reading {

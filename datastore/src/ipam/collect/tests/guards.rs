@@ -90,11 +90,11 @@ async fn an_address_that_was_taken_up_again_is_spared() {
 }
 
 #[tokio::test]
-async fn a_record_that_cannot_be_read_by_now_spares_everything() {
+async fn a_record_that_is_anybodys_and_cannot_be_read_by_now_spares_everything() {
     let cluster = Cluster::new(&["n"]).await;
     cluster.assign("n", "a", "c1").await;
     let plan = cluster.plan().await;
-    cluster.put_nonsense(endpoint_key("n", "a"));
+    cluster.put_nonsense(Key::in_namespace(Kind::WorkloadEndpoint, "default", "x"));
     let round = cluster.carry_out(&plan).await;
     assert!(round.done.is_empty() && round.held.is_some(), "{round:?}");
     assert_eq!(cluster.allocated().await.len(), 1);
@@ -375,14 +375,21 @@ async fn by_hand_nothing_is_freed_that_is_in_use_or_another_by_now() {
     assert!(matches!(outcomes[0], Outcome::InUse(_)), "{outcomes:?}");
     assert_eq!(outcomes[1..], [Outcome::Changed, Outcome::Changed]);
     assert_eq!(cluster.allocated().await.len(), 2);
-    // Somebody's record cannot be read: perhaps it is this one's.
-    cluster.put_nonsense(endpoint_key("n", "z"));
+    // A record cannot be read: of nobody knows whom, and then of this pod.
+    let anybodys = Key::in_namespace(Kind::WorkloadEndpoint, "default", "x");
+    cluster.put_nonsense(anybodys.clone());
     assert!(ipam.free_by_hand(&[wish(leaked)], false).await.is_err());
-    cluster
-        .store
-        .delete(&endpoint_key("n", "z"), None)
-        .await
-        .unwrap();
+    cluster.store.delete(&anybodys, None).await.unwrap();
+    let own = endpoint_key("n", "b");
+    cluster.put_nonsense(own.clone());
+    let kept = ipam.free_by_hand(&[wish(leaked)], false).await.unwrap();
+    assert!(
+        matches!(&kept[0], Outcome::InUse(who) if who.contains("default/b")),
+        "{kept:?}"
+    );
+    cluster.store.delete(&own, None).await.unwrap();
+    // Another's holds it no longer.
+    cluster.put_nonsense(endpoint_key("n", "z"));
     let freed = ipam.free_by_hand(&[wish(leaked)], false).await.unwrap();
     assert!(matches!(freed[0], Outcome::Freed { .. }), "{freed:?}");
     assert_eq!(cluster.allocated().await, [used]);
