@@ -89,6 +89,12 @@ fn portable(object: &Object) -> Object {
     object
 }
 
+/// Kinds that only IPAM writes, or whose fields differ from backend to backend.
+fn is_of_addresses(kind: Kind) -> bool {
+    use Kind::{BlockAffinity, IPAMBlock, IPAMConfig, IPAMHandle};
+    matches!(kind, IPAMBlock | BlockAffinity | IPAMHandle | IPAMConfig)
+}
+
 fn rewritten<R: Resource>(object: &Object) -> Object {
     // What cannot be read stays as it is, to be named by who checks it.
     Stored::<R>::from_object(object).map_or_else(|_| object.clone(), Stored::into_object)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use caracal_datastore::{Datastore, Key, Kind, Object, StoreError, resources};
 
-use super::{FIRST_LINE, calicos, counted, kinds_in_order, lock, portable, rank};
+use super::{FIRST_LINE, calicos, counted, is_of_addresses, kinds_in_order, lock, portable, rank};
 use crate::cli::{ImportArgs, Sources};
 use crate::conflict;
 use crate::failure::{Failure, Sort};
@@ -43,7 +43,7 @@ pub(crate) async fn import(
     };
     for found in &wanted {
         let kind = found.object.key.kind;
-        match write_one(store, how, found.object.clone()).await {
+        match put(store, how, &found.object).await {
             Ok(change) => tally.add(kind, change),
             Err(failure) => {
                 let gone = failure.sort == Sort::Unavailable;
@@ -86,6 +86,18 @@ pub(crate) async fn import(
         }
     });
     Ok(outcome)
+}
+
+/// Writes it, unless it is there as it is. Of IPAM's kinds each backend writes fields and labels by itself, which are no
+/// difference.
+async fn put(store: &Arc<dyn Datastore>, how: How, wanted: &Object) -> Result<Change, Failure> {
+    if is_of_addresses(wanted.key.kind)
+        && let Some(current) = store.get(&wanted.key).await?
+        && differences(wanted, &portable(&current)).is_empty()
+    {
+        return Ok(Change::Unchanged);
+    }
+    write_one(store, how, wanted.clone()).await
 }
 
 /// All that is to be there, in the order of writing; if anything is wrong with it, everything that is.
@@ -231,8 +243,7 @@ async fn verify(
             outcome.fails(Failure::from(StoreError::NotFound(object.key.clone())).at(place));
             continue;
         };
-        let differences =
-            conflict::differences(&as_asked(object, &found), &as_asked(&found, &found));
+        let differences = differences(object, &found);
         if !differences.is_empty() && object.key.kind != Kind::Node {
             let words = format!(
                 "{place}: {} is not as in the file: {differences}",
@@ -242,6 +253,11 @@ async fn verify(
         }
     }
     Ok(())
+}
+
+/// What is other in the store than asked for, in words.
+fn differences(object: &Object, found: &Object) -> String {
+    conflict::differences(&as_asked(object, found), &as_asked(found, found))
 }
 
 /// The object with the labels and annotations that its store adds by itself.

@@ -154,6 +154,36 @@ async fn what_goes_out_comes_in_and_goes_out_the_same() {
 }
 
 #[tokio::test]
+async fn what_a_backend_adds_to_an_affinity_by_itself_is_no_change() {
+    let (memory, store) = memory();
+    let text = exported(&full().await).await;
+    imported(&store, &text, |_| {}).await.unwrap();
+    // As Kubernetes shows it: the mark a text or a truth value, the type said, and labels to list it by.
+    let key = Key::new(Kind::BlockAffinity, "n1-10-1-0-0-30");
+    let mut shown = store.get(&key).await.unwrap().unwrap();
+    shown.spec["deleted"] = Value::Bool(false);
+    shown.spec["type"] = "host".into();
+    let label = "projectcalico.org/affinity-type".to_owned();
+    shown.metadata.labels.insert(label, "host".to_owned());
+    memory.put_unchecked(shown.clone());
+    let before = store.get(&key).await.unwrap();
+    let again = imported(&store, &text, |args| args.overwrite = true).await;
+    let words = again.unwrap().text;
+    let line = words.lines().find(|line| line.starts_with("BlockAffinity"));
+    let counts: Vec<&str> = line.unwrap().split_whitespace().skip(1).collect();
+    assert_eq!(counts, ["0", "0", "1"], "{words}");
+    assert_eq!(store.get(&key).await.unwrap(), before);
+    // What is other is written.
+    shown.spec["state"] = "pending".into();
+    memory.put_unchecked(shown);
+    let again = imported(&store, &text, |args| args.overwrite = true).await;
+    let words = again.unwrap().text;
+    let line = words.lines().find(|line| line.starts_with("BlockAffinity"));
+    let counts: Vec<&str> = line.unwrap().split_whitespace().skip(1).collect();
+    assert_eq!(counts, ["0", "1", "0"], "{words}");
+}
+
+#[tokio::test]
 async fn objects_are_written_behind_those_that_they_need() {
     let text = exported(&full().await).await;
     let (memory, _) = memory();

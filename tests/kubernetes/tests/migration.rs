@@ -62,6 +62,11 @@ lab_tests! {
         caracalctl(&netns, &api, None, &["datastore", "import", "-f", &second, "--overwrite"])?;
         caracalctl(&netns, &api, None, &["datastore", "export", "--filename", &third])?;
         ensure!(fs::read_to_string(&third)? == exported, "Kubernetes has other objects than before");
+        // Once more: nothing is left to do. What is counted: created, changed, unchanged.
+        let said = caracalctl(&netns, &api, None, &["datastore", "import", "-f", &second, "--overwrite"])?;
+        let counts = |line: &str| line.split_whitespace().skip(1).map(|word| word.parse().ok()).collect::<Option<Vec<usize>>>();
+        let all: Vec<Vec<usize>> = said.lines().filter_map(counts).filter(|counts| counts.len() == 3).collect();
+        ensure!(all.len() > 10 && all.iter().all(|counts| counts[..2] == [0, 0]), "{said}");
         caracalctl(&netns, &api, None, &["datastore", "unlock"]).map(drop)
     }
 }
