@@ -69,6 +69,7 @@ pub(crate) async fn serve_socket(listener: UnixListener, shared: Arc<Shared>) {
             "/v1/routes",
             get(|State(shared): State<Arc<Shared>>| async move { Json(shared.routes().await) }),
         )
+        .route("/v1/metrics", get(metrics))
         // A reflector forwards nothing and has no pods; caracalctl may ask all the same.
         .route("/v1/fib", get(|| async { Json(Vec::<FibRoute>::new()) }))
         .route(

@@ -330,6 +330,9 @@ async fn prometheus_and_probes_are_answered() {
         "{metrics}"
     );
     assert!(metrics.contains("caracal_rr_ready 1\n"), "{metrics}");
+    // The same on the socket, as the agent's.
+    let of_socket = reflector.client().text("/v1/metrics").await.unwrap();
+    assert!(of_socket.contains("caracal_rr_ready 1\n"), "{of_socket}");
     assert!(get("/nothing").await.starts_with("HTTP/1.1 404"));
 }
 
