@@ -6,7 +6,7 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use caracal_agent_api::Route;
@@ -21,6 +21,25 @@ use crate::shared::Shared;
 mod answer;
 
 use answer::Facts;
+
+/// Why questions cannot be heard, as its watch says it.
+#[derive(Debug, Default)]
+pub(crate) struct Unheard(Mutex<(Vec<String>, Vec<String>)>);
+
+impl Unheard {
+    /// What cannot be followed now, and what is there and makes no sense, one sentence each.
+    pub(crate) fn unread_and_unreadable(&self) -> (Vec<String>, Vec<String>) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn set(&self, faults: &[StoreError]) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
+            StoreError::unread_and_unreadable(faults);
+    }
+}
 
 /// The first pause after a watch that could not be had, and the longest.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
@@ -43,7 +62,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, store: Arc<dyn Datastore>) {
         let shared = shared.clone();
         Box::pin(async move { look(&shared).await })
     };
-    run(&node, store, facts).await;
+    run(&node, store, facts, &shared.unheard).await;
 }
 
 /// What there is to tell now.
@@ -66,17 +85,24 @@ async fn look(shared: &Shared) -> Facts {
     }
 }
 
-async fn run(node: &str, store: Arc<dyn Datastore>, facts: impl Fn() -> BoxFuture<'static, Facts>) {
+async fn run(
+    node: &str,
+    store: Arc<dyn Datastore>,
+    facts: impl Fn() -> BoxFuture<'static, Facts>,
+    unheard: &Unheard,
+) {
     let mut wait = RETRY_FIRST;
     loop {
         match store.watch(&[Kind::CalicoNodeStatus]).await {
             Ok(mut watcher) => {
                 wait = RETRY_FIRST;
+                unheard.set(&[]);
                 let mut asked = BTreeMap::new();
                 loop {
                     let due = asked.values().map(|asked: &Asked| asked.due).min();
                     tokio::select! {
                         event = watcher.events.recv() => match event {
+                            Some(WatchEvent::Faults(faults)) => unheard.set(&faults),
                             Some(event) => take_in(&mut asked, node, event),
                             None => break,
                         },
@@ -84,8 +110,11 @@ async fn run(node: &str, store: Arc<dyn Datastore>, facts: impl Fn() -> BoxFutur
                     }
                 }
             }
-            // A role that may not see this kind is no fault that is worth a word each minute.
-            Err(fault) => debug!("node {node}: questions about it are not heard: {fault}"),
+            // A condition, and no word in the log each minute.
+            Err(fault) => {
+                debug!("node {node}: questions about it are not heard: {fault}");
+                unheard.set(&[fault]);
+            }
         }
         tokio::time::sleep(wait).await;
         wait = RETRY_LAST.min(wait * 2);

@@ -97,15 +97,7 @@ fn is_registered(cluster: &Cluster, node: &str) -> bool {
 
 /// Makes the plan.
 pub(crate) fn make(cluster: &Cluster, own: Own<'_>) -> Plan {
-    let mut conditions: Vec<Condition> = cluster
-        .unread()
-        .map(|why| {
-            condition(
-                "DatastoreUnread",
-                &format!("{why}; what is known stays in force"),
-            )
-        })
-        .collect();
+    let mut conditions: Vec<Condition> = cluster.unread().map(datastore_unread).collect();
     conditions.extend(
         cluster
             .faults()
@@ -284,6 +276,14 @@ fn elevated_priority(felix: &FelixConfiguration, normal: u32, prefix: &IpNet) ->
         IpNet::V6(_) => felix.ipv6_elevated_route_priority,
     };
     settings::elevated(configured, normal)
+}
+
+/// The datastore, or a kind in it, cannot be followed.
+pub(crate) fn datastore_unread(why: &str) -> Condition {
+    condition(
+        "DatastoreUnread",
+        &format!("{why}; what is known stays in force"),
+    )
 }
 
 pub(crate) fn condition(name: &str, message: &str) -> Condition {

@@ -19,6 +19,8 @@ use crate::address::NodeAddresses;
 use crate::config::Config;
 use crate::gc::Collecting;
 use crate::metrics::Metrics;
+use crate::node_status::Unheard;
+use crate::plan::{condition, datastore_unread};
 use crate::workloads::Workloads;
 
 /// The parts, for the socket, for HTTP and for the tender.
@@ -40,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     /// What the collector of addresses has to say.
     pub(crate) collecting: Collecting,
+    /// Why nobody hears what operators ask.
+    pub(crate) unheard: Unheard,
     /// Written by the loop with each new plan.
     pub(crate) snapshot: RwLock<Snapshot>,
 }
@@ -104,6 +108,11 @@ impl Shared {
             .with(|speaker, _| graceful_shutdown_condition(speaker));
         conditions.extend(in_shutdown.await.ok().flatten());
         conditions.extend(self.collecting.conditions());
+        let others = [
+            self.ipam.unread_and_unreadable(),
+            self.unheard.unread_and_unreadable(),
+        ];
+        of_other_watches(&mut conditions, others);
         for link in self.links.lock().await.values() {
             conditions.extend(link.view().problem.map(|message| {
                 let name = "NoDiscovery".to_owned();
@@ -189,6 +198,24 @@ fn conditions(
         });
     }
     conditions
+}
+
+/// What the watches beside the loop's cannot follow or read, as far as the loop has not said it.
+fn of_other_watches(
+    conditions: &mut Vec<Condition>,
+    watches: impl IntoIterator<Item = (Vec<String>, Vec<String>)>,
+) {
+    for (unread, unreadable) in watches {
+        let unread = unread.iter().map(|why| datastore_unread(why));
+        let unreadable = unreadable
+            .iter()
+            .map(|why| condition("InvalidResource", why));
+        for one in unread.chain(unreadable) {
+            if !conditions.contains(&one) {
+                conditions.push(one);
+            }
+        }
+    }
 }
 
 /// The kernel does not answer, so that nobody knows why.

@@ -184,6 +184,13 @@ impl Ipam {
         Ok(())
     }
 
+    /// What the watch of [`Ipam::follow`] cannot follow now, and what it has seen that makes no sense, one sentence each.
+    /// What was known of it stays in force.
+    pub fn unread_and_unreadable(&self) -> (Vec<String>, Vec<String>) {
+        let view = self.view.get();
+        view.map(View::unread_and_unreadable).unwrap_or_default()
+    }
+
     /// As [`Ipam::tend`], and looks through every block and handle at once, which `tend` does only now and then.
     pub async fn tend_everything(&self) -> Result<(), IpamError> {
         self.upkeep.lock().await.audited = None;

@@ -132,6 +132,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         workloads,
         metrics: Metrics::new()?,
         collecting: Collecting::default(),
+        unheard: node_status::Unheard::default(),
         snapshot: RwLock::new(Snapshot {
             asn: registered.identity.asn,
             ..Snapshot::default()

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use caracal_agent_api::{FibRoute, Peer};
 use caracal_datastore::MemoryDatastore;
+use caracal_datastore::memory::{Fault, Verb};
 use caracal_datastore::resources::NodeStatusClass;
 use serde_json::{Value, json};
 
@@ -168,7 +169,7 @@ impl World {
                 counted.fetch_add(1, Ordering::Relaxed);
                 Box::pin(async { facts() })
             };
-            run("n", Arc::new(memory), facts).await;
+            run("n", Arc::new(memory), facts, &Unheard::default()).await;
         });
         World { store, looks }
     }
@@ -217,6 +218,37 @@ async fn a_question_is_answered_at_once_and_again_as_often_as_it_asks() {
     assert_eq!(world.looks_within(15).await, 2);
     world.store.delete(&world.asked("r").await).await.unwrap();
     assert_eq!(world.looks_within(1000).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_may_not_be_is_told_until_it_may() {
+    let memory = MemoryDatastore::new();
+    let refused = Arc::new(AtomicUsize::new(2));
+    let left = refused.clone();
+    memory.set_plan(move |operation| {
+        let refuses = operation.verb == Verb::Watch
+            && left
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                    left.checked_sub(1)
+                })
+                .is_ok();
+        match refuses {
+            true => Fault::Before(MemoryDatastore::down()),
+            false => Fault::None,
+        }
+    });
+    let unheard = Arc::new(Unheard::default());
+    let told = unheard.clone();
+    tokio::spawn(async move {
+        let facts = || -> BoxFuture<'static, Facts> { Box::pin(async { facts() }) };
+        run("n", Arc::new(memory), facts, &told).await;
+    });
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let (unread, unreadable) = unheard.unread_and_unreadable();
+    assert_eq!((unread.len(), unreadable.len()), (1, 0), "{unread:?}");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(refused.load(Ordering::Relaxed), 0);
+    assert_eq!(unheard.unread_and_unreadable(), (vec![], vec![]));
 }
 
 #[tokio::test(start_paused = true)]

@@ -45,3 +45,26 @@ fn a_kernel_that_does_not_answer_the_filter_is_named_after_a_while() {
     filter.conditions.insert("NoNftables".to_owned(), why);
     assert_eq!(filter_late(&filter, start + 2 * FILTER_LATE), None);
 }
+
+#[test]
+fn what_other_watches_cannot_follow_or_read_is_said_once() {
+    let known = datastore_unread("datastore kubernetes: ippools is forbidden");
+    let mut conditions = vec![known.clone()];
+    let of_ipam = (
+        vec![
+            "datastore kubernetes: ippools is forbidden".to_owned(),
+            "datastore kubernetes: ipreservations is forbidden".to_owned(),
+        ],
+        vec!["IPReservation r: spec.reservedCIDRs: 7".to_owned()],
+    );
+    let of_questions = (of_ipam.0.clone(), Vec::new());
+    of_other_watches(&mut conditions, [of_ipam, of_questions]);
+    let names: Vec<&str> = conditions.iter().map(|one| one.name.as_str()).collect();
+    let expected = ["DatastoreUnread", "DatastoreUnread", "InvalidResource"];
+    assert_eq!(names, expected);
+    assert_eq!(conditions[0], known);
+    assert!(
+        conditions[1].message.contains("ipreservations"),
+        "{conditions:?}"
+    );
+}

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use tokio::task::AbortHandle;
 
 use crate::resources::{BlockAffinity, IPAMConfig, IPPool, IPReservation, Resource};
-use crate::store::{Datastore, Key, Kind, StoreError, Stored, WatchEvent, Watcher};
+use crate::store::{Datastore, Key, Kind, Object, StoreError, Stored, WatchEvent, Watcher};
 
 /// Changed seldom, all of them: blocks and handles, which change with each pod of the cluster, are not watched.
 const KINDS: [Kind; 4] = [
@@ -31,8 +31,10 @@ pub(super) struct View {
 #[derive(Debug, Default)]
 pub(super) struct State {
     in_sync: bool,
-    /// Something cannot be read at the moment; its last good state stands.
-    faulty: bool,
+    /// What the datastore cannot read at the moment; its last good state stands.
+    faults: Vec<StoreError>,
+    /// Objects whose newest state makes no sense, with the reason; their last good state stands.
+    invalid: BTreeMap<Key, String>,
     pub(super) pools: BTreeMap<String, Stored<IPPool>>,
     pub(super) config: IPAMConfig,
     reservations: BTreeMap<String, Stored<IPReservation>>,
@@ -46,6 +48,11 @@ impl View {
         let state = Arc::default();
         let follower = tokio::spawn(follow(watcher, Arc::clone(&state))).abort_handle();
         Ok(View { state, follower })
+    }
+
+    /// As [`State::unread_and_unreadable`], in sync or not.
+    pub(super) fn unread_and_unreadable(&self) -> (Vec<String>, Vec<String>) {
+        lock(&self.state).unread_and_unreadable()
     }
 
     /// The state, once it is complete.
@@ -75,7 +82,14 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 impl State {
     /// Whether every pool could be read.
     pub(super) fn is_complete(&self) -> bool {
-        !self.faulty
+        self.faults.is_empty()
+    }
+
+    /// What cannot be followed now, and what is there and makes no sense, one sentence each.
+    pub(super) fn unread_and_unreadable(&self) -> (Vec<String>, Vec<String>) {
+        let (unread, mut unreadable) = StoreError::unread_and_unreadable(&self.faults);
+        unreadable.extend(self.invalid.values().cloned());
+        (unread, unreadable)
     }
 
     pub(super) fn reserved(&self) -> Vec<IpNet> {
@@ -84,34 +98,51 @@ impl State {
             .collect()
     }
 
-    fn handle(&mut self, event: WatchEvent) {
+    pub(super) fn handle(&mut self, event: WatchEvent) {
         match event {
             WatchEvent::InSync => self.in_sync = true,
-            WatchEvent::Faults(faults) => self.faulty = !faults.is_empty(),
-            WatchEvent::Deleted(key) => match key.kind {
-                Kind::IPPool => drop(self.pools.remove(&key.name)),
-                Kind::IPReservation => drop(self.reservations.remove(&key.name)),
-                Kind::BlockAffinity => drop(self.affinities.remove(&key.name)),
-                _ => self.config = IPAMConfig::default(),
-            },
-            WatchEvent::Set(object) => match object.key.kind {
-                Kind::IPPool => keep(&mut self.pools, &object),
-                Kind::IPReservation => keep(&mut self.reservations, &object),
-                Kind::BlockAffinity => keep(&mut self.affinities, &object),
-                _ if object.key == Key::new(Kind::IPAMConfig, "default") => {
-                    if let Ok(stored) = Stored::from_object(&object) {
-                        self.config = stored.spec;
-                    }
+            WatchEvent::Faults(faults) => self.faults = faults,
+            WatchEvent::Deleted(key) => {
+                self.invalid.remove(&key);
+                match key.kind {
+                    Kind::IPPool => drop(self.pools.remove(&key.name)),
+                    Kind::IPReservation => drop(self.reservations.remove(&key.name)),
+                    Kind::BlockAffinity => drop(self.affinities.remove(&key.name)),
+                    _ if key == config_key() => self.config = IPAMConfig::default(),
+                    _ => {}
                 }
-                _ => {}
+            }
+            WatchEvent::Set(object) => match self.set(&object) {
+                Ok(()) => drop(self.invalid.remove(&object.key)),
+                Err(fault) => drop(self.invalid.insert(object.key, fault.to_string())),
             },
+        }
+    }
+
+    /// What cannot be read does not replace what could.
+    fn set(&mut self, object: &Object) -> Result<(), StoreError> {
+        match object.key.kind {
+            Kind::IPPool => keep(&mut self.pools, object),
+            Kind::IPReservation => keep(&mut self.reservations, object),
+            Kind::BlockAffinity => keep(&mut self.affinities, object),
+            _ if object.key == config_key() => {
+                self.config = Stored::from_object(object)?.spec;
+                Ok(())
+            }
+            _ => Ok(()),
         }
     }
 }
 
-/// What cannot be read does not replace what could; the watch tells of it.
-fn keep<R: Resource>(known: &mut BTreeMap<String, Stored<R>>, object: &crate::store::Object) {
-    if let Ok(stored) = Stored::from_object(object) {
-        known.insert(object.key.name.clone(), stored);
-    }
+fn keep<R: Resource>(
+    known: &mut BTreeMap<String, Stored<R>>,
+    object: &Object,
+) -> Result<(), StoreError> {
+    let stored = Stored::from_object(object)?;
+    known.insert(object.key.name.clone(), stored);
+    Ok(())
+}
+
+fn config_key() -> Key {
+    Key::new(Kind::IPAMConfig, "default")
 }

@@ -414,3 +414,50 @@ async fn without_a_list_nothing_is_decided_by_a_view_that_is_not_complete() {
     // Then it is read for each request.
     ipam.assign(request("h", "n")).await.unwrap();
 }
+
+#[tokio::test]
+async fn what_the_view_cannot_follow_or_read_is_told_until_it_can() {
+    let cluster = Cluster::new(&[("p", "10.0.0.0/26", 26)]).await;
+    let ipam = following(&cluster, "n", cluster.store.client()).await;
+    assert_eq!(ipam.unread_and_unreadable(), (vec![], vec![]));
+    let key = crate::Key::new(crate::Kind::IPReservation, "r");
+    let strange = Object {
+        metadata: crate::Metadata {
+            name: "r".to_owned(),
+            ..Default::default()
+        },
+        key: key.clone(),
+        spec: serde_json::json!({"reservedCIDRs": 7}),
+        revision: None,
+    };
+    let reservation = cluster.store.get(&key).await.unwrap();
+    assert!(reservation.is_none());
+    cluster.store.put_unchecked(strange);
+    while ipam.unread_and_unreadable().1.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let (unread, unreadable) = ipam.unread_and_unreadable();
+    assert_eq!((unread.len(), unreadable.len()), (0, 1));
+    assert!(unreadable[0].contains("IPReservation r"), "{unreadable:?}");
+    cluster.store.delete(&key, None).await.unwrap();
+    while !ipam.unread_and_unreadable().1.is_empty() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn a_view_without_the_right_to_a_kind_says_so_and_is_not_complete() {
+    let mut state = view::State::default();
+    let fault = StoreError::Unavailable {
+        what: "kubernetes https://[::1]:6443".to_owned(),
+        why: "ippools is forbidden".to_owned(),
+    };
+    state.handle(crate::WatchEvent::Faults(vec![fault.clone()]));
+    state.handle(crate::WatchEvent::InSync);
+    assert!(!state.is_complete());
+    let told = state.unread_and_unreadable();
+    assert_eq!(told, (vec![fault.to_string()], vec![]));
+    state.handle(crate::WatchEvent::Faults(Vec::new()));
+    assert!(state.is_complete());
+    assert_eq!(state.unread_and_unreadable(), (vec![], vec![]));
+}
