@@ -37,7 +37,7 @@ mod watching;
 
 pub(crate) use start::run;
 
-use routing::PREFIXES_A_ROUND;
+use routing::Routing;
 use watching::{News, Watching};
 
 /// The loop's own state.
@@ -63,6 +63,7 @@ struct Node {
     gate: Gate,
     /// While some workload is to come here.
     listener: moves::Hearing,
+    routing: Arc<Routing>,
     leaving: filtering::Leaving,
     /// Sessions that go on until others take their place.
     transition: Transition,
@@ -82,6 +83,7 @@ impl Node {
         ));
         let cluster = Cluster::new(&shared.config.nodename);
         Node {
+            routing: Arc::new(Routing::new(&shared)),
             shared,
             watching: Watching::new(store.clone(), watcher),
             store,
@@ -103,8 +105,10 @@ impl Node {
     }
 
     async fn run(mut self) -> anyhow::Result<()> {
-        let mut route_changes = self.shared.shell.route_changes();
-        let mut bgp_events = self.shared.shell.subscribe();
+        self.follow_routes().await?;
+        let routing = self.routing.clone();
+        let shell = self.shared.shell.clone();
+        let mut bgp_events = shell.subscribe();
         let mut fib_status = self.shared.fib.status();
         let mut workload_changes = self.shared.workloads.changes();
         let mut host_mtu = None;
@@ -119,10 +123,8 @@ impl Node {
                     }
                     News::Again => self.cluster.begin_again(),
                 },
-                changed = route_changes.changed() => {
-                    changed.context("BGP has stopped")?;
-                    while self.apply_routes().await? == PREFIXES_A_ROUND {}
-                }
+                moved = routing.moved() => self.look_for_outranking(moved).await?,
+                () = shell.stopped() => anyhow::bail!("BGP has stopped"),
                 event = bgp_events.recv() => {
                     if matches!(event, Ok(Event::DeferralOver { .. }) | Err(RecvError::Lagged(_))) {
                         self.ask_who_is_awaited().await?;
@@ -245,7 +247,6 @@ impl Node {
         self.tell_speaker(&last).await?;
         sessions::release(&self.shared.shell, &last, &self.plan).await?;
         self.tell_links().await?;
-        self.shared.fib.apply(difference::of(&last, &self.plan));
         let filter = &self.shared.filter;
         match self.shared.config.filter.enabled {
             false => filter.set(Rules::default()),
@@ -275,6 +276,7 @@ impl Node {
         let unclear = self.shared.workloads.conditions();
         self.plan.conditions.extend(unclear);
         self.name_what_is_unknown();
+        self.routing.set_workloads(&workloads);
         self.look_for_outranking(workloads).await?;
         self.listen();
         self.write_mtu(mtu);
@@ -309,7 +311,7 @@ impl Node {
         let gate = gate::now(known, &self.awaited, &self.plan);
         if gate != self.gate {
             // What came before an End-of-RIB is desired before its absence means anything.
-            while self.apply_routes().await? == PREFIXES_A_ROUND {}
+            self.apply_routes().await?;
             self.shared.fib.apply(vec![Change::SetGate(gate.clone())]);
             self.gate = gate;
         }

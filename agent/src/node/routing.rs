@@ -1,79 +1,172 @@
-//! From the Loc-RIB to the FIB, in portions.
+//! From the Loc-RIB to the FIB, where the speaker is: a change is on its way to the kernel in the turn that brought it, and waits
+//! for nothing that the loop does.
 
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
 use caracal_bgp::Speaker;
+use caracal_fib::{Change, Fib};
 use ipnet::IpNet;
+use tokio::sync::Notify;
 
 use super::{Node, moves};
-use crate::ways;
+use crate::plan::Plan;
+use crate::shared::Shared;
+use crate::ways::{self, Pool};
 
-/// Prefixes that one round takes out of the Loc-RIB at most, so that nobody waits long for the speaker.
-pub(super) const PREFIXES_A_ROUND: usize = 4096;
+/// What follows the Loc-RIB.
+#[derive(Debug)]
+pub(super) struct Routing {
+    fib: Fib,
+    /// Addresses of this node.
+    own: Vec<IpAddr>,
+    state: Mutex<State>,
+    /// There are `moved`.
+    moves: Notify,
+}
 
-/// Next hops, with their network devices where their addresses need them.
-type NextHops = Vec<(IpAddr, Option<String>)>;
+/// What a route depends on but the Loc-RIB.
+#[derive(Debug, Default)]
+struct State {
+    pools: Vec<Pool>,
+    blackholes: BTreeSet<IpNet>,
+    /// Of local workloads.
+    workloads: HashSet<IpAddr>,
+    /// Those of them whose routes have changed since the loop looked at them.
+    moved: BTreeSet<IpAddr>,
+}
+
+/// What the speaker's turn is told of a plan, when it has told the speaker.
+#[derive(Debug)]
+pub(super) struct Orders {
+    pub(super) pools: Vec<Pool>,
+    pub(super) blackholes: BTreeSet<IpNet>,
+    /// From the last plan to this one.
+    pub(super) difference: Vec<Change>,
+}
+
+impl Routing {
+    pub(super) fn new(shared: &Shared) -> Routing {
+        Routing {
+            fib: shared.fib.clone(),
+            own: shared.addresses.networks().map(|net| net.addr()).collect(),
+            state: Mutex::default(),
+            moves: Notify::new(),
+        }
+    }
+
+    /// Takes a portion of Loc-RIB changes to the FIB; returns how many.
+    pub(super) fn follow(&self, speaker: &mut Speaker) -> usize {
+        let prefixes: Vec<IpNet> = std::iter::from_fn(|| speaker.poll_route_change())
+            .take(PREFIXES_A_ROUND)
+            .collect();
+        let mut state = self.state();
+        if !state.workloads.is_empty() {
+            let hosts = prefixes.iter().filter_map(moves::host);
+            let moved: Vec<IpAddr> = hosts
+                .filter(|host| state.workloads.contains(host))
+                .collect();
+            if !moved.is_empty() {
+                state.moved.extend(moved);
+                self.moves.notify_one();
+            }
+        }
+        self.route(&state, speaker, &prefixes);
+        prefixes.len()
+    }
+
+    /// Routes everything anew, since what it depends on has changed.
+    pub(super) fn follow_everything(&self, speaker: &Speaker) {
+        let routes = speaker.routes().into_iter();
+        let prefixes: Vec<IpNet> = routes.map(|route| route.prefix).collect();
+        self.route(&self.state(), speaker, &prefixes);
+    }
+
+    /// In the turn in which the speaker is told the plan, so that no change of the Loc-RIB is routed by one plan and meets
+    /// what the FIB was told by another.
+    pub(super) fn obey(&self, orders: Orders) {
+        let mut state = self.state();
+        state.pools = orders.pools;
+        state.blackholes = orders.blackholes;
+        self.fib.apply(orders.difference);
+    }
+
+    /// From now on changes of these are told to [`Routing::moved`].
+    pub(super) fn set_workloads(&self, workloads: &[IpAddr]) {
+        self.state().workloads = workloads.iter().copied().collect();
+    }
+
+    /// Addresses of local workloads that peers have announced or taken back, as soon as there are any.
+    pub(super) async fn moved(&self) -> Vec<IpAddr> {
+        loop {
+            let moved = std::mem::take(&mut self.state().moved);
+            if !moved.is_empty() {
+                return moved.into_iter().collect();
+            }
+            self.moves.notified().await;
+        }
+    }
+
+    fn route(&self, state: &State, speaker: &Speaker, prefixes: &[IpNet]) {
+        let learned = prefixes
+            .iter()
+            .filter(|prefix| !state.blackholes.contains(prefix));
+        let changes: Vec<Change> = learned
+            .map(|prefix| {
+                let next_hops = speaker.next_hops_on_devices(prefix);
+                ways::change(*prefix, next_hops, &state.pools, &self.own)
+            })
+            .collect();
+        if !changes.is_empty() {
+            self.fib.apply(changes);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Node {
-    /// Takes a portion of Loc-RIB changes to the FIB; returns how many.
-    pub(super) async fn apply_routes(&mut self) -> anyhow::Result<usize> {
-        let changed = self
-            .shared
-            .shell
-            .with(|speaker, _| {
-                let prefixes = std::iter::from_fn(|| speaker.poll_route_change())
-                    .take(PREFIXES_A_ROUND)
-                    .collect();
-                with_next_hops(speaker, prefixes)
-            })
-            .await
-            .context("BGP has stopped")?;
-        let count = changed.len();
-        let hosts = changed.iter().filter_map(|(prefix, _)| moves::host(prefix));
-        let own = self.shared.workloads.addresses();
-        let hosts = hosts.filter(|host| own.contains(host)).collect();
-        self.route(changed);
-        self.look_for_outranking(hosts).await?;
-        Ok(count)
+    /// From now on.
+    pub(super) async fn follow_routes(&self) -> anyhow::Result<()> {
+        let routing = self.routing.clone();
+        let follower = move |speaker: &mut Speaker| {
+            routing.follow(speaker);
+        };
+        let told = self.shared.shell.follow_routes(follower).await;
+        told.context("BGP has stopped")
     }
 
-    pub(super) async fn reroute_everything(&mut self) -> anyhow::Result<()> {
-        let all = self
-            .shared
-            .shell
-            .with(|speaker, _| {
-                let routes = speaker.routes().into_iter();
-                with_next_hops(speaker, routes.map(|route| route.prefix).collect())
-            })
-            .await
-            .context("BGP has stopped")?;
-        self.route(all);
-        Ok(())
-    }
-
-    fn route(&self, changed: Vec<(IpNet, NextHops)>) {
-        if changed.is_empty() {
-            return;
+    /// What has come until now is desired when this returns.
+    pub(super) async fn apply_routes(&self) -> anyhow::Result<()> {
+        loop {
+            let routing = self.routing.clone();
+            let follow = move |speaker: &mut Speaker, _| routing.follow(speaker);
+            let taken = self.shared.shell.with(follow).await;
+            if taken.context("BGP has stopped")? < PREFIXES_A_ROUND {
+                return Ok(());
+            }
         }
-        let own: Vec<IpAddr> = self
-            .shared
-            .addresses
-            .networks()
-            .map(|net| net.addr())
-            .collect();
-        let ours = |prefix: &IpNet| self.plan.blackholes.contains(prefix);
-        let changes = changed
-            .into_iter()
-            .filter(|(prefix, _)| !ours(prefix))
-            .map(|(prefix, next_hops)| ways::change(prefix, next_hops, &self.plan.pools, &own))
-            .collect();
-        self.shared.fib.apply(changes);
+    }
+
+    pub(super) async fn reroute_everything(&self) -> anyhow::Result<()> {
+        let routing = self.routing.clone();
+        let follow = move |speaker: &mut Speaker, _| routing.follow_everything(speaker);
+        let done = self.shared.shell.with(follow).await;
+        done.context("BGP has stopped")
+    }
+
+    pub(super) fn orders(&self, last: &Plan) -> Orders {
+        Orders {
+            pools: self.plan.pools.clone(),
+            blackholes: self.plan.blackholes.clone(),
+            difference: super::difference::of(last, &self.plan),
+        }
     }
 }
 
-fn with_next_hops(speaker: &Speaker, prefixes: Vec<IpNet>) -> Vec<(IpNet, NextHops)> {
-    let ways = prefixes.into_iter();
-    ways.map(|prefix| (prefix, speaker.next_hops_on_devices(&prefix)))
-        .collect()
-}
+/// Prefixes that one turn takes out of the Loc-RIB at most, so that no peer waits long for the speaker.
+const PREFIXES_A_ROUND: usize = 4096;

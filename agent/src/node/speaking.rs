@@ -48,6 +48,7 @@ impl Node {
             .map(|(prefix, path)| (*prefix, path.clone()))
             .collect();
         let first = !std::mem::replace(&mut self.restart_finished, true);
+        let (routing, orders) = (self.routing.clone(), self.orders(last));
         self.awaited = self
             .shared
             .shell
@@ -72,6 +73,7 @@ impl Node {
                     // Every local path of this restart is there.
                     speaker.finish_restart(now);
                 }
+                routing.obey(orders);
                 awaited(speaker, now)
             })
             .await

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! *Desired* is what the speaker's peers wish, with what the kernel knows of the way to them: our address, and
-//! whether a router is between. Neither tells us when it changes, so it is looked at again once a second, and
-//! whenever a session comes or goes. What BFD says is handed to the speaker as it comes.
+//! whether a router is between. The kernel does not tell us when that changes, so it is looked at again once a second, and
+//! whenever a session comes or goes; while no peer wishes it, nothing is done at all. What BFD says is handed to the speaker as it comes.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -121,7 +121,9 @@ impl Watcher {
         let mut of_bgp = self.shell.subscribe();
         let mut tick = interval(LOOK_AGAIN);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut wishes = self.shell.wishes_bfd.clone();
         loop {
+            let idle = !*wishes.borrow() && self.watched.is_empty();
             let outcome = tokio::select! {
                 // What BFD says goes first: it may be that a path has failed.
                 biased;
@@ -132,9 +134,14 @@ impl Watcher {
                 },
                 event = of_bgp.recv() => match event {
                     Err(RecvError::Closed) => return,
+                    Ok(_) | Err(RecvError::Lagged(_)) if idle => Ok(()),
                     Ok(_) | Err(RecvError::Lagged(_)) => self.converge().await,
                 },
-                _ = tick.tick() => self.converge().await,
+                changed = wishes.changed() => match changed {
+                    Ok(()) => self.converge().await,
+                    Err(_) => return,
+                },
+                _ = tick.tick(), if !idle => self.converge().await,
             };
             if outcome.is_err() {
                 return;

@@ -22,7 +22,7 @@ use crate::listener;
 use crate::options::{OptionsError, OptionsTable, SessionOptions};
 use crate::places::{PLACES_MAX, Place};
 use crate::recorder::{Recorder, Recording};
-use crate::shell::{Admission, COMMANDS_MAX, Shared};
+use crate::shell::{Admission, COMMANDS_MAX, RouteFollower, Shared};
 use crate::socket;
 
 use sockets::Attempt;
@@ -76,6 +76,8 @@ pub(crate) enum Command {
         options: Option<SessionOptions>,
         reply: oneshot::Sender<Result<(), OptionsError>>,
     },
+    /// Take route changes so.
+    FollowRoutes(RouteFollower),
     /// Hand over what is tapped.
     Tap {
         config: TapConfig,
@@ -98,7 +100,10 @@ pub(crate) struct Driver {
     /// For the tasks that are started.
     inputs_out: mpsc::Sender<Input>,
     events: broadcast::Sender<Event>,
-    changes: watch::Sender<u64>,
+    /// Who takes route changes.
+    follower: Option<RouteFollower>,
+    /// Some peer shall be watched by BFD.
+    wishes_bfd: watch::Sender<bool>,
     shared: Arc<Shared>,
     admission: Option<Admission>,
     journal: Journal,
@@ -132,7 +137,7 @@ impl Driver {
         speaker: Speaker,
         commands: mpsc::Receiver<Command>,
         events: broadcast::Sender<Event>,
-        changes: watch::Sender<u64>,
+        wishes_bfd: watch::Sender<bool>,
         shared: Arc<Shared>,
         admission: Option<Admission>,
         options: OptionsTable,
@@ -144,7 +149,8 @@ impl Driver {
             inputs,
             inputs_out,
             events,
-            changes,
+            follower: None,
+            wishes_bfd,
             shared,
             admission,
             journal: Journal::default(),
@@ -170,6 +176,7 @@ impl Driver {
             accepting.spawn(listener::accept(listener, address, self.inputs_out.clone()));
         }
         // The speaker may have been given peers before it came here.
+        self.look_at_bfd();
         self.drain();
         let keep_forwarding = loop {
             let occasion = self.wait().await;
@@ -183,7 +190,8 @@ impl Driver {
     }
 
     async fn wait(&mut self) -> Occasion {
-        if !self.transmitters.is_empty() {
+        let to_follow = self.follower.is_some() && self.speaker.has_route_changes();
+        if to_follow || !self.transmitters.is_empty() {
             // On one thread the connections must get a chance to write what they have been given.
             tokio::task::yield_now().await;
             return Occasion::Time;
@@ -245,6 +253,7 @@ impl Driver {
         match command {
             Command::With(closure) => {
                 closure(&mut self.speaker, self.shared.now());
+                self.look_at_bfd();
                 None
             }
             Command::SetOptions {
@@ -253,6 +262,10 @@ impl Driver {
                 reply,
             } => {
                 let _ = reply.send(self.set_options(peers, options));
+                None
+            }
+            Command::FollowRoutes(follower) => {
+                self.follower = Some(follower);
                 None
             }
             Command::Tap { config, out } => {
@@ -266,6 +279,13 @@ impl Driver {
             }
             Command::Stop { keep_forwarding } => Some(keep_forwarding),
         }
+    }
+
+    /// Where peers may be others than before.
+    fn look_at_bfd(&self) {
+        let wishes = self.speaker.bfd_wishes().next().is_some();
+        self.wishes_bfd
+            .send_if_modified(|before| std::mem::replace(before, wishes) != wishes);
     }
 
     /// How many octets it brought.
@@ -353,6 +373,7 @@ impl Driver {
         }
         if let Some(admission) = &mut self.admission {
             admission(&mut self.speaker, now, remote.ip());
+            self.look_at_bfd();
         }
         // Before the speaker, which might give up another connection for this one.
         let options = self.options.of(remote.ip());
@@ -412,6 +433,12 @@ impl Driver {
     /// Outputs, in the order that the speaker asks for.
     fn drain(&mut self) {
         self.perform();
+        // Before anything is sent: what is announced is forwarded first, and the kernel works meanwhile.
+        if let Some(follower) = &mut self.follower
+            && self.speaker.has_route_changes()
+        {
+            follower(&mut self.speaker);
+        }
         while let Some(connection) = self.speaker.poll_ready() {
             if let Some(link) = self.links.get_mut(&connection) {
                 // `more` already: it is in the queue, or comes into it when its buffer is written.
@@ -431,9 +458,6 @@ impl Driver {
             self.tell(event);
         }
         self.hand_over();
-        if self.speaker.has_route_changes() {
-            self.changes.send_modify(|count| *count += 1);
-        }
     }
 
     fn tell(&mut self, event: Event) {

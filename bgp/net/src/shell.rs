@@ -21,13 +21,17 @@ use crate::recorder::Recording;
 pub struct Shell {
     pub(crate) commands: mpsc::Sender<Command>,
     events: broadcast::WeakSender<Event>,
-    changes: watch::Receiver<u64>,
+    /// Some peer shall be watched by BFD.
+    pub(crate) wishes_bfd: watch::Receiver<bool>,
     pub(crate) shared: Arc<Shared>,
 }
 
 /// Asked before the speaker is, about everyone who connects: it may add a peer for that address (a peer
 /// from a prefix, say), which is then accepted like any other.
 pub type Admission = Box<dyn FnMut(&mut Speaker, Time, IpAddr) + Send>;
+
+/// Takes a portion of the route changes that wait in the speaker ([`Speaker::poll_route_change`]).
+pub(crate) type RouteFollower = Box<dyn FnMut(&mut Speaker) + Send>;
 
 /// The speaker has been stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -92,12 +96,12 @@ impl Shell {
         let (commands, commands_in) = mpsc::channel(COMMANDS_MAX);
         let (events_out, _) = broadcast::channel(EVENTS_MAX);
         let events = events_out.downgrade();
-        let (changes_out, changes) = watch::channel(0);
+        let (wishes_bfd_out, wishes_bfd) = watch::channel(false);
         let driver = Driver::new(
             speaker,
             commands_in,
             events_out,
-            changes_out,
+            wishes_bfd_out,
             shared.clone(),
             admission,
             table,
@@ -106,7 +110,7 @@ impl Shell {
         Ok(Shell {
             commands,
             events,
-            changes,
+            wishes_bfd,
             shared,
         })
     }
@@ -159,11 +163,15 @@ impl Shell {
         self.commands.send(command).await.map_err(|_| Stopped)
     }
 
-    /// A counter that rises while route changes wait in the speaker. Take them with
-    /// [`Speaker::poll_route_change`], in portions if there are many: it rises again while some are left.
-    /// Unread changes coalesce in the speaker, so a slow reader costs no memory.
-    pub fn route_changes(&self) -> watch::Receiver<u64> {
-        self.changes.clone()
+    /// From now on route changes are taken by this, and by whoever did so before no longer. It is called where the
+    /// speaker is, in the turn that brought the changes, and again between other work while some are left: so it takes
+    /// at least one and no more than a portion. Changes that wait coalesce in the speaker.
+    pub async fn follow_routes(
+        &self,
+        follower: impl FnMut(&mut Speaker) + Send + 'static,
+    ) -> Result<(), Stopped> {
+        let command = Command::FollowRoutes(Box::new(follower));
+        self.commands.send(command).await.map_err(|_| Stopped)
     }
 
     /// Events from now on. Who reads too slowly gets `Lagged` and should look at the peers as they are. Of failed

@@ -13,6 +13,7 @@ use caracal_bgp::{Event, LocalPath, PeerConfig, Speaker, SpeakerConfig, Time};
 use ipnet::IpNet;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::{NetError, Shell};
@@ -77,7 +78,12 @@ async fn until(
     condition: impl Fn(&mut Speaker, Time) -> bool + Clone + Send + 'static,
 ) {
     let mut events = shell.subscribe();
-    let mut changes = shell.route_changes();
+    let (changed, mut changes) = watch::channel(());
+    let follower = move |speaker: &mut Speaker| {
+        while speaker.poll_route_change().is_some() {}
+        changed.send_replace(());
+    };
+    shell.follow_routes(follower).await.unwrap();
     let waited = timeout(DEADLINE, async {
         loop {
             changes.mark_unchanged();
@@ -110,14 +116,37 @@ async fn until_established(shell: &Shell, last: u8) {
     .await;
 }
 
-/// Drains changes as the agent does, and says whether the prefix has a path.
+/// Says whether the prefix has a path.
 fn has_route(speaker: &mut Speaker, prefix: &IpNet) -> bool {
-    while speaker.poll_route_change().is_some() {}
     speaker.route(prefix).is_some()
 }
 
 fn net(text: &str) -> IpNet {
     text.parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_follower_takes_route_changes_in_their_turn_and_comes_back_for_what_it_leaves() {
+    let shell = shell(17);
+    let (taken, mut follows) = watch::channel(Vec::new());
+    let follower = move |speaker: &mut Speaker| {
+        let portion = std::iter::from_fn(|| speaker.poll_route_change()).take(2);
+        taken.send_modify(|all: &mut Vec<usize>| all.push(portion.count()));
+    };
+    shell.follow_routes(follower).await.unwrap();
+    let blocks = |count: u8| (0..count).map(|n| net(&format!("10.233.{n}.0/26")));
+    originate(&shell, blocks(1).collect()).await;
+    // The next command is of a later turn, or of this one before anything follows from it.
+    originate(&shell, Vec::new()).await;
+    assert_eq!(*follows.borrow_and_update(), [1]);
+
+    originate(&shell, blocks(6).skip(1).collect()).await;
+    let all = follows.wait_for(|portions| portions.iter().sum::<usize>() == 6);
+    let all = timeout(DEADLINE, all).await.unwrap().unwrap();
+    assert_eq!(*all, [1, 2, 2, 1]);
+    drop(all);
+    let left = shell.with(|speaker, _| speaker.has_route_changes()).await;
+    assert!(!left.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,6 +6,7 @@ mod own;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub(crate) use content::{Content, Stamp, hash128, revision_of};
 
@@ -26,7 +27,8 @@ pub(crate) struct Index {
     faulty: BTreeSet<PathBuf>,
     /// What is wrong with folders.
     folder_faults: Vec<StoreError>,
-    objects: BTreeMap<Key, Object>,
+    /// The same as in `files`.
+    objects: BTreeMap<Key, Arc<Object>>,
     /// Files that nobody has asked for, as they are by now: their kind.
     unasked: BTreeMap<PathBuf, (Kind, Stamp)>,
     published: Vec<String>,
@@ -55,7 +57,7 @@ impl Index {
 
     /// An object as last read.
     pub(crate) fn object(&self, key: &Key) -> Option<&Object> {
-        self.objects.get(key)
+        self.objects.get(key).map(AsRef::as_ref)
     }
 
     /// All objects of a kind as last read, in order of key.
@@ -68,7 +70,7 @@ impl Index {
         self.objects
             .range(first..)
             .take_while(|(key, _)| key.kind == kind)
-            .map(|(_, object)| object.clone())
+            .map(|(_, object)| Object::clone(object))
             .collect()
     }
 
@@ -85,7 +87,8 @@ impl Index {
 
     pub(crate) fn subscribe(&mut self, kinds: &[Kind]) -> Watcher {
         let faults = self.faults();
-        self.hub.subscribe(kinds, self.objects.values(), &faults)
+        let all = self.objects.values().map(AsRef::as_ref);
+        self.hub.subscribe(kinds, all, &faults)
     }
 
     /// The folder must be there for an answer to mean anything.
@@ -292,24 +295,19 @@ impl Index {
                 .and_then(|holders| holders.first())
                 .and_then(|path| self.files.get(path))
                 .and_then(|content| content.entries.get(key))
-                .map(|entry| &entry.object);
+                .map(|entry| entry.object.clone());
             let before = self.objects.get(key);
-            if now.map(|object| &object.revision) == before.map(|object| &object.revision) {
+            if now.as_ref().map(|object| &object.revision) == before.map(|object| &object.revision)
+            {
                 continue;
             }
             changes.push(Change {
                 key: key.clone(),
-                object: now.cloned(),
+                object: now.as_deref().cloned(),
             });
-        }
-        for change in &changes {
-            match &change.object {
-                Some(object) => {
-                    self.objects.insert(change.key.clone(), object.clone());
-                }
-                None => {
-                    self.objects.remove(&change.key);
-                }
+            match now {
+                Some(object) => drop(self.objects.insert(key.clone(), object)),
+                None => drop(self.objects.remove(key)),
             }
         }
         self.hub.publish(&changes);

@@ -1,7 +1,7 @@
 //! A seat in a folder: `flock` on `.lead-<name>`. The kernel frees it as soon as the process is gone, however it went.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
@@ -68,13 +68,14 @@ impl FileSeat {
             // Somebody removed the file, and another may have made and locked a new one.
             return Ok(Attempt::Others("another file".to_owned()));
         }
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&self.path)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        let mut file = self.open(false)?;
+        let mut taken = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        if taken == Err(Errno::BADF) {
+            // NFS, where an exclusive lock is for those who may write.
+            file = self.open(true)?;
+            taken = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        }
+        match taken {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK | Errno::INTR) => {
                 let mut who = String::new();
@@ -87,11 +88,24 @@ impl FileSeat {
             return Ok(Attempt::Others("another file".to_owned()));
         }
         // For people, and for candidates to say who leads.
-        file.set_len(0)?;
-        file.seek(SeekFrom::Start(0))?;
-        writeln!(file, "{}", self.who)?;
+        std::fs::write(&self.path, format!("{}\n", self.who))?;
         self.locked = Some(file);
         Ok(Attempt::Ours)
+    }
+
+    /// To read, if that is enough: what was open for writing tells everybody who follows the folder when it is closed, and
+    /// each candidate would wake all others.
+    fn open(&self, to_write: bool) -> std::io::Result<File> {
+        let mut options = OpenOptions::new();
+        let reading = options.read(true).write(to_write).open(&self.path);
+        match reading {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let mut making = OpenOptions::new();
+                let making = making.create(true).truncate(false).read(true).write(true);
+                making.open(&self.path)
+            }
+            other => other,
+        }
     }
 
     /// Whether the path still leads to this file.

@@ -419,6 +419,26 @@ async fn a_folder_has_one_leader_who_is_named_to_the_others() {
     assert!(gone.take(&since_boot).await.is_err());
 }
 
+#[tokio::test]
+async fn candidates_for_a_seat_in_a_folder_wake_nobody_who_follows_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let election = FileElection::new(folder.path().to_owned());
+    let mut one = election.seat("gc", "one");
+    assert_eq!(one.take(&since_boot).await.unwrap(), Attempt::Ours);
+    let mut inotify = inotify::Inotify::init().unwrap();
+    let written = inotify::WatchMask::CLOSE_WRITE | inotify::WatchMask::ATTRIB;
+    inotify.watches().add(folder.path(), written).unwrap();
+    for _ in 0..3 {
+        let taken = election.seat("gc", "two").take(&since_boot).await.unwrap();
+        assert_eq!(taken, Attempt::Others("one".to_owned()));
+        assert_eq!(one.take(&since_boot).await.unwrap(), Attempt::Ours);
+    }
+    let mut buffer = [0; 1024];
+    let events = inotify.read_events(&mut buffer).map(Iterator::count);
+    let nothing = events.map_err(|error| error.kind());
+    assert_eq!(nothing, Err(std::io::ErrorKind::WouldBlock));
+}
+
 /// Answers as told, then says that it is another's.
 #[derive(Debug, Clone)]
 struct Scripted(Arc<Mutex<Vec<Attempt>>>);

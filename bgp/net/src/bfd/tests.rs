@@ -212,3 +212,20 @@ fn whether_routers_are_between_is_asked_of_the_kernel_unless_it_is_said() {
     assert_eq!(kind(wish("127.0.0.9", Some(true))), Kind::MultiHop);
     assert_eq!(kind(wish("240.0.0.1", Some(false))), Kind::SingleHop);
 }
+
+#[tokio::test(start_paused = true)]
+async fn nobody_wakes_up_while_no_peer_wishes_to_be_watched() {
+    let (one, other) = addresses();
+    let shell = shell(one, 1);
+    let watch = PathWatch::start(&shell, 1).unwrap();
+    set(&shell, one, (other, 179), None).await;
+    let removed = move |speaker: &mut Speaker, now| speaker.remove_peer(now, other);
+    shell.with(removed).await.unwrap();
+
+    let metrics = tokio::runtime::Handle::current().metrics();
+    let before = metrics.worker_park_count(0);
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    let parks = metrics.worker_park_count(0) - before;
+    assert!(parks < 60, "slept {parks} times in an hour");
+    drop(watch);
+}

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
@@ -54,7 +55,8 @@ pub(crate) struct Content {
 /// An object in a file.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
-    pub(crate) object: Object,
+    /// Kept once, here and where objects are found by key.
+    pub(crate) object: Arc<Object>,
     pub(crate) line: usize,
     /// What the file says by now is wrong; this is the last good state.
     pub(crate) stale: bool,
@@ -213,7 +215,7 @@ impl Content {
         object.metadata.namespace.clone_from(&object.key.namespace);
         object.revision = Some(revision_of(&object));
         let entry = Entry {
-            object,
+            object: Arc::new(object),
             line: 1,
             stale: false,
         };
@@ -240,7 +242,7 @@ impl Content {
         self.entries.insert(
             object.key.clone(),
             Entry {
-                object,
+                object: Arc::new(object),
                 line: manifest.line,
                 stale: false,
             },
