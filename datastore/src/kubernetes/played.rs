@@ -1,6 +1,7 @@
 //! An API server that is played in this process, by the rules of a real one and the whims of a test: for what a real one
 //! does too seldom to be waited for. Time may stand still.
 
+mod addresses;
 mod scenarios;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
