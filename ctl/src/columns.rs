@@ -54,7 +54,7 @@ fn columns_and_more(kind: Kind, wide: bool) -> Vec<Column> {
             vec![
                 ("NAME", NAME),
                 ("CIDR", "/cidr"),
-                ("SELECTOR", "/nodeSelector"),
+                ("SELECTOR", "/nodeSelector|all()"),
             ],
             &[],
         ),
@@ -302,7 +302,7 @@ const POOL_WIDE: [Column; 8] = [
     ("VXLANMODE", "/vxlanMode|Never"),
     ("DISABLED", "/disabled|false"),
     ("DISABLEBGPEXPORT", "/disableBGPExport|false"),
-    ("SELECTOR", "/nodeSelector"),
+    ("SELECTOR", "/nodeSelector|all()"),
 ];
 const WORKLOAD_WIDE: [Column; 10] = [
     ("NAMESPACE", NAMESPACE),

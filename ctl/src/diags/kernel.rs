@@ -61,7 +61,7 @@ pub(super) async fn look(findings: &mut Findings) {
     findings.take("kernel/sysctls.txt", Ok(lines.collect()));
 }
 
-async fn said_by(command: &[&str]) -> Result<String, String> {
+pub(super) async fn said_by(command: &[&str]) -> Result<String, String> {
     let Some((program, arguments)) = command.split_first() else {
         return Err("no command".to_owned());
     };
@@ -89,7 +89,9 @@ async fn said_by(command: &[&str]) -> Result<String, String> {
         true => Ok(format!("$ {}\n{stdout}", command.join(" "))),
         false => {
             let why = String::from_utf8_lossy(&output.stderr);
-            Err(format!("{}: {}", command.join(" "), why.trim()))
+            // Below it nft repeats what was asked.
+            let why = why.trim().lines().next().unwrap_or("it says nothing");
+            Err(format!("{}: {why}", command.join(" ")))
         }
     }
 }

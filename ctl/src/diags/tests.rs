@@ -63,3 +63,15 @@ fn a_long_log_begins_with_a_whole_line() {
     let fault = end_of(&folder.path().join("none")).unwrap_err();
     assert!(fault.contains("none: "), "{fault}");
 }
+
+#[tokio::test]
+async fn a_program_that_fails_is_quoted_with_its_first_line() {
+    let script = "echo 'Error: No such table' >&2; echo 'list table' >&2; exit 1";
+    let said = kernel::said_by(&["sh", "-c", script]).await;
+    assert_eq!(
+        said.unwrap_err(),
+        format!("sh -c {script}: Error: No such table")
+    );
+    let silent = kernel::said_by(&["false"]).await;
+    assert_eq!(silent.unwrap_err(), "false: it says nothing");
+}

@@ -83,7 +83,7 @@ async fn each_format_shows_the_same_objects() {
     let both = said(&args("pools,bgppeers", &[], "table")).await;
     assert_eq!(
         both,
-        "NAME   CIDR          SELECTOR\np      10.1.0.0/16\n\nNo BGPPeer found.\n"
+        "NAME   CIDR          SELECTOR\np      10.1.0.0/16   all()\n\nNo BGPPeer found.\n"
     );
     let json = said(&args("nodes,pools", &[], "json")).await;
     let json: Value = serde_json::from_str(&json).unwrap();

@@ -224,7 +224,7 @@ fn resources_live_in_a_folder_and_need_no_agent() {
     let (_, stdout, _) = run(&["get", "pools"], "");
     assert_eq!(
         stdout,
-        "NAME                  CIDR            SELECTOR\ndefault-ipv4-ippool   10.233.0.0/16\n"
+        "NAME                  CIDR            SELECTOR\ndefault-ipv4-ippool   10.233.0.0/16   all()\n"
     );
     let (_, stdout, _) = run(&["get", "ippool", "default-ipv4-ippool", "-o", "json"], "");
     let object: Value = serde_json::from_str(&stdout).unwrap();

@@ -28,7 +28,8 @@ pub(crate) fn exec(exec: &Exec) -> Result<ExitCode> {
     let number = exec.lab.map_or_else(only_lab, Ok)?;
     let place = format!("/proc/{number}/root/run/netns/{}", exec.place);
     fs::metadata(&place).with_context(|| format!("lab {number} has no {}", exec.place))?;
-    let mut command = private::visit(number, &exec.place, &words_for(&exec.words)?)?;
+    let words = from_here(words_for(&exec.words)?)?;
+    let mut command = private::visit(number, &exec.place, &words)?;
     // What `caracalctl` would otherwise have to be told.
     command
         .env(
@@ -37,6 +38,15 @@ pub(crate) fn exec(exec: &Exec) -> Result<ExitCode> {
         )
         .env("CARACAL_DATASTORE", format!("{}/store", private::FOLDER));
     Err(command.exec()).with_context(|| format!("{} in lab {number}", exec.words.join(" ")))
+}
+
+/// In the folder that its user is in: nsenter begins in the root of the lab's world, which has the same folders.
+fn from_here(words: Vec<String>) -> Result<Vec<String>> {
+    let here = std::env::current_dir().context("the folder that this is started in")?;
+    let shell = ["sh", "-c", r#"cd "$1"; shift; exec "$@""#, "sh"];
+    let shell = shell.into_iter().map(str::to_owned);
+    let here = here.display().to_string();
+    Ok(shell.chain([here]).chain(words).collect())
 }
 
 /// `caracalctl` stands beside this program.
@@ -109,3 +119,6 @@ pub(crate) fn stay(terminal: &Terminal, lab: &Lab, pods: &[Pod]) -> Result<ExitC
         std::thread::park();
     }
 }
+
+#[cfg(test)]
+mod tests;
