@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use caracal_lab::binaries::FOLDER_VARIABLE;
 
-/// Ours stand beside this one.
+/// Ours stand beside this one, or where [`FOLDER_VARIABLE`] says.
 pub(crate) fn ours(name: &str) -> Result<PathBuf> {
     let own = env::current_exe().context("where this program is")?;
     let folder = own.parent().context("the folder of this program")?;
     // A test program is one folder deeper.
-    let folders = [Some(folder), folder.parent()];
+    let given = env::var_os(FOLDER_VARIABLE).map(PathBuf::from);
+    let folders = [given.as_deref(), Some(folder), folder.parent()];
     let mut files = folders
         .into_iter()
         .flatten()
@@ -21,8 +23,11 @@ pub(crate) fn ours(name: &str) -> Result<PathBuf> {
         .with_context(|| format!("the program {name} is missing beside {}", own.display()))
 }
 
-/// Builds ours with cargo, in the profile and target folder that this program was built in.
+/// Builds ours with cargo, in the profile and target folder that this program was built in. Does nothing where a folder was given.
 pub(crate) fn build(packages: &[&str]) -> Result<()> {
+    if env::var_os(FOLDER_VARIABLE).is_some() {
+        return Ok(());
+    }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let own = env::current_exe().context("where this program is")?;
     let folder = own.parent().context("the folder of this program")?;
