@@ -42,12 +42,41 @@ use crate::wire::{Attributes, Origin};
 
 /// One path, with what the decision must know of where it comes from.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Candidate<'a> {
-    pub(crate) attributes: &'a Attributes,
+pub(crate) struct Candidate {
+    pub(crate) merits: Merits,
     pub(crate) verdict: Verdict,
     pub(crate) provenance: Provenance,
     /// Kept beyond its peer's Restart Time (RFC 9494 §4.2), by us or by somebody before us (§4.3).
     pub(crate) long_lived_stale: bool,
+}
+
+/// What the steps look at of a path's attributes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Merits {
+    local_pref: u32,
+    hops: usize,
+    origin: Origin,
+    med: u32,
+    /// `None` for a path that began in our own AS.
+    neighbour_as: Option<u32>,
+    originator_id: Option<Ipv4Addr>,
+    clusters: usize,
+    next_hop: Option<IpAddr>,
+}
+
+impl From<&Attributes> for Merits {
+    fn from(attributes: &Attributes) -> Merits {
+        Merits {
+            local_pref: local_pref(attributes),
+            hops: attributes.as_path.hops(),
+            origin: attributes.origin,
+            med: attributes.med.unwrap_or(0),
+            neighbour_as: attributes.as_path.first_as(),
+            originator_id: attributes.originator_id,
+            clusters: attributes.cluster_list.len(),
+            next_hop: attributes.next_hop,
+        }
+    }
 }
 
 /// Where a candidate comes from.
@@ -114,7 +143,7 @@ pub(crate) enum Reason {
 }
 
 /// Selects among `candidates`.
-pub(crate) fn select(candidates: &[Candidate<'_>], options: &Options) -> Selection {
+pub(crate) fn select(candidates: &[Candidate], options: &Options) -> Selection {
     let mut left = Left {
         candidates,
         indices: (0..candidates.len()).collect(),
@@ -129,7 +158,7 @@ pub(crate) fn select(candidates: &[Candidate<'_>], options: &Options) -> Selecti
 
 /// The `max` best of `candidates` by index, the best first: each is the one that would be chosen if those
 /// before it were not there.
-pub(crate) fn rank(candidates: &[Candidate<'_>], options: &Options, max: usize) -> Indices {
+pub(crate) fn rank(candidates: &[Candidate], options: &Options, max: usize) -> Indices {
     let mut ranked = Indices::new();
     while ranked.len() < max {
         let indices = (0..candidates.len()).filter(|index| !ranked.contains(index));
@@ -157,12 +186,12 @@ pub(crate) const LOCAL_PREF_DEFAULT: u32 = 100;
 
 /// The paths that reached step f, in the order of the steps from there on, so that the first is the best.
 fn multipath(
-    candidates: &[Candidate<'_>],
+    candidates: &[Candidate],
     mut equal: Indices,
     options: &Options,
 ) -> SmallVec<[usize; 4]> {
-    let rank = |c: &Candidate<'_>| {
-        let clusters = c.attributes.cluster_list.len();
+    let rank = |c: &Candidate| {
+        let clusters = c.merits.clusters;
         (c.originator(), clusters, c.address(), c.path_id())
     };
     equal.sort_by_key(|&index| rank(&candidates[index]));
@@ -177,9 +206,10 @@ fn multipath(
     };
     for index in equal {
         let candidate = &candidates[index];
-        let next_hop = candidate.attributes.next_hop;
-        let known = |&other: &usize| candidates[other].attributes.next_hop == next_hop;
-        let fits = options.multipath_relax || candidate.neighbour_as() == best.neighbour_as();
+        let next_hop = candidate.merits.next_hop;
+        let known = |&other: &usize| candidates[other].merits.next_hop == next_hop;
+        let fits =
+            options.multipath_relax || candidate.merits.neighbour_as == best.merits.neighbour_as;
         if fits && !chosen.iter().any(known) && chosen.len() < max.max(1) {
             chosen.push(index);
         }
@@ -191,7 +221,7 @@ pub(crate) type Indices = SmallVec<[usize; 8]>;
 
 /// What is left under consideration.
 struct Left<'a> {
-    candidates: &'a [Candidate<'a>],
+    candidates: &'a [Candidate],
     indices: Indices,
     lost: SmallVec<[Option<Reason>; 4]>,
 }
@@ -213,20 +243,20 @@ impl Left<'_> {
 
         // §9.1.1: the highest degree of preference.
         self.keep_lowest(
-            |c| Reverse(local_pref(c.attributes)),
+            |c| Reverse(c.merits.local_pref),
             |mine, best| Reason::LocalPref(mine.0, best.0),
         );
 
         // §9.1.2.2 a: the shortest AS_PATH. An AS_SET counts as one.
-        self.keep_lowest(|c| c.attributes.as_path.hops(), Reason::AsPath);
+        self.keep_lowest(|c| c.merits.hops, Reason::AsPath);
 
         // b: the lowest ORIGIN.
-        self.keep_lowest(|c| c.attributes.origin, Reason::Origin);
+        self.keep_lowest(|c| c.merits.origin, Reason::Origin);
 
         // c: the lowest MULTI_EXIT_DISC, compared only between paths from the same neighbour AS if nobody
         // wants it otherwise. A path without one has the lowest possible, zero.
         if options.always_compare_med {
-            self.keep_lowest(|c| c.med(), Reason::Med);
+            self.keep_lowest(|c| c.merits.med, Reason::Med);
         } else {
             self.keep_lowest_med();
         }
@@ -241,7 +271,7 @@ impl Left<'_> {
         self.keep_lowest(|c| c.originator(), Reason::RouterId);
 
         // RFC 4456 §9: the shortest CLUSTER_LIST.
-        self.keep_lowest(|c| c.attributes.cluster_list.len(), Reason::ClusterList);
+        self.keep_lowest(|c| c.merits.clusters, Reason::ClusterList);
 
         // g: the lowest peer address.
         self.keep_lowest(|c| c.address(), Reason::PeerAddress);
@@ -252,7 +282,7 @@ impl Left<'_> {
         equal
     }
 
-    fn keep(&mut self, test: impl Fn(&Candidate<'_>) -> Result<(), Reason>) {
+    fn keep(&mut self, test: impl Fn(&Candidate) -> Result<(), Reason>) {
         let (candidates, lost) = (self.candidates, &mut self.lost);
         self.indices
             .retain(|&mut index| match test(&candidates[index]) {
@@ -267,7 +297,7 @@ impl Left<'_> {
     /// Removes all whose key is not the lowest. The reason is made of a loser's key and the lowest.
     fn keep_lowest<K: Ord + Copy>(
         &mut self,
-        key: impl Fn(&Candidate<'_>) -> K,
+        key: impl Fn(&Candidate) -> K,
         reason: impl Fn(K, K) -> Reason,
     ) {
         let candidates = self.candidates;
@@ -281,20 +311,20 @@ impl Left<'_> {
 
     fn keep_lowest_med(&mut self) {
         let (candidates, considered) = (self.candidates, self.indices.clone());
-        let lowest = |c: &Candidate<'_>| {
+        let lowest = |c: &Candidate| {
             let same = considered.iter().map(|&other| &candidates[other]);
-            same.filter(|other| other.neighbour_as() == c.neighbour_as())
-                .map(Candidate::med)
+            same.filter(|other| other.merits.neighbour_as == c.merits.neighbour_as)
+                .map(|other| other.merits.med)
                 .min()
         };
         self.keep(|c| match lowest(c) {
-            Some(best) if best < c.med() => Err(Reason::Med(c.med(), best)),
+            Some(best) if best < c.merits.med => Err(Reason::Med(c.merits.med, best)),
             _ => Ok(()),
         });
     }
 }
 
-impl Candidate<'_> {
+impl Candidate {
     fn is_learned(&self) -> bool {
         self.provenance != Provenance::Local
     }
@@ -309,21 +339,10 @@ impl Candidate<'_> {
         )
     }
 
-    /// `None` for a path that began in our own AS.
-    fn neighbour_as(&self) -> Option<u32> {
-        self.attributes.as_path.first_as()
-    }
-
-    fn med(&self) -> u32 {
-        self.attributes.med.unwrap_or(0)
-    }
-
     fn originator(&self) -> Ipv4Addr {
         match self.provenance {
             Provenance::Local => Ipv4Addr::UNSPECIFIED,
-            Provenance::Peer { router_id, .. } => {
-                self.attributes.originator_id.unwrap_or(router_id)
-            }
+            Provenance::Peer { router_id, .. } => self.merits.originator_id.unwrap_or(router_id),
         }
     }
 

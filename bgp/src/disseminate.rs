@@ -16,13 +16,14 @@
 //! That a path never goes back to the peer that sent it is not decided here, since it is different for each
 //! peer of a group: the [log](crate::rib::log) is tagged with the source.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
 use crate::config::{NextHopMode, PathsSent};
-use crate::decision::local_pref;
+use crate::decision::{LOCAL_PREF_DEFAULT, local_pref};
 use crate::policy::{
     Decision, Draft, GRACEFUL_SHUTDOWN, NextHopChange, PathSource, Program, RuleName, Signature,
     StandardCommunity, Subject,
@@ -30,7 +31,7 @@ use crate::policy::{
 use crate::rib::{PeerFacts, SessionKind};
 use crate::roles;
 use crate::stale::{LLGR_STALE, says_long_lived_stale};
-use crate::wire::{Attributes, Codec, Family, Role};
+use crate::wire::{Attributes, Codec, Family, Reflection, Role};
 
 /// Everything that decides what a peer gets and how it is encoded. Peers with equal terms are a group and
 /// share one Adj-RIB-Out.
@@ -82,6 +83,19 @@ pub(crate) struct Outgoing<'p> {
     pub(crate) by: Option<RuleName<'p>>,
 }
 
+/// What a group gets, in the words of the tables.
+#[derive(Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart where it is made, and never kept"
+)]
+pub(crate) enum Onward {
+    /// What was received from this router: [`Terms::reflection`] is added when it is written, and nothing else happens
+    /// to it.
+    AsItCame(Ipv4Addr),
+    Changed(Attributes),
+}
+
 /// Why a group does not get a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Withheld<'p> {
@@ -125,6 +139,60 @@ impl Terms {
         attributes: &Attributes,
         sender: Sender<'_>,
     ) -> Result<Outgoing<'_>, Withheld<'_>> {
+        let judged = self.judge(family, signature, attributes, sender)?;
+        let by = judged.by;
+        let attributes = self.finish(family, judged, sender)?;
+        Ok(Outgoing { attributes, by })
+    }
+
+    /// The same for the tables.
+    pub(crate) fn pass_on(
+        &self,
+        family: Family,
+        signature: &Signature,
+        attributes: &Attributes,
+        sender: Sender<'_>,
+    ) -> Result<Onward, Withheld<'_>> {
+        let judged = self.judge(family, signature, attributes, sender)?;
+        if let Some(sender) = sender.filter(|_| self.leaves_alone(family, &judged, sender)) {
+            return Ok(Onward::AsItCame(sender.router_id));
+        }
+        self.finish(family, judged, sender).map(Onward::Changed)
+    }
+
+    /// What is added to a path of this sender that is passed on as it came (RFC 4456 §8).
+    pub(crate) fn reflection(&self, sender: Ipv4Addr) -> Reflection {
+        Reflection {
+            originator_id: sender,
+            cluster_id: self.cluster_id,
+            local_pref: LOCAL_PREF_DEFAULT,
+        }
+    }
+
+    /// Nothing but [`Terms::reflection`] happens to it.
+    fn leaves_alone(&self, family: Family, judged: &Judged<'_, '_>, sender: Sender<'_>) -> bool {
+        let draft = &judged.draft;
+        let Cow::Borrowed(attributes) = draft.attributes else {
+            return false;
+        };
+        let next_hop = self.outgoing_next_hop(family, draft, sender);
+        self.reflects(sender)
+            && !judged.is_long_lived_stale
+            && !self.graceful_shutdown
+            && next_hop.is_some()
+            && next_hop == attributes.next_hop
+            && attributes.next_hop_link_local.is_none()
+            && self.link_local_beside(next_hop).is_none()
+    }
+
+    /// Whether the group gets it at all, and what policy makes of it.
+    fn judge<'p, 'a>(
+        &'p self,
+        family: Family,
+        signature: &Signature,
+        attributes: &'a Attributes,
+        sender: Sender<'_>,
+    ) -> Result<Judged<'p, 'a>, Withheld<'p>> {
         if !self.codec.families.contains(&family) {
             return Err(Withheld::Family);
         }
@@ -156,28 +224,41 @@ impl Terms {
         if self.reflects(sender) && !self.change_reflected {
             judged.draft.restore_what_decides();
         }
+        Ok(Judged {
+            draft: judged.draft,
+            by: judged.by,
+            is_long_lived_stale,
+        })
+    }
+
+    fn finish(
+        &self,
+        family: Family,
+        judged: Judged<'_, '_>,
+        sender: Sender<'_>,
+    ) -> Result<Attributes, Withheld<'static>> {
         let attributes = self.outgoing(family, judged.draft, sender);
         let mut attributes = attributes.ok_or(Withheld::NextHop)?;
-        if is_long_lived_stale {
+        if judged.is_long_lived_stale {
             self.say_long_lived_stale(&mut attributes);
         }
-        Ok(Outgoing {
-            attributes,
-            by: judged.by,
-        })
+        Ok(attributes)
+    }
+
+    /// RFC 2545 §3: of use on its own link only, which is that of the session when the next hop is ours.
+    fn link_local_beside(&self, next_hop: Option<IpAddr>) -> Option<Ipv6Addr> {
+        let is_self = self.self_v6.is_some_and(|own| next_hop == Some(own.into()));
+        self.self_link_local
+            .filter(|&own| is_self && next_hop != Some(own.into()))
     }
 
     /// The attributes as they go out; `None`: there is no next hop that the group could use.
     fn outgoing(&self, family: Family, draft: Draft<'_>, sender: Sender<'_>) -> Option<Attributes> {
         let next_hop = self.outgoing_next_hop(family, &draft, sender)?;
         let med_is_set = draft.med_is_set;
-        let is_self = self.self_v6.is_some_and(|own| IpAddr::V6(own) == next_hop);
         let mut out = Attributes {
             next_hop: Some(next_hop),
-            // RFC 2545 §3: of use on its own link only, which is that of the session when it is ours.
-            next_hop_link_local: self
-                .self_link_local
-                .filter(|&own| is_self && IpAddr::V6(own) != next_hop),
+            next_hop_link_local: self.link_local_beside(Some(next_hop)),
             ..draft.attributes.into_owned()
         };
         if self.graceful_shutdown {
@@ -297,6 +378,13 @@ impl Terms {
             attributes.local_pref = Some(0);
         }
     }
+}
+
+/// What may go out, before its next hop and what the kind of session asks for.
+struct Judged<'p, 'a> {
+    draft: Draft<'a>,
+    by: Option<RuleName<'p>>,
+    is_long_lived_stale: bool,
 }
 
 impl fmt::Display for Withheld<'_> {

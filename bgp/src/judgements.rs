@@ -54,12 +54,16 @@ impl Judgements {
                 self.evaluations += 1;
             }
             let (_, family, signature) = &question;
-            let imported = importer.judge(*family, signature, received);
-            let attributes = match imported.attributes {
-                Cow::Borrowed(_) => received.clone(),
-                Cow::Owned(changed) => interner.intern(changed),
+            let unpacked = interner.take(received);
+            let imported = importer.judge(*family, signature, &unpacked);
+            let verdict = imported.verdict;
+            let changed = match imported.attributes {
+                Cow::Borrowed(_) => None,
+                Cow::Owned(changed) => Some(changed),
             };
-            (imported.verdict, attributes)
+            interner.put_back(received, unpacked);
+            let attributes = changed.map_or_else(|| received.clone(), |it| interner.intern(it));
+            (verdict, attributes)
         });
         self.last = Some((question, answer.clone()));
         answer

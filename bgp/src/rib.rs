@@ -29,9 +29,11 @@ mod paths;
 mod pen;
 mod per_family;
 mod received;
+mod records;
 mod show;
 mod stale;
 mod table;
+mod via;
 mod walk;
 mod watch;
 

@@ -32,6 +32,7 @@ mod text;
 pub mod update;
 
 pub use as_path::{AsPath, Segment};
+pub(crate) use attributes::Reflection;
 pub use attributes::{Aigp, Attributes, Origin, Partial, UnknownAttribute};
 pub use capability::{AddPathMode, Capability, LongLivedFamily, NextHopAfi, Role};
 pub use community::Community;

@@ -25,7 +25,7 @@ pub struct IndexedPeer {
 
 /// A path of a prefix (RFC 6396 §4.3.4, RFC 8050 §4).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RibEntry<'a> {
+pub struct RibEntry {
     /// Index into PEER_INDEX_TABLE.
     pub peer: u16,
     /// Originated Time: seconds since 1970.
@@ -33,7 +33,7 @@ pub struct RibEntry<'a> {
     /// RFC 7911; 0 without ADD-PATH.
     pub path_id: u32,
     /// All that came with it.
-    pub attributes: &'a Attributes,
+    pub attributes: Attributes,
 }
 
 /// Between whom something went, and when (RFC 6396 §4.4).
@@ -91,13 +91,7 @@ pub fn peer_index_table(
 
 /// RIB_IPV4_UNICAST and its like (RFC 6396 §4.3.2), with `_ADDPATH` where a path has an identifier (RFC 8050
 /// §4.1).
-pub fn rib(
-    seconds: u32,
-    sequence: u32,
-    prefix: &IpNet,
-    entries: &[RibEntry<'_>],
-    out: &mut Vec<u8>,
-) {
+pub fn rib(seconds: u32, sequence: u32, prefix: &IpNet, entries: &[RibEntry], out: &mut Vec<u8>) {
     let family = Family::of(prefix);
     let add_path = entries.iter().any(|entry| entry.path_id != 0);
     let subtype = match (family, add_path) {
@@ -123,7 +117,7 @@ pub fn rib(
             }
             let length_at = out.len();
             out.extend_from_slice(&[0, 0]);
-            let attributes = crate::pen::with_next_hop(entry.attributes, family);
+            let attributes = crate::pen::with_next_hop(&entry.attributes, family);
             attributes.encode_rib_entry(family, out);
             let octets = u16::try_from(out.len() - length_at - 2).unwrap_or(u16::MAX);
             out[length_at..length_at + 2].copy_from_slice(&octets.to_be_bytes());

@@ -44,7 +44,7 @@ impl Run {
         let mut out = Vec::new();
         let prefixes = std::mem::take(&mut self.prefixes);
         match self.attributes.take() {
-            Some(attributes) => announce(codec, &attributes, &prefixes, &mut out),
+            Some(attributes) => announce(codec, &attributes.unpack(), &prefixes, &mut out),
             None => withdraw(codec, &prefixes, &mut out),
         }
         out

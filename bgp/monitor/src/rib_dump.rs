@@ -65,7 +65,7 @@ impl RibDump {
     /// True: that was the last.
     pub(crate) fn rows(&mut self, rows: &[Row], then: Option<Cursor>, out: &mut Vec<u8>) -> bool {
         for row in rows {
-            let entries: Vec<RibEntry<'_>> = row
+            let entries: Vec<RibEntry> = row
                 .paths
                 .iter()
                 .filter_map(|path| {
@@ -78,7 +78,7 @@ impl RibDump {
                         // The tables do not keep it.
                         originated_seconds: self.seconds,
                         path_id: path.path_id,
-                        attributes: &path.received,
+                        attributes: path.received.unpack(),
                     })
                 })
                 .collect();

@@ -60,12 +60,12 @@ fn check_with(
     let mut orders = Vec::new();
     permutations(&mut (0..paths.len()).collect(), 0, &mut orders);
     for order in orders {
-        let candidates: Vec<Candidate<'_>> = order
+        let candidates: Vec<Candidate> = order
             .iter()
             .map(|&index| {
                 let (attributes, verdict, provenance) = &paths[index];
                 Candidate {
-                    attributes,
+                    merits: attributes.into(),
                     verdict: *verdict,
                     provenance: *provenance,
                     long_lived_stale: false,
@@ -334,14 +334,14 @@ fn g_the_lowest_peer_address_is_the_last_word() {
 #[test]
 fn at_most_as_many_are_chosen_as_asked_for() {
     let paths: Vec<_> = (1..9).map(|number| internal(number, path(""))).collect();
-    let candidate = |(attributes, verdict, provenance): &'static _| Candidate {
-        attributes,
+    let candidate = |(attributes, verdict, provenance): &(Attributes, _, _)| Candidate {
+        merits: attributes.into(),
         verdict: *verdict,
         provenance: *provenance,
         long_lived_stale: false,
     };
     let paths: &'static [(Attributes, Verdict, Provenance)] = paths.leak();
-    let candidates: Vec<Candidate<'_>> = paths.iter().map(candidate).collect();
+    let candidates: Vec<Candidate> = paths.iter().map(candidate).collect();
     for (max, count) in [(0, 1), (1, 1), (3, 3), (100, 8)] {
         let options = Options {
             multipath_internal: max,
@@ -371,14 +371,14 @@ fn a_long_lived_stale_path_is_worse_than_all_others_and_better_than_none() {
     let attributes = with(|a| a.local_pref = Some(900));
     let (_, verdict, provenance) = internal(1, path(""));
     let mut kept = Candidate {
-        attributes: &attributes,
+        merits: (&attributes).into(),
         verdict,
         provenance,
         long_lived_stale: true,
     };
     let (longer, _, other) = internal(2, path("1 2 3"));
     let fresh = Candidate {
-        attributes: &longer,
+        merits: (&longer).into(),
         provenance: other,
         long_lived_stale: false,
         ..kept
@@ -463,10 +463,10 @@ fn a_rank_is_the_choice_among_those_that_are_left() {
         external(1, med("7", 10)),
         external(2, med("7", 0)),
     ];
-    let candidates: Vec<Candidate<'_>> = paths
+    let candidates: Vec<Candidate> = paths
         .iter()
         .map(|(attributes, verdict, provenance)| Candidate {
-            attributes,
+            merits: attributes.into(),
             verdict: *verdict,
             provenance: *provenance,
             long_lived_stale: false,

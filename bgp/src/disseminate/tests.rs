@@ -31,6 +31,14 @@ fn reflection_notes_originator_and_cluster() {
     assert_eq!(out.originator_id, Some(sender.router_id));
     assert_eq!(out.cluster_list, [CLUSTER]);
     assert_eq!(out.next_hop, learned().next_hop, "unchanged");
+    let to = terms(SessionKind::Client);
+    let onward = to.pass_on(
+        Family::Ipv4Unicast,
+        &to.signature(&v4()),
+        &learned(),
+        Some(&sender),
+    );
+    assert_eq!(onward, Ok(Onward::AsItCame(sender.router_id)), "kept once");
     let again = outgoing(
         &terms(SessionKind::Internal),
         &out,
@@ -180,7 +188,19 @@ fn send<'t>(
 ) -> Result<Attributes, Withheld<'t>> {
     let (family, signature) = (Family::of(prefix), terms.signature(prefix));
     let sent = terms.disseminate(family, &signature, path, sender);
-    sent.map(|outgoing| outgoing.attributes)
+    let sent = sent.map(|outgoing| outgoing.attributes);
+    // What the tables pass on comes to the same when it is written.
+    let written = match terms.pass_on(family, &signature, path, sender) {
+        Ok(Onward::AsItCame(sender)) => {
+            let mut written = path.clone();
+            terms.reflection(sender).apply(&mut written);
+            Ok(written)
+        }
+        Ok(Onward::Changed(changed)) => Ok(changed),
+        Err(withheld) => Err(withheld),
+    };
+    assert_eq!(written, sent);
+    sent
 }
 
 fn facts(kind: SessionKind) -> PeerFacts {

@@ -90,8 +90,9 @@ impl AdjIns {
     }
 
     /// The paths as the decision wants them.
-    pub(crate) fn candidates<'a>(&self, paths: &'a [Path]) -> SmallVec<[Candidate<'a>; 4]> {
-        let candidate = |path: &'a Path| {
+    pub(crate) fn candidates(&self, paths: &[Path]) -> SmallVec<[Candidate; 4]> {
+        let candidate = |path: &Path| {
+            let attributes = path.attributes.unpack();
             let sender = path.source.peer().and_then(|peer| self.facts(peer));
             let provenance = match (path.source, sender) {
                 (Source::Local, _) => Provenance::Local,
@@ -105,11 +106,11 @@ impl AdjIns {
                 (Source::Peer(..), None) => UNKNOWN,
             };
             Candidate {
-                attributes: &path.attributes,
+                merits: (&attributes).into(),
                 verdict: path.verdict,
                 provenance,
                 long_lived_stale: path.staleness == Staleness::LongLived
-                    || says_long_lived_stale(&path.attributes, sender),
+                    || says_long_lived_stale(&attributes, sender),
             }
         };
         paths.iter().map(candidate).collect()

@@ -46,7 +46,7 @@ impl Rib {
                     _ => Ok(()),
                 };
                 let answer = place.and_then(|()| {
-                    let attributes = before_dissemination(path);
+                    let attributes = before_dissemination(path, path.attributes.unpack());
                     let out = terms.disseminate(family, &signature, &attributes, sender);
                     let out = out.map_err(NotSent::Withheld)?;
                     match self.adj_outs.held_by(to, id, path_id.unwrap_or(0), family) {
@@ -67,7 +67,7 @@ impl Rib {
                     path_id: path_id.filter(|&path_id| path_id != 0),
                     sent: after.is_some(),
                     reason,
-                    before: show(&path.attributes),
+                    before: show(&path.attributes.unpack()),
                     after,
                 });
             }
@@ -88,12 +88,12 @@ impl Rib {
             let of_peer = |path: &&Path| path.source.peer() == Some(from);
             for path in entry.paths.iter().filter(of_peer) {
                 let received = self.received.of(id, path.source);
-                let received = received.unwrap_or(&path.attributes);
+                let received = received.unwrap_or(&path.attributes).unpack();
                 let path_id = match path.source {
                     Source::Peer(_, path_id) if path_id != 0 => Some(path_id),
                     _ => None,
                 };
-                let imported = importer.judge(Family::of(&entry.prefix), &signature, received);
+                let imported = importer.judge(Family::of(&entry.prefix), &signature, &received);
                 let accepted = imported.verdict == Verdict::Eligible;
                 views.push(ImportView {
                     prefix: entry.prefix,
@@ -103,7 +103,7 @@ impl Rib {
                         Verdict::Eligible | Verdict::Policy => decided("import", imported.by),
                         verdict => verdict.to_string(),
                     },
-                    before: show(received),
+                    before: show(&received),
                     after: accepted.then(|| show(&imported.attributes)),
                 });
             }

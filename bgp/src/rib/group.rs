@@ -1,6 +1,5 @@
 //! Peers with equal terms: what they should have, and the log of how that changes.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -15,9 +14,10 @@ use super::member::Member;
 use super::paths::Paths;
 use super::pen::{Pen, octets};
 use super::table::{Entry, Path, Source, Staleness};
+use super::via::Via;
 use crate::config::PathsSent;
 use crate::decision;
-use crate::disseminate::Terms;
+use crate::disseminate::{Onward, Terms};
 use crate::event::PeerId;
 use crate::import::Verdict;
 use crate::policy::Signature;
@@ -43,13 +43,22 @@ pub(super) struct Group {
 }
 
 /// What the members of a group should have of a prefix or of a path of it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Desired {
     pub(super) attributes: Option<Interned>,
-    /// The peer that must not get it, because it sent it.
-    pub(super) from: Option<PeerId>,
+    pub(super) via: Via,
     /// The newest record about it; dropped by the log when all have read it.
     pub(super) sequence: Sequence,
+}
+
+impl Default for Desired {
+    fn default() -> Desired {
+        Desired {
+            attributes: None,
+            via: Via::new(None),
+            sequence: 0,
+        }
+    }
 }
 
 /// By number of prefix and of path.
@@ -67,7 +76,7 @@ struct Memo {
     signature: Signature,
     from: Interned,
     long_lived_stale: bool,
-    to: Option<Interned>,
+    to: Option<(Interned, Via)>,
 }
 
 impl Group {
@@ -170,14 +179,28 @@ impl Group {
                 && memo.signature == signature
                 && memo.long_lived_stale == long_lived_stale
         };
-        let attributes = match self.memo.as_ref().filter(fits) {
+        let to = match self.memo.as_ref().filter(fits) {
             Some(memo) => memo.to.clone(),
             None => {
-                let attributes = before_dissemination(path);
-                let out = self
-                    .terms
-                    .disseminate(family, &signature, &attributes, sender);
-                let to = out.ok().map(|out| interner.intern(out.attributes));
+                let unpacked = interner.take(&path.attributes);
+                let attributes = before_dissemination(path, unpacked);
+                let onward = self.terms.pass_on(family, &signature, &attributes, sender);
+                let via = Via::new(from);
+                let to = match onward {
+                    Ok(Onward::AsItCame(sender)) => {
+                        // With what a long-lived stale path is marked with, they are others.
+                        let attributes = match path.staleness {
+                            Staleness::LongLived => interner.intern(attributes.clone()),
+                            _ => path.attributes.clone(),
+                        };
+                        Some((attributes, via.reflected(sender)))
+                    }
+                    Ok(Onward::Changed(out)) => Some((interner.intern(out), via)),
+                    Err(_) => None,
+                };
+                if path.staleness != Staleness::LongLived {
+                    interner.put_back(&path.attributes, attributes);
+                }
                 self.memo = Some(Memo {
                     source: path.source,
                     sender: sender.copied(),
@@ -190,9 +213,9 @@ impl Group {
                 to
             }
         };
-        attributes.map(|attributes| Desired {
+        to.map(|(attributes, via)| Desired {
             attributes: Some(attributes),
-            from,
+            via,
             sequence: 0,
         })
     }
@@ -206,11 +229,11 @@ impl Group {
         interner: &mut Interner,
     ) -> bool {
         let Desired {
-            attributes, from, ..
+            attributes, via, ..
         } = desired.unwrap_or_default();
         let readers = self.members;
         let old = self.desired.get_mut(id);
-        if old.attributes == attributes && old.from == from {
+        if old.attributes == attributes && old.via == via {
             return false;
         }
         self.plan = None;
@@ -220,7 +243,7 @@ impl Group {
             Some(attributes) => Change::Announce {
                 attributes: attributes.clone(),
                 family,
-                from,
+                via,
             },
             None => Change::Withdraw { family },
         };
@@ -228,7 +251,7 @@ impl Group {
         let sequence = self.log.push(id, octets(nlri), change, readers);
         *self.desired.get_mut(id) = Desired {
             attributes,
-            from,
+            via,
             sequence,
         };
         if let Some(replaced) = replaced {
@@ -264,13 +287,15 @@ impl Group {
             return;
         };
         match &record.change {
-            Change::Announce { from, .. } if *from == Some(peer) => {
+            Change::Announce { via, .. } if via.peer() == Some(peer) => {
                 member.no_longer_held(&record.ids);
                 let standing = member.standing_of(&record.ids);
                 pen.withdraw(&self.terms, member, &standing);
             }
-            Change::Announce { attributes, .. } if !member.has_room_for(pen, &record.ids) => {
-                pen.announce(&self.terms, member, attributes, &record.ids);
+            Change::Announce {
+                attributes, via, ..
+            } if !member.has_room_for(pen, &record.ids) => {
+                pen.announce(&self.terms, member, (attributes, *via), &record.ids);
             }
             &Change::Announce { family, .. } => {
                 let updates = self.write(sequence, pen);
@@ -344,6 +369,12 @@ impl Group {
             NlriKind::Path(slot) => Some(slot),
             NlriKind::Prefix(_) => None,
         })
+    }
+}
+
+impl Desired {
+    pub(super) fn announced(&self) -> Option<(&Interned, Via)> {
+        Some((self.attributes.as_ref()?, self.via))
     }
 }
 
@@ -422,10 +453,9 @@ pub(super) fn offered(
 }
 
 /// With LLGR_STALE (RFC 9494 §4.2) where it is due, so that nobody beyond takes it for a path like others.
-pub(super) fn before_dissemination(path: &Path) -> Cow<'_, Attributes> {
-    let mut attributes = Cow::Borrowed(&*path.attributes);
+pub(super) fn before_dissemination(path: &Path, mut attributes: Attributes) -> Attributes {
     if path.staleness == Staleness::LongLived && !attributes.communities.contains(&LLGR_STALE) {
-        attributes.to_mut().communities.push(LLGR_STALE);
+        attributes.communities.push(LLGR_STALE);
     }
     attributes
 }

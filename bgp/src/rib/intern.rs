@@ -1,7 +1,7 @@
-//! Attributes, kept once: equal attributes are one allocation, compared by pointer.
+//! Attributes, kept once: equal attributes are one allocation, compared by pointer. They are packed, since most of them
+//! are looked at when they come and when they go out, and lie there in between.
 
 use std::hash::{BuildHasher, Hash, Hasher};
-use std::ops::Deref;
 use std::sync::Arc;
 
 use foldhash::quality::FixedState;
@@ -21,20 +21,21 @@ struct Shared {
     serial: u64,
     /// Of the attributes, for when the table grows.
     hash: u64,
-    attributes: Attributes,
+    packed: Box<[u8]>,
 }
 
 impl Interned {
     pub(crate) fn serial(&self) -> u64 {
         self.0.serial
     }
-}
 
-impl Deref for Interned {
-    type Target = Attributes;
+    pub(super) fn packed(&self) -> &[u8] {
+        &self.0.packed
+    }
 
-    fn deref(&self) -> &Attributes {
-        &self.0.attributes
+    /// As values. They are made anew each time.
+    pub fn unpack(&self) -> Attributes {
+        Attributes::unpack(&self.0.packed)
     }
 }
 
@@ -59,6 +60,10 @@ pub(crate) struct Interner {
     hasher: FixedState,
     next_serial: u64,
     sweep_at: usize,
+    /// The last that were looked at, by serial: the next question mostly is about the same.
+    unpacked: Option<(u64, Attributes)>,
+    /// What is being packed.
+    scratch: Vec<u8>,
 }
 
 impl Interner {
@@ -68,13 +73,19 @@ impl Interner {
             hasher: FixedState::with_seed(seed),
             next_serial: 0,
             sweep_at: SWEEP_MIN,
+            unpacked: None,
+            scratch: Vec::new(),
         }
     }
 
     pub(crate) fn intern(&mut self, attributes: Attributes) -> Interned {
-        let hash = self.hasher.hash_one(&attributes);
-        if let Some(known) = self.table.find(hash, |known| **known == attributes) {
-            return known.clone();
+        self.scratch.clear();
+        attributes.pack(&mut self.scratch);
+        let hash = self.hasher.hash_one(self.scratch.as_slice());
+        let is_it = |known: &Interned| *known.0.packed == *self.scratch;
+        if let Some(known) = self.table.find(hash, is_it).cloned() {
+            self.unpacked = Some((known.serial(), attributes));
+            return known;
         }
         if self.table.len() >= self.sweep_at {
             self.sweep();
@@ -84,11 +95,26 @@ impl Interner {
         let interned = Interned(Arc::new(Shared {
             serial,
             hash,
-            attributes,
+            packed: self.scratch.as_slice().into(),
         }));
         self.table
             .insert_unique(hash, interned.clone(), |known| known.0.hash);
+        self.unpacked = Some((serial, attributes));
         interned
+    }
+
+    /// As values, which are to be put back.
+    pub(crate) fn take(&mut self, interned: &Interned) -> Attributes {
+        let is_it = |(serial, _): &mut (u64, Attributes)| *serial == interned.serial();
+        match self.unpacked.take_if(is_it) {
+            Some((_, attributes)) => attributes,
+            None => interned.unpack(),
+        }
+    }
+
+    /// They are as [`Interner::take`] has given them.
+    pub(crate) fn put_back(&mut self, interned: &Interned, attributes: Attributes) {
+        self.unpacked = Some((interned.serial(), attributes));
     }
 
     /// Somebody needs them no longer. If he was the last, they are gone at once, so that what a peer says anew takes

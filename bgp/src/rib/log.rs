@@ -20,19 +20,17 @@
 //! prefix is live in at most one record, and the dead are at most as many as the live and a constant, so
 //! that the log is bounded by the table however slow a peer is.
 
-use std::collections::BTreeMap;
-
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::ids::NlriId;
 use super::intern::Interned;
-use crate::event::PeerId;
+use super::records::Records;
+use super::via::Via;
 use crate::wire::Family;
 
-/// The place of a record. Never reused; zero is before all.
-pub(crate) type Sequence = u64;
+pub(crate) use super::records::Sequence;
 
 /// What a record says of its prefixes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -42,7 +40,7 @@ pub(crate) enum Change {
     Announce {
         attributes: Interned,
         family: Family,
-        from: Option<PeerId>,
+        via: Via,
     },
     /// They are gone.
     Withdraw { family: Family },
@@ -74,8 +72,7 @@ pub(crate) struct Encoded {
 /// The log of one group.
 #[derive(Debug)]
 pub(crate) struct Log {
-    records: BTreeMap<Sequence, Record>,
-    next: Sequence,
+    records: Records<Record>,
     open: HashMap<Change, Sequence, FixedState>,
     record_octets_max: usize,
     /// Sum of `ids.len()`.
@@ -90,8 +87,7 @@ impl Log {
     /// A log whose records have up to about `record_octets_max` octets of prefixes.
     pub(crate) fn new(record_octets_max: usize) -> Log {
         Log {
-            records: BTreeMap::new(),
-            next: 1,
+            records: Records::new(),
             open: HashMap::with_hasher(FixedState::default()),
             record_octets_max,
             listed: 0,
@@ -102,7 +98,7 @@ impl Log {
 
     /// Where somebody starts who already knows everything.
     pub(crate) fn end(&self) -> Sequence {
-        self.next
+        self.records.next()
     }
 
     /// Adds a change of `id`, for `readers` peers. Supersede the prefix's older record first.
@@ -113,11 +109,15 @@ impl Log {
         change: Change,
         readers: usize,
     ) -> Sequence {
-        let sequence = match self.open.get(&change) {
-            Some(&sequence) => sequence,
+        // What comes in one UPDATE mostly goes where the last one went.
+        let newest = self.records.newest_mut();
+        let newest = newest.filter(|(_, record)| !record.closed && record.change == change);
+        let known = newest.map(|(sequence, _)| sequence);
+        let sequence = match known.or_else(|| self.open.get(&change).copied()) {
+            Some(sequence) => sequence,
             None => self.start(change, readers),
         };
-        let Some(record) = self.records.get_mut(&sequence) else {
+        let Some(record) = self.records.get_mut(sequence) else {
             return 0;
         };
         record.ids.push(id);
@@ -133,9 +133,7 @@ impl Log {
     }
 
     fn start(&mut self, change: Change, readers: usize) -> Sequence {
-        let sequence = self.next;
-        self.next += 1;
-        self.open.insert(change.clone(), sequence);
+        let key = change.clone();
         let record = Record {
             change,
             ids: SmallVec::new(),
@@ -145,13 +143,14 @@ impl Log {
             closed: false,
             encoded: None,
         };
-        self.records.insert(sequence, record);
+        let sequence = self.records.push(record);
+        self.open.insert(key, sequence);
         sequence
     }
 
     /// A prefix that was last changed by the record at `sequence` has changed again.
     pub(crate) fn supersede(&mut self, sequence: Sequence) {
-        let Some(record) = self.records.get_mut(&sequence) else {
+        let Some(record) = self.records.get_mut(sequence) else {
             return;
         };
         record.live -= 1;
@@ -166,17 +165,15 @@ impl Log {
 
     /// The first record at `cursor` or after it.
     pub(crate) fn next_from(&self, cursor: Sequence) -> Option<Sequence> {
-        self.records
-            .range(cursor..)
-            .next()
-            .map(|(&sequence, _)| sequence)
+        let mut unread = self.records.from(cursor);
+        unread.next().map(|(sequence, _)| sequence)
     }
 
     /// Makes the record ready for a peer that reads it now: its dead prefixes are dropped, and it takes no
     /// more.
     pub(crate) fn prepare(&mut self, sequence: Sequence, is_live: impl Fn(NlriId) -> bool) {
         self.close(sequence);
-        if let Some(record) = self.records.get_mut(&sequence)
+        if let Some(record) = self.records.get_mut(sequence)
             && record.live < record.ids.len()
         {
             self.listed -= record.ids.len() - record.live;
@@ -185,18 +182,18 @@ impl Log {
     }
 
     pub(crate) fn record(&self, sequence: Sequence) -> Option<&Record> {
-        self.records.get(&sequence)
+        self.records.get(sequence)
     }
 
     /// The bytes of a record that was prepared, if somebody has encoded them.
     pub(crate) fn encoded(&self, sequence: Sequence) -> Option<&Encoded> {
-        self.records.get(&sequence)?.encoded.as_ref()
+        self.records.get(sequence)?.encoded.as_ref()
     }
 
     /// The record has been encoded. Its bytes are kept if there is somebody else to read them.
     pub(crate) fn note_encoded(&mut self, sequence: Sequence, bytes: &[u8], updates: u64) {
         self.encodes += 1;
-        if let Some(record) = self.records.get_mut(&sequence)
+        if let Some(record) = self.records.get_mut(sequence)
             && record.readers > 1
         {
             let bytes = bytes.into();
@@ -206,7 +203,7 @@ impl Log {
 
     /// One peer less has to read the record.
     pub(crate) fn passed(&mut self, sequence: Sequence) {
-        let Some(record) = self.records.get_mut(&sequence) else {
+        let Some(record) = self.records.get_mut(sequence) else {
             return;
         };
         record.readers -= 1;
@@ -217,11 +214,8 @@ impl Log {
 
     /// A peer whose cursor is at `cursor` reads no more.
     pub(crate) fn left(&mut self, cursor: Sequence) {
-        let unread: Vec<Sequence> = self
-            .records
-            .range(cursor..)
-            .map(|(&sequence, _)| sequence)
-            .collect();
+        let unread = self.records.from(cursor);
+        let unread: Vec<Sequence> = unread.map(|(sequence, _)| sequence).collect();
         for sequence in unread {
             self.passed(sequence);
         }
@@ -234,7 +228,7 @@ impl Log {
 
     /// Drops all dead prefixes.
     pub(crate) fn compact(&mut self, is_live: impl Fn(NlriId, Sequence) -> bool) {
-        for (&sequence, record) in &mut self.records {
+        for (sequence, record) in self.records.iter_mut() {
             if record.live < record.ids.len() {
                 record.bury(|id| is_live(id, sequence));
             }
@@ -245,10 +239,13 @@ impl Log {
     /// What is pushed from now on is after `end`.
     pub(crate) fn close_all(&mut self) {
         self.open.clear();
+        if let Some((_, newest)) = self.records.newest_mut() {
+            newest.closed = true;
+        }
     }
 
     fn close(&mut self, sequence: Sequence) {
-        if let Some(record) = self.records.get_mut(&sequence)
+        if let Some(record) = self.records.get_mut(sequence)
             && !std::mem::replace(&mut record.closed, true)
             && self.open.get(&record.change) == Some(&sequence)
         {
@@ -258,7 +255,7 @@ impl Log {
 
     fn drop_record(&mut self, sequence: Sequence) {
         self.close(sequence);
-        if let Some(record) = self.records.remove(&sequence) {
+        if let Some(record) = self.records.remove(sequence) {
             self.listed -= record.ids.len();
             self.live -= record.live;
         }
@@ -273,7 +270,8 @@ impl Log {
                 .as_ref()
                 .map_or(0, |encoded| encoded.bytes.len())
         };
-        (self.listed, self.records.values().map(octets).sum())
+        let records = self.records.from(0);
+        (self.listed, records.map(|(_, record)| octets(record)).sum())
     }
 }
 

@@ -4,7 +4,9 @@
 //! limit is *held*, and goes out when a withdrawal has made room: which of the prefixes those are that stand
 //! depends on who came first, how many there are does not.
 
-use super::group::Group;
+use std::net::Ipv4Addr;
+
+use super::group::{Desired, Group};
 use super::ids::{NlriId, NlriSet};
 use super::log::Sequence;
 use super::pen::{Names, Pen};
@@ -178,28 +180,28 @@ impl Member {
         if Family::ALL.iter().all(|&family| room[family] == 0) {
             return false;
         }
-        let mut out: Vec<(Family, u64, NlriId)> = Vec::new();
+        let mut out: Vec<(Family, u64, Option<Ipv4Addr>, NlriId)> = Vec::new();
         let mut undesired: Vec<NlriId> = Vec::new();
         for id in self.held.iter() {
-            let attributes = group.desired.get(id).and_then(|d| d.attributes.as_ref());
-            let Some(attributes) = attributes.filter(|_| group.desires(id, peer)) else {
+            let desired = group.desired.get(id).filter(|_| group.desires(id, peer));
+            let Some((attributes, via)) = desired.and_then(Desired::announced) else {
                 undesired.push(id);
                 continue;
             };
             let family = pen.names.family(id);
             if room[family] > 0 {
                 room[family] -= 1;
-                out.push((family, attributes.serial(), id));
+                out.push((family, attributes.serial(), via.originator(), id));
             }
         }
         self.no_longer_held(&undesired);
         out.sort_unstable();
-        for run in out.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+        for run in out.chunk_by(|a, b| (a.0, a.1, a.2) == (b.0, b.1, b.2)) {
             let ids: Vec<NlriId> = run.iter().map(|&(.., id)| id).collect();
             self.no_longer_held(&ids);
             let desired = ids.first().and_then(|&id| group.desired.get(id));
-            if let Some(attributes) = desired.and_then(|desired| desired.attributes.as_ref()) {
-                pen.announce(&group.terms, self, attributes, &ids);
+            if let Some(announced) = desired.and_then(Desired::announced) {
+                pen.announce(&group.terms, self, announced, &ids);
             }
         }
         for family in Family::ALL {

@@ -9,6 +9,7 @@ use super::member::Member;
 use super::paths::Paths;
 use super::per_family::PerFamily;
 use super::table::{Entry, Table};
+use super::via::Via;
 use crate::disseminate::Terms;
 use crate::wire::{Family, Message, Nlri, RouteRefresh, RouteRefreshKind};
 
@@ -46,7 +47,7 @@ impl Pen<'_> {
         &mut self,
         terms: &Terms,
         member: &mut Member,
-        attributes: &Interned,
+        (attributes, via): (&Interned, Via),
         ids: &[NlriId],
     ) {
         let ids = member.admit(&self.names, ids);
@@ -54,7 +55,7 @@ impl Pen<'_> {
             return;
         }
         let nlris = self.names.nlris(&ids);
-        let updates = terms.codec.encode_announce(attributes, &nlris, self.out);
+        let updates = encode_announce(terms, attributes, via, &nlris, self.out);
         if updates == 0 {
             // The attributes do not fit into a message. What they replace must not stay.
             let standing = member.standing_of(&ids);
@@ -90,9 +91,9 @@ impl Pen<'_> {
     pub(super) fn encode(&mut self, terms: &Terms, record: &Record) -> u64 {
         let nlris = self.names.nlris(&record.ids);
         let updates = match &record.change {
-            Change::Announce { attributes, .. } => {
-                terms.codec.encode_announce(attributes, &nlris, self.out)
-            }
+            Change::Announce {
+                attributes, via, ..
+            } => encode_announce(terms, attributes, *via, &nlris, self.out),
             Change::Withdraw { .. } => terms.codec.encode_withdraw(&nlris, self.out),
         };
         self.sent.updates += updates as u64;
@@ -169,6 +170,19 @@ impl Names<'_> {
             gone.push(prefix.into());
         }
     }
+}
+
+fn encode_announce(
+    terms: &Terms,
+    attributes: &Interned,
+    via: Via,
+    nlris: &[Nlri],
+    out: &mut Vec<u8>,
+) -> usize {
+    let reflection = via.originator().map(|sender| terms.reflection(sender));
+    terms
+        .codec
+        .encode_announce_packed(attributes.packed(), reflection, nlris, out)
 }
 
 /// Its length on the wire (RFC 4271 §4.3, RFC 7911 §3).

@@ -47,7 +47,7 @@ impl Rib {
         let learned = chosen.filter_map(|path| match path.source {
             Source::Local => None,
             Source::Peer(peer, _) => {
-                let attributes = &path.attributes;
+                let attributes = path.attributes.unpack();
                 Some((attributes.next_hop?, attributes.next_hop_link_local, peer))
             }
         });
@@ -87,7 +87,7 @@ impl Rib {
         let candidates = self.adj_ins.candidates(&entry.paths);
         let selection = decision::select(&candidates, &self.options);
         let show = |(index, path): (usize, &super::Path)| {
-            let attributes = &*before_dissemination(path);
+            let attributes = &before_dissemination(path, path.attributes.unpack());
             let (peer, path_id) = match path.source {
                 Source::Local => (None, None),
                 Source::Peer(peer, path_id) => (

@@ -32,7 +32,7 @@ impl Rib {
             let path = entry.find(source).and_then(|index| entry.paths.get(index));
             let received = self.received.of(id, source);
             match received.or(path.map(|path| &path.attributes)) {
-                Some(received) if !received.communities.contains(&NO_LLGR) => {
+                Some(received) if !received.unpack().communities.contains(&NO_LLGR) => {
                     self.set_staleness(id, source, Staleness::LongLived);
                 }
                 _ => self.remove_path_of(source, id),

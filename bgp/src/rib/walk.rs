@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use super::group::Group;
+use super::group::{Desired, Group};
 use super::ids::NlriId;
+use super::intern::Interned;
 use super::member::Member;
 use super::pen::{Pen, octets};
+use super::via::Via;
 use crate::event::PeerId;
 use crate::wire::Family;
 
@@ -70,8 +72,12 @@ impl Walk {
             pen.withdraw(&group.terms, member, &gone);
             return false;
         }
+        type Mine<'a> = Option<(&'a Interned, Via, Family)>;
+        // Whom it came from does not matter, as far as it is not seen.
+        let key =
+            |mine: Mine<'_>| mine.map(|(it, via, family)| (it.serial(), via.originator(), family));
         let mut run: Vec<NlriId> = Vec::new();
-        let mut attributes = None;
+        let mut attributes: Mine<'_> = None;
         let mut left = group.terms.codec.message_octets_max;
         while let Some(&id) = plan.get(self.at) {
             if group.desires(id, peer) && (self.again || !member.standing().contains(id)) {
@@ -79,8 +85,9 @@ impl Walk {
                 let family = Family::of(&nlri.prefix);
                 if self.only.is_none_or(|only| only == family) {
                     let desired = group.desired.get(id);
-                    let mine = desired.and_then(|d| Some((d.attributes.as_ref()?, family)));
-                    let fits = attributes.is_none() || attributes == mine;
+                    let announced = desired.and_then(Desired::announced);
+                    let mine = announced.map(|(attributes, via)| (attributes, via, family));
+                    let fits = attributes.is_none() || key(attributes) == key(mine);
                     if !fits || left < octets(&nlri) {
                         break;
                     }
@@ -91,8 +98,8 @@ impl Walk {
             }
             self.at += 1;
         }
-        if let Some((attributes, _)) = attributes {
-            pen.announce(&group.terms, member, attributes, &run);
+        if let Some((attributes, via, _)) = attributes {
+            pen.announce(&group.terms, member, (attributes, via), &run);
         }
         self.at >= plan.len()
     }
@@ -103,6 +110,6 @@ impl Group {
     pub(super) fn desires(&self, id: NlriId, peer: PeerId) -> bool {
         self.desired
             .get(id)
-            .is_some_and(|desired| desired.attributes.is_some() && desired.from != Some(peer))
+            .is_some_and(|desired| desired.attributes.is_some() && desired.via.peer() != Some(peer))
     }
 }

@@ -9,16 +9,18 @@ pub use super::as_path::{AsPath, Segment};
 use super::iana::{attribute_code, attribute_flag};
 
 pub use aigp::Aigp;
+pub(crate) use packed::Reflection;
 
 mod aigp;
 pub(super) mod decode;
 pub(super) mod encode;
+mod packed;
 mod raw;
 mod rib_entry;
 
 /// The attributes of a path, next hop included, NLRI not.
 ///
-/// Interned by the RIB: equal attributes are one allocation there.
+/// Interned and packed by the RIB: equal attributes are one allocation there, of few octets.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Attributes {
     /// ORIGIN.

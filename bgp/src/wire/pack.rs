@@ -2,7 +2,7 @@
 //! (RFC 7606 §5.1).
 
 use std::iter::Peekable;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::attributes::encode::{encode_attribute, encode_mp_reach_front};
 use super::attributes::{Attributes, OPTIONAL_NON_TRANSITIVE};
@@ -39,6 +39,20 @@ impl Codec {
         prefixes: &[Nlri],
         out: &mut Vec<u8>,
     ) -> usize {
+        let next_hops = (attributes.next_hop, attributes.next_hop_link_local);
+        self.encode_announce_with(next_hops, prefixes, out, |out| {
+            attributes.encode(self, true, out);
+        })
+    }
+
+    /// The same with the attributes' next hop, and the link-local one beside it, and what appends the attributes.
+    pub(super) fn encode_announce_with(
+        &self,
+        (next_hop, link_local): (Option<IpAddr>, Option<Ipv6Addr>),
+        prefixes: &[Nlri],
+        out: &mut Vec<u8>,
+        encode: impl Fn(&mut Vec<u8>),
+    ) -> usize {
         let start = out.len();
         let mut messages = 0;
         for family in Family::ALL {
@@ -46,9 +60,9 @@ impl Codec {
             if prefixes.peek().is_none() {
                 continue;
             }
-            let place = self.place(family, attributes.next_hop);
+            let place = self.place(family, next_hop);
             let written = place.and_then(|place| {
-                self.encode_announce_of(family, place, attributes, prefixes, out)
+                self.encode_announce_of(family, (place, link_local), &encode, prefixes, out)
             });
             match written {
                 Some(written) => messages += written,
@@ -78,8 +92,8 @@ impl Codec {
     fn encode_announce_of<'a>(
         &self,
         family: Family,
-        place: Place,
-        attributes: &Attributes,
+        (place, link_local): (Place, Option<Ipv6Addr>),
+        encode: impl Fn(&mut Vec<u8>),
         mut prefixes: Peekable<impl Iterator<Item = &'a Nlri>>,
         out: &mut Vec<u8>,
     ) -> Option<usize> {
@@ -93,12 +107,12 @@ impl Codec {
             let body = out.len();
             match first.clone() {
                 Some(octets) => out.extend_from_within(octets),
-                None => attributes.encode(self, true, out),
+                None => encode(out),
             }
             let attributes_octets = out.len() - body;
             if let Place::MpReach(next_hop) = place {
                 begin_mp(attribute_code::MP_REACH_NLRI, out);
-                encode_mp_reach_front(family, next_hop, attributes.next_hop_link_local, out);
+                encode_mp_reach_front(family, next_hop, link_local, out);
             }
             let room = self.message_octets_max.checked_sub(out.len() - start)?;
             if room < prefix::encoded_octets_max(form) {

@@ -56,6 +56,26 @@ impl AsPath {
         Ok(AsPath(segments))
     }
 
+    /// What [`AsPath::encode`] has made of a path with AS numbers of four octets, whatever is in it.
+    pub(in crate::wire) fn unpack(octets: &[u8]) -> AsPath {
+        let mut cursor = Cursor::new(octets);
+        let mut segment = || {
+            let [kind, count] = cursor.array()?;
+            let asns = decode_asns(cursor.take(usize::from(count) * 4)?, true);
+            Some(match kind {
+                segment_type::SET => Segment::Set(asns),
+                segment_type::CONFED_SEQUENCE => Segment::ConfedSequence(asns),
+                segment_type::CONFED_SET => Segment::ConfedSet(asns),
+                _ => Segment::Sequence(asns),
+            })
+        };
+        let mut segments = Vec::new();
+        while let Some(segment) = segment() {
+            segments.push(segment);
+        }
+        AsPath(segments)
+    }
+
     /// Numbers over two octets become AS_TRANS when `four_octet_as` is not agreed. A segment of more
     /// than 255 is split; an empty one is left out.
     pub(in crate::wire) fn encode(&self, four_octet_as: bool, out: &mut Vec<u8>) {
