@@ -50,14 +50,15 @@ impl Hub {
         snapshot: impl Iterator<Item = &'a Object>,
         faults: &[StoreError],
     ) -> Watcher {
-        self.subscribe_until_gone(kinds, snapshot, faults).0
+        let watched = snapshot.filter(|object| kinds.contains(&object.key.kind));
+        self.subscribe_until_gone(kinds, watched.cloned(), faults).0
     }
 
-    /// The same, and what ends when nobody watches any more.
-    pub(crate) fn subscribe_until_gone<'a>(
+    /// The same of a state that is nobody else's, and what ends when nobody watches any more.
+    pub(crate) fn subscribe_until_gone(
         &mut self,
         kinds: &[Kind],
-        snapshot: impl Iterator<Item = &'a Object>,
+        snapshot: impl Iterator<Item = Object>,
         faults: &[StoreError],
     ) -> (Watcher, JoinHandle<()>) {
         let subscriber = Arc::new(Subscriber {
@@ -68,7 +69,7 @@ impl Hub {
         {
             let mut queue = subscriber.lock();
             for object in snapshot.filter(|object| kinds.contains(&object.key.kind)) {
-                queue.push_change(&object.key, Some(object));
+                queue.push_change(&object.key.clone(), Some(object));
             }
             // Before *in sync*: whoever acts on it knows what is missing.
             if !faults.is_empty() {
@@ -99,7 +100,7 @@ impl Hub {
             let mut queue = subscriber.lock();
             for change in changes {
                 if subscriber.kinds.contains(&change.key.kind) {
-                    queue.push_change(&change.key, change.object.as_ref());
+                    queue.push_change(&change.key, change.object.clone());
                 }
             }
         });
@@ -151,9 +152,9 @@ impl Queue {
         at
     }
 
-    fn push_change(&mut self, key: &Key, object: Option<&Object>) {
+    fn push_change(&mut self, key: &Key, object: Option<Object>) {
         let event = match object {
-            Some(object) => WatchEvent::Set(object.clone()),
+            Some(object) => WatchEvent::Set(object),
             None => WatchEvent::Deleted(key.clone()),
         };
         let waiting = self.waiting.get(key).copied();

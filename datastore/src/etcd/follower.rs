@@ -96,7 +96,7 @@ impl Follower {
         follower.published = faults.iter().map(ToString::to_string).collect();
         let (watcher, gone) = follower
             .hub
-            .subscribe_until_gone(kinds, objects.iter(), &faults);
+            .subscribe_until_gone(kinds, objects.into_iter(), &faults);
         Ok((follower, watcher, gone))
     }
 

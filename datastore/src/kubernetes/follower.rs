@@ -143,7 +143,7 @@ impl Follower {
         state.published = faults.iter().map(ToString::to_string).collect();
         let (watcher, gone) = state
             .hub
-            .subscribe_until_gone(kinds, objects.iter(), &faults);
+            .subscribe_until_gone(kinds, objects.into_iter(), &faults);
         drop(state);
         Ok((Follower { tracks }, watcher, gone))
     }
