@@ -192,3 +192,26 @@ async fn a_crash_at_each_write_of_a_life_is_survived() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_claim_that_is_taken_back_is_given_up_when_the_block_is_somebody_elses_by_now() {
+    for owner in [Some("m"), None] {
+        let cluster = Cluster::new(&[("p", "10.0.0.0/26", 26)]).await;
+        let (store, cidr) = (cluster.typed(), net("10.0.0.0/26"));
+        let block = block::new(cidr, owner, UNIX_EPOCH);
+        let block = store.create(Stored::new(names::block(&cidr), block));
+        let block = block.await.unwrap();
+        let claim = BlockAffinity::new("n", cidr, AffinityState::PendingDeletion);
+        let name = names::affinity("n", &cidr);
+        let claim = store
+            .create(Stored::new(name.clone(), claim))
+            .await
+            .unwrap();
+        cluster.ipam("n").give_back(claim).await.unwrap();
+        // Confirmed it would promise addresses that are another's.
+        let left = store.get::<BlockAffinity>(&name).await.unwrap();
+        assert_eq!(left, None, "{owner:?}");
+        let now = store.get::<IPAMBlock>(&names::block(&cidr)).await.unwrap();
+        assert_eq!(now.unwrap().revision, block.revision, "{owner:?}");
+    }
+}
