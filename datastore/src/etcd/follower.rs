@@ -94,9 +94,10 @@ impl Follower {
             .collect();
         let faults: Vec<StoreError> = follower.faulty.values().cloned().collect();
         follower.published = faults.iter().map(ToString::to_string).collect();
-        let (watcher, gone) = follower
-            .hub
-            .subscribe_until_gone(kinds, objects.into_iter(), &faults);
+        let (watcher, gone) =
+            follower
+                .hub
+                .subscribe_until_gone(kinds, objects.into_iter(), &faults);
         Ok((follower, watcher, gone))
     }
 
