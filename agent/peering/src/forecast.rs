@@ -10,8 +10,11 @@ use caracal_datastore::resources::BGPConfiguration;
 use serde::Serialize;
 
 use crate::facts::{self, NodeFacts};
-use crate::{Defaults, PeerKind, PlannedPeer, View, identity_of, peers_of};
+use crate::plan::Plans;
+use crate::{Defaults, PeerKind, PlannedPeer, View, identity_of};
+use sessions::Sessions;
 
+mod sessions;
 mod warnings;
 
 /// What a change will do.
@@ -20,8 +23,11 @@ mod warnings;
 pub struct Forecast {
     /// How many sessions come to what.
     pub counts: BTreeMap<Fate, usize>,
-    /// Those that are not simply kept, in order of their ends.
+    /// Those that are not simply kept, in order of their ends; of each reason as many as were asked for.
     pub sessions: Vec<SessionForecast>,
+    /// How many more there are of each reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub more: Vec<More>,
     /// What sessions cannot follow: an agent has to be restarted.
     pub restarts: Vec<String>,
     /// What will be wrong afterwards.
@@ -48,6 +54,18 @@ pub struct SessionForecast {
     pub why: String,
 }
 
+/// Sessions that are counted and not listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct More {
+    /// So many.
+    pub count: usize,
+    /// What becomes of them.
+    pub fate: Fate,
+    /// Why.
+    pub why: String,
+}
+
 /// What becomes of a session. The worse, the later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -66,51 +84,49 @@ pub enum Fate {
     Restarted,
 }
 
-/// What `after` makes of `before`.
-pub fn forecast(before: &View, after: &View, defaults: &Defaults) -> Forecast {
-    let (old, new) = (
-        facts::nodes(before, defaults),
-        facts::nodes(after, defaults),
-    );
+/// What `after` makes of `before`. Of the sessions with one fate for one reason `listed` are listed, the others counted: a mesh
+/// of thousands of nodes has millions.
+pub fn forecast(before: &View, after: &View, defaults: &Defaults, listed: usize) -> Forecast {
+    let (old, new) = (Plans::new(before, defaults), Plans::new(after, defaults));
+    let names: BTreeSet<&str> = old
+        .nodes
+        .iter()
+        .chain(&new.nodes)
+        .map(|node| node.name)
+        .collect();
     let mut ends = Ends {
         before,
-        old: by_name(&old),
-        new: by_name(&new),
+        old: by_name(&old.nodes),
+        new: by_name(&new.nodes),
         mesh_after: facts::cluster(after).is_none_or(BGPConfiguration::mesh),
-        sessions: BTreeMap::new(),
-        kept: BTreeSet::new(),
+        sessions: Sessions::default(),
     };
-    let mut warnings = warnings::Survey::new(&new);
-    let (mut faults, mut restarts) = (Vec::new(), Vec::new());
-    let names: BTreeSet<&str> = old.iter().chain(&new).map(|node| node.name).collect();
+    let mut warnings = warnings::Survey::new(&new.nodes);
+    let (mut faults, mut restarts) = (BTreeSet::new(), Vec::new());
     for node in names {
-        let peers = |view: &View, there: bool| match there {
-            true => peers_of(node, view, defaults),
+        let peers = |plans: &Plans<'_>, there: bool| match there {
+            true => plans.peers_of(node),
             false => Default::default(),
         };
         let (was, is) = (ends.old.contains_key(node), ends.new.contains_key(node));
         let ((old_peers, old_faults), (new_peers, new_faults)) =
-            (peers(before, was), peers(after, is));
-        faults.extend(
-            new_faults
-                .into_iter()
-                .filter(|fault| !old_faults.contains(fault)),
-        );
+            (peers(&old, was), peers(&new, is));
+        let new_faults = new_faults.into_iter();
+        faults.extend(new_faults.filter(|fault| !old_faults.contains(fault)));
         warnings.take(node, &new_peers);
         ends.compare(node, &old_peers, &new_peers);
         if was && is {
             restarts.extend(restart_needed(node, before, after, defaults));
         }
     }
-    faults.sort();
-    faults.dedup();
-    let (counts, sessions) = ends.finish();
+    let (counts, sessions, more) = ends.sessions.finish(listed);
     Forecast {
         counts,
         sessions,
+        more,
         restarts,
         warnings: warnings.finish(),
-        faults,
+        faults: faults.into_iter().collect(),
     }
 }
 
@@ -126,16 +142,12 @@ impl Forecast {
     }
 }
 
-/// The two addresses of a session, the lower first.
-type Key = (IpAddr, IpAddr);
-
 struct Ends<'a> {
     before: &'a View,
     old: BTreeMap<&'a str, &'a NodeFacts<'a>>,
     new: BTreeMap<&'a str, &'a NodeFacts<'a>>,
     mesh_after: bool,
-    sessions: BTreeMap<Key, SessionForecast>,
-    kept: BTreeSet<Key>,
+    sessions: Sessions,
 }
 
 impl Ends<'_> {
@@ -159,34 +171,17 @@ impl Ends<'_> {
                 (None, there) => (Fate::Made, there.map(origin).unwrap_or_default()),
             };
             if let Some(peer) = there.or(gone) {
-                self.note(node, peer, fate, why);
+                self.note(node, peer, fate, &why);
             }
         }
     }
 
-    fn note(&mut self, node: &str, peer: &PlannedPeer, fate: Fate, why: String) {
+    fn note(&mut self, node: &str, peer: &PlannedPeer, fate: Fate, why: &str) {
         let remote = peer.config.remote_address;
         let facts = self.new.get(node).or(self.old.get(node));
         let own = facts.and_then(|facts| facts.address_like(remote));
-        let own = own.unwrap_or(remote);
-        let key = (own.min(remote), own.max(remote));
-        if fate == Fate::Kept {
-            self.kept.insert(key);
-            return;
-        }
-        let session = SessionForecast {
-            node: node.to_owned(),
-            peer: peer.node.clone().unwrap_or_else(|| remote.to_string()),
-            address: remote,
-            fate,
-            kind: peer.kind.to_string(),
-            why,
-        };
-        // The worse of its two ends tells.
-        match self.sessions.get(&key) {
-            Some(other) if other.fate >= fate => {}
-            _ => drop(self.sessions.insert(key, session)),
-        }
+        self.sessions
+            .note(node, own.unwrap_or(remote), peer, fate, why);
     }
 
     fn ended(&self, node: &str, gone: &PlannedPeer, has_successor: bool) -> (Fate, String) {
@@ -223,20 +218,6 @@ impl Ends<'_> {
             ),
             false => (Fate::Ended, why),
         }
-    }
-
-    fn finish(mut self) -> (BTreeMap<Fate, usize>, Vec<SessionForecast>) {
-        let mut counts = BTreeMap::new();
-        self.kept.retain(|key| !self.sessions.contains_key(key));
-        if !self.kept.is_empty() {
-            counts.insert(Fate::Kept, self.kept.len());
-        }
-        for session in self.sessions.values() {
-            *counts.entry(session.fate).or_default() += 1;
-        }
-        let mut sessions: Vec<_> = self.sessions.into_values().collect();
-        sessions.sort_by(|a, b| (&a.node, a.address).cmp(&(&b.node, b.address)));
-        (counts, sessions)
     }
 }
 

@@ -29,7 +29,7 @@ mod testing;
 mod transition;
 
 pub use export::export_policy;
-pub use forecast::{Fate, Forecast, SessionForecast, forecast};
+pub use forecast::{Fate, Forecast, More, SessionForecast, forecast};
 pub use identity::{Identity, identity_of};
 pub use options::{ANNOTATION as SESSION_ANNOTATION, PeerOptions, Seconds, parsed};
 pub use password::{NoPassword, password_of, session_options};

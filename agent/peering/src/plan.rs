@@ -20,13 +20,17 @@ use std::time::Duration;
 use caracal_bgp::config::Policy;
 use caracal_bgp::{NextHopMode, PeerConfig};
 use caracal_datastore::resources::{
-    self, BGPConfiguration, BGPPeer, Password, ReversePeering, SourceAddress,
+    self, BGPConfiguration, Password, ReversePeering, SourceAddress,
 };
 
-use crate::facts::{self, NodeFacts, Scope, text};
+use crate::facts::{self, NodeFacts, Scope};
 use crate::filter::{Way, filtered};
 use crate::options::ANNOTATION;
-use crate::{Defaults, Link, PeerOptions, View, export_policy};
+use crate::{Defaults, Link, View, export_policy};
+
+use wish::{Remote, Wish, wishes};
+
+mod wish;
 
 /// A peer that a node shall have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,28 +113,74 @@ pub fn change_words(old: &PeerConfig, new: &PeerConfig) -> Option<String> {
 
 /// The peers of `node` in order of address, and what in the view could not be followed, in words.
 pub fn peers_of(node: &str, view: &View, defaults: &Defaults) -> (Vec<PlannedPeer>, Vec<String>) {
-    let nodes = facts::nodes(view, defaults);
-    let Some(me) = nodes.iter().find(|facts| facts.name == node) else {
-        return (
-            Vec::new(),
-            vec![format!(
-                "node {node} has no BGP address in the datastore, so it has no peers"
-            )],
-        );
-    };
+    Plans::new(view, defaults).peers_of(node)
+}
+
+/// A view, with what the plans of all its nodes have in common.
+pub(crate) struct Plans<'a> {
+    view: &'a View,
+    defaults: &'a Defaults,
+    /// In order of name.
+    pub(crate) nodes: Vec<NodeFacts<'a>>,
+    wishes: Vec<Wish<'a>>,
+    faults: Vec<String>,
+}
+
+impl<'a> Plans<'a> {
+    pub(crate) fn new(view: &'a View, defaults: &'a Defaults) -> Plans<'a> {
+        let nodes = facts::nodes(view, defaults);
+        let mut faults = shared_addresses(&nodes);
+        Plans {
+            view,
+            defaults,
+            nodes,
+            wishes: wishes(view, &mut faults),
+            faults,
+        }
+    }
+
+    /// As [`peers_of`].
+    pub(crate) fn peers_of(&self, node: &str) -> (Vec<PlannedPeer>, Vec<String>) {
+        let Some(me) = self.nodes.iter().find(|facts| facts.name == node) else {
+            return (
+                Vec::new(),
+                vec![format!(
+                    "node {node} has no BGP address in the datastore, so it has no peers"
+                )],
+            );
+        };
+        let mut faults = Vec::new();
+        let export = export_policy(node, self.view, &mut faults);
+        faults.extend_from_slice(&self.faults);
+        let mut planner = Planner {
+            me,
+            nodes: &self.nodes,
+            view: self.view,
+            defaults: self.defaults,
+            export,
+            planned: BTreeMap::new(),
+            faults,
+        };
+        planner.plan(&self.wishes);
+        (planner.planned.into_values().collect(), planner.faults)
+    }
+}
+
+/// Two nodes with one address cannot both be reached; the plan takes the first and says so.
+fn shared_addresses(nodes: &[NodeFacts<'_>]) -> Vec<String> {
     let mut faults = Vec::new();
-    let export = export_policy(node, view, &mut faults);
-    let mut planner = Planner {
-        me,
-        nodes: &nodes,
-        view,
-        defaults,
-        export,
-        planned: BTreeMap::new(),
-        faults,
-    };
-    planner.plan();
-    (planner.planned.into_values().collect(), planner.faults)
+    let mut owners: BTreeMap<IpAddr, &str> = BTreeMap::new();
+    for node in nodes {
+        for address in node.addresses() {
+            if let Some(owner) = owners.insert(address, node.name) {
+                faults.push(format!(
+                    "nodes {owner} and {} have the same address {address}",
+                    node.name
+                ));
+            }
+        }
+    }
+    faults
 }
 
 struct Planner<'a> {
@@ -143,25 +193,6 @@ struct Planner<'a> {
     faults: Vec<String>,
 }
 
-/// A BGPPeer with its selectors parsed.
-struct Wish<'a> {
-    name: &'a str,
-    peer: &'a BGPPeer,
-    options: PeerOptions,
-    /// Whose peer it is.
-    local: Scope<'a>,
-    remote: Remote<'a>,
-}
-
-enum Remote<'a> {
-    Nodes(Scope<'a>),
-    Address {
-        address: IpAddr,
-        port: Option<u16>,
-        asn: u32,
-    },
-}
-
 /// The far end of one session.
 struct FarEnd {
     address: IpAddr,
@@ -171,10 +202,8 @@ struct FarEnd {
     node: Option<String>,
 }
 
-impl<'a> Planner<'a> {
-    fn plan(&mut self) {
-        self.note_shared_addresses();
-        let wishes = self.wishes();
+impl Planner<'_> {
+    fn plan(&mut self, wishes: &[Wish<'_>]) {
         let (global, specific): (Vec<_>, Vec<_>) = wishes
             .iter()
             .partition(|wish| matches!(wish.local, Scope::Everyone));
@@ -184,40 +213,10 @@ impl<'a> Planner<'a> {
         for wish in specific {
             self.forward(wish, PeerKind::NodeSpecific);
         }
-        for wish in &wishes {
+        for wish in wishes {
             self.reverse(wish);
         }
         self.mesh();
-    }
-
-    /// Two nodes with one address cannot both be reached; the plan takes the first and says so.
-    fn note_shared_addresses(&mut self) {
-        let mut owners: BTreeMap<IpAddr, &str> = BTreeMap::new();
-        for node in self.nodes {
-            for address in node.addresses() {
-                if let Some(owner) = owners.insert(address, node.name) {
-                    self.faults.push(format!(
-                        "nodes {owner} and {} have the same address {address}",
-                        node.name
-                    ));
-                }
-            }
-        }
-    }
-
-    fn wishes(&mut self) -> Vec<Wish<'a>> {
-        let mut wishes = Vec::new();
-        for (name, stored) in &self.view.peers {
-            let options = match self.view.options.get(name) {
-                Some(options) => Ok(options.clone()),
-                None => PeerOptions::of_annotation(&stored.metadata),
-            };
-            match options.and_then(|options| Ok((options, wish(name, &stored.spec)?))) {
-                Ok((options, wish)) => wishes.push(Wish { options, ..wish }),
-                Err(why) => self.faults.push(format!("BGPPeer {name}: {why}")),
-            }
-        }
-        wishes
     }
 
     /// A BGPPeer that says what this node's peers are.
@@ -498,50 +497,6 @@ impl FarEnd {
             node: Some(node.name.to_owned()),
         }
     }
-}
-
-impl Wish<'_> {
-    /// The AS number of a node in the sessions of this BGPPeer.
-    fn local_asn(&self, node: &NodeFacts<'_>) -> u32 {
-        self.peer.local_as_number.unwrap_or(node.asn)
-    }
-}
-
-fn wish<'a>(name: &'a str, peer: &'a BGPPeer) -> Result<Wish<'a>, String> {
-    let local = Scope::local(peer)?;
-    let remote = match (text(&peer.peer_selector), &peer.peer_ip) {
-        (Some(selector), _) => Remote::Nodes(Scope::selected("spec.peerSelector", selector)?),
-        (None, Some(peer_ip)) => match peer.as_number {
-            Some(asn) => Remote::Address {
-                address: peer_ip.ip,
-                port: peer_ip.port,
-                asn,
-            },
-            None => {
-                return Err(format!(
-                    "spec.asNumber: missing, while spec.peerIP is {peer_ip}"
-                ));
-            }
-        },
-        (None, None) if text(&peer.local_workload_selector).is_some() => {
-            let selector = text(&peer.local_workload_selector).unwrap_or_default();
-            return Err(format!(
-                "spec.localWorkloadSelector: `{selector}`: peers in workloads are not spoken with in this version"
-            ));
-        }
-        (None, None) => {
-            return Err(
-                "it names no peer: neither spec.peerIP nor spec.peerSelector is set".to_owned(),
-            );
-        }
-    };
-    Ok(Wish {
-        name,
-        peer,
-        options: PeerOptions::default(),
-        local,
-        remote,
-    })
 }
 
 fn secret(password: &Password) -> Option<SecretRef> {

@@ -1,10 +1,10 @@
 //! `bgp plan`: a forecast for the manifests of a change.
 
 use caracal_datastore::Key;
-use caracal_peering::{Defaults, Fate, Forecast, View, forecast};
+use caracal_peering::{Defaults, Fate, Forecast, More, View, forecast};
 
 use super::{KINDS, Objects};
-use crate::cli::{PlanArgs, Sources};
+use crate::cli::{Format, PlanArgs, Sources};
 use crate::failure::{Failure, Sort};
 use crate::outcome::Outcome;
 use crate::table::Table;
@@ -19,7 +19,11 @@ pub(super) fn run(
     let after = changed(objects, args, &mut notes)?;
     let (old, _) = View::of(objects.values());
     let (new, faults) = View::of(after.values());
-    let mut forecast = forecast(&old, &new, &Defaults::default());
+    let listed = match args.view.output {
+        Format::Table => LISTED,
+        _ => usize::MAX,
+    };
+    let mut forecast = forecast(&old, &new, &Defaults::default(), listed);
     let unread = faults.into_iter().filter(|fault| !notes.contains(fault));
     forecast.faults.extend(unread);
     let text = output::report(&forecast, args.view.output, table)?;
@@ -85,6 +89,9 @@ fn changed(
     Ok(after)
 }
 
+/// So many sessions of one reason are in a table for people.
+const LISTED: usize = 100;
+
 /// `KIND/NAME`.
 fn key(named: &str) -> Result<Key, Failure> {
     let wrong = || {
@@ -115,6 +122,12 @@ fn table(forecast: &Forecast, _wide: bool) -> String {
             ]);
         }
         out.push_str(&table.columns());
+        for More { count, fate, why } in &forecast.more {
+            out.push_str(&format!("... and {count} more {fate}: {why}\n"));
+        }
+        if !forecast.more.is_empty() {
+            out.push_str("-o wide lists them all.\n");
+        }
         out.push('\n');
     }
     let counted: Vec<String> = forecast

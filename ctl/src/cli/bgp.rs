@@ -21,6 +21,8 @@ Without manifests: what is wrong with the sessions as they are.
   ended      it ends at once
   restarted  it ends and comes back: what is said in OPEN changes
 
+Of each reason 100 sessions are shown, and how many more there are; -o wide, json and yaml have all.
+
 Warnings tell what will be wrong afterwards: nodes without a session, reflectors without clients, ends that do not agree, nodes whose routes
 do not get to each other. Exit code 5 when there are any, 0 otherwise.
 

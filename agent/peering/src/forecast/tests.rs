@@ -20,7 +20,7 @@ fn lines(forecast: &Forecast) -> Vec<String> {
 }
 
 fn between(before: &Cluster, after: &Cluster) -> Forecast {
-    forecast(&before.0, &after.0, &Defaults::default())
+    forecast(&before.0, &after.0, &Defaults::default(), usize::MAX)
 }
 
 /// Nodes a, b and c, and r.
@@ -224,4 +224,34 @@ fn what_only_the_start_of_an_agent_brings_is_said() {
 fn a_node_that_is_gone_ends_its_sessions_at_once() {
     let step = between(&plain(), &Cluster::of(&["a", "b"]));
     assert!(lines(&step).contains(&"ended a c: node c is gone".to_owned()));
+}
+
+#[test]
+fn of_a_reason_as_many_sessions_are_listed_as_are_asked_for_and_all_are_counted() {
+    let end = no_mesh(reflector(to_reflectors(plain()), "r", 4, "1.0.0.1"));
+    let whole = between(&plain(), &end);
+    assert_eq!((whole.sessions.len(), whole.more.len()), (6, 0));
+    let short = forecast(&plain().0, &end.0, &Defaults::default(), 2);
+    assert_eq!(short.counts, whole.counts);
+    assert_eq!(short.warnings, whole.warnings);
+    let first = |fate| {
+        let mut of = whole
+            .sessions
+            .iter()
+            .filter(|one| one.fate == fate)
+            .cloned();
+        [of.next(), of.next()]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+    };
+    let mut expected = [first(Fate::Changed), first(Fate::Replaced)].concat();
+    expected.sort_by(|a, b| (&a.node, a.address).cmp(&(&b.node, b.address)));
+    assert_eq!(short.sessions, expected);
+    let more: Vec<_> = short
+        .more
+        .iter()
+        .map(|more| (more.fate, more.count))
+        .collect();
+    assert_eq!(more, [(Fate::Changed, 1), (Fate::Replaced, 1)]);
 }

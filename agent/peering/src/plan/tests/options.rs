@@ -3,6 +3,7 @@
 use caracal_bgp::BfdConfig;
 
 use super::*;
+use crate::PeerOptions;
 
 /// The node `a` with a BGPPeer `tor` that has this annotation.
 fn annotated(value: &str, spec: serde_json::Value) -> Cluster {
