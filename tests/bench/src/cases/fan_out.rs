@@ -48,6 +48,8 @@ pub(super) fn storm(run: &mut Run<'_>, clients: u32, blocks: u32) -> Result<()> 
         scene
             .swarm
             .expect(2, true, |client| total - client.own.len() as u32);
+        // Not those from before it listened.
+        scene.swarm.refused = Default::default();
         let took = scene.step_through_losses("storm", |swarm| swarm.reset_all())?;
         scene.check_count(total.into())?;
         scene.note_time(&title, took.time);
