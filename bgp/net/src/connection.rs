@@ -1,19 +1,48 @@
 //! One TCP connection: bytes in, bytes out, both with back-pressure.
 
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, Read};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use caracal_bgp::ConnectionId;
+use socket2::SockRef;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::driver::Input;
 use crate::places::Place;
 use crate::socket::in_words;
+
+/// Counts the buffers that connections have in their hands.
+#[derive(Debug, Default)]
+pub(crate) struct Hands(Arc<()>);
+
+/// A buffer to be written.
+#[derive(Debug)]
+struct Handed {
+    buffer: Vec<u8>,
+    counted: Arc<()>,
+}
+
+impl Hands {
+    /// How many there are.
+    pub(crate) fn full(&self) -> usize {
+        Arc::strong_count(&self.0) - 1
+    }
+
+    fn hold(&self, buffer: Vec<u8>) -> Handed {
+        Handed {
+            buffer,
+            counted: self.0.clone(),
+        }
+    }
+}
 
 /// The driver's end of a connection. Dropping it closes the connection after what it has in its hands.
 #[derive(Debug)]
@@ -22,7 +51,7 @@ pub(crate) struct Link {
     pub(crate) stream: Arc<TcpStream>,
     /// The other end.
     pub(crate) remote: IpAddr,
-    outgoing: mpsc::Sender<Vec<u8>>,
+    outgoing: mpsc::Sender<Handed>,
     /// A buffer is in the connection's hands.
     pub(crate) writing: bool,
     /// The speaker has something that waits for the buffer to be written.
@@ -38,6 +67,7 @@ impl Link {
         remote: IpAddr,
         place: Option<Place>,
         inputs: mpsc::Sender<Input>,
+        helpers: Handle,
     ) -> (Link, impl Future<Output = ()> + Send + 'static) {
         // One buffer that is being written is out of the channel; beside it there may be the last words.
         let (outgoing, buffers) = mpsc::channel(2);
@@ -52,7 +82,7 @@ impl Link {
             _closing: closing,
         };
         let running = async move {
-            run(connection, stream, inputs, buffers, closed).await;
+            run(connection, stream, inputs, buffers, closed, &helpers).await;
             drop(place);
         };
         (link, running)
@@ -68,15 +98,15 @@ impl Link {
     }
 
     /// Hands a buffer over; it comes back as [`Input::Written`].
-    pub(crate) fn send(&mut self, buffer: Vec<u8>) {
+    pub(crate) fn send(&mut self, buffer: Vec<u8>, hands: &Hands) {
         // It fails when the task has ended, and then `Input::Ended` is on its way.
-        self.writing = self.outgoing.try_send(buffer).is_ok();
+        self.writing = self.outgoing.try_send(hands.hold(buffer)).is_ok();
     }
 
     /// Last words, and the end.
-    pub(crate) fn close(self, last: Vec<u8>) {
+    pub(crate) fn close(self, last: Vec<u8>, hands: &Hands) {
         if !last.is_empty() {
-            let _ = self.outgoing.try_send(last);
+            let _ = self.outgoing.try_send(hands.hold(last));
         }
     }
 }
@@ -85,9 +115,15 @@ async fn run(
     connection: ConnectionId,
     stream: Arc<TcpStream>,
     inputs: mpsc::Sender<Input>,
-    buffers: mpsc::Receiver<Vec<u8>>,
+    buffers: mpsc::Receiver<Handed>,
     closed: oneshot::Receiver<()>,
+    helpers: &Handle,
 ) {
+    let mut writing = JoinSet::new();
+    writing.spawn_on(
+        write(connection, stream.clone(), inputs.clone(), buffers),
+        helpers,
+    );
     let reading = async {
         let reason = read(connection, &stream, &inputs).await;
         let _ = inputs.send(Input::Ended { connection, reason }).await;
@@ -99,7 +135,7 @@ async fn run(
         sleep(LINGER_MAX).await;
     };
     tokio::select! {
-        () = write(connection, &stream, &inputs, buffers) => {}
+        _ = writing.join_next() => {}
         () = reading => {}
         () = patience => {}
     }
@@ -140,12 +176,12 @@ async fn read(
 /// Writes buffers and gives them back. Ends when the link is dropped, after telling the peer so.
 async fn write(
     connection: ConnectionId,
-    stream: &TcpStream,
-    inputs: &mpsc::Sender<Input>,
-    mut buffers: mpsc::Receiver<Vec<u8>>,
+    stream: Arc<TcpStream>,
+    inputs: mpsc::Sender<Input>,
+    mut buffers: mpsc::Receiver<Handed>,
 ) {
-    while let Some(buffer) = buffers.recv().await {
-        if let Err(error) = write_all(stream, &buffer).await {
+    while let Some(Handed { buffer, counted }) = buffers.recv().await {
+        if let Err(error) = write_all(&stream, &buffer).await {
             let _ = inputs
                 .send(Input::Ended {
                     connection,
@@ -154,11 +190,12 @@ async fn write(
                 .await;
             return;
         }
+        drop(counted);
         if !buffers.is_closed() {
             let _ = inputs.send(Input::Written { connection, buffer }).await;
         }
     }
-    finish(stream).await;
+    finish(&stream).await;
 }
 
 async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
@@ -176,7 +213,7 @@ async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
 /// FIN, then read until the peer's: closing a socket with unread bytes sends RST, and that may destroy the
 /// NOTIFICATION on its way to the peer.
 async fn finish(stream: &TcpStream) {
-    if socket2::SockRef::from(stream)
+    if SockRef::from(stream)
         .shutdown(std::net::Shutdown::Write)
         .is_err()
     {
@@ -201,7 +238,20 @@ fn try_read(stream: &TcpStream) -> io::Result<Option<Box<[u8]>>> {
         static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_OCTETS_MAX]);
     }
     SCRATCH.with_borrow_mut(|scratch| {
-        let read = stream.try_read(scratch)?;
+        let mut taken = None;
+        let tried = stream.try_io(Interest::READABLE, || {
+            let read = (&*SockRef::from(stream)).read(scratch)?;
+            taken = Some(read);
+            match read {
+                // Less than there was room for: there is no more, and asking would cost a call for each UPDATE. So tokio
+                // is told what the kernel would have said.
+                1.. if read < scratch.len() => Err(io::ErrorKind::WouldBlock.into()),
+                _ => Ok(()),
+            }
+        });
+        let Some(read) = taken else {
+            return tried.map(|()| None);
+        };
         Ok(scratch
             .get(..read)
             .filter(|bytes| !bytes.is_empty())
@@ -215,3 +265,6 @@ const READS_MAX: usize = 2;
 /// How long a connection that is being closed may take to get its last buffers out.
 const LINGER_MAX: Duration = Duration::from_secs(2);
 const FAREWELL: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ mod sockets;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,9 +15,9 @@ use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
-use crate::connection::Link;
+use crate::connection::{Hands, Link};
 use crate::journal::Journal;
 use crate::listener;
 use crate::options::{OptionsError, OptionsTable, SessionOptions};
@@ -120,6 +121,11 @@ pub(crate) struct Driver {
     /// Something that was tapped waits for room there.
     tap_waits: bool,
     recorder: Option<Recorder>,
+    /// Rings at the speaker's next deadline or before it: most messages put a deadline off, and it costs less to wake up
+    /// once for nothing than to set the alarm anew each time.
+    alarm: Pin<Box<Sleep>>,
+    is_alarm_set: bool,
+    hands: Hands,
     /// Buffers that came back, to be filled again.
     spare: Vec<Vec<u8>>,
 }
@@ -163,6 +169,9 @@ impl Driver {
             tap: None,
             tap_waits: false,
             recorder: None,
+            alarm: Box::pin(sleep_until(Instant::now())),
+            is_alarm_set: false,
+            hands: Hands::default(),
             spare: Vec::new(),
         }
     }
@@ -197,17 +206,21 @@ impl Driver {
             return Occasion::Time;
         }
         let deadline = self.speaker.poll_timeout().map(|at| self.instant(at));
-        let timer = async {
-            match deadline {
-                Some(at) => sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
+        if let Some(at) = deadline
+            && (!self.is_alarm_set || at < self.alarm.deadline())
+        {
+            // What is due already rings at once.
+            self.alarm.as_mut().reset(at);
+            self.is_alarm_set = true;
+        }
         tokio::select! {
             command = self.commands.recv() => Occasion::Command(command.unwrap_or(ALL_HANDLES_GONE)),
             Some(input) = self.inputs.recv() => Occasion::Input(input),
             () = room(self.tap.as_ref().filter(|_| self.tap_waits)) => Occasion::Time,
-            () = timer => Occasion::Time,
+            () = self.alarm.as_mut(), if self.is_alarm_set => {
+                self.is_alarm_set = false;
+                Occasion::Time
+            }
             Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => Occasion::Time,
         }
     }
@@ -424,8 +437,8 @@ impl Driver {
         remote: IpAddr,
         place: Option<Place>,
     ) {
-        let inputs = self.inputs_out.clone();
-        let (link, task) = Link::new(connection, stream, remote, place, inputs);
+        let (inputs, helpers) = (self.inputs_out.clone(), self.shared.helpers.clone());
+        let (link, task) = Link::new(connection, stream, remote, place, inputs, helpers);
         self.links.insert(connection, link);
         self.tasks.spawn(task);
     }
@@ -526,11 +539,11 @@ impl Driver {
         link.more = self
             .speaker
             .poll_transmit(now, connection, &mut buffer, WRITE_OCTETS_MAX);
-        if buffer.len() <= WRITE_HERE_OCTETS_MAX {
+        if buffer.len() <= WRITE_HERE_OCTETS_MAX || self.hands.full() >= HANDS_MAX {
             buffer.drain(..link.try_write(&buffer));
         }
         if !buffer.is_empty() {
-            link.send(buffer);
+            link.send(buffer, &self.hands);
             return;
         }
         if link.more {
@@ -552,7 +565,7 @@ impl Driver {
                 .poll_transmit(now, connection, &mut last, WRITE_OCTETS_MAX)
                 && last.len() < LAST_OCTETS_MAX
             {}
-            link.close(last);
+            link.close(last, &self.hands);
         }
     }
 
@@ -607,6 +620,9 @@ const TRANSMISSIONS_MAX: usize = 64;
 const WRITE_OCTETS_MAX: usize = 32 * 1024;
 /// What is written at once: to wake the connection's task costs more than that. More is for another core to copy.
 const WRITE_HERE_OCTETS_MAX: usize = 8 * 1024;
+/// Large buffers that others write at a time: enough for some cores. Beyond that the driver writes as well, or a table for five
+/// hundred clients would have as many buffers at once; only what a socket has no room for is handed over all the same.
+const HANDS_MAX: usize = 16;
 const LAST_OCTETS_MAX: usize = 1024 * 1024;
 const SPARE_MAX: usize = 4;
 const STOP_PATIENCE: Duration = Duration::from_secs(3);

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! **One owner.** The driver is the only task that touches the [`caracal_bgp::Speaker`]; all others hand it
-//! something over a bounded channel. It works in *turns*: some inputs, the timers, the actions, some
+//! something over a bounded channel. It has a thread of its own (`thread.rs`), which also accepts, connects and reads: an
+//! UPDATE is on its way to all others without a thread being woken for it. It works in *turns*: some inputs, the timers, the actions, some
 //! transmissions, the events. Each part of a turn is bounded, so a peer that sends a full table does not
 //! delay the keepalives of the others.
 //!
@@ -21,7 +22,7 @@
 //!
 //! **Writing.** What is small the driver writes itself, since to wake the connection's task would cost more than the
 //! write. What is large, and what the socket has no room for, goes to that task: other cores copy it. It has at
-//! most one buffer of about 32 KiB in its hands. The driver asks the speaker for the next one when that is written;
+//! most one buffer of about 32 KiB in its hands, and when many have one the driver writes what is large as well. The driver asks the speaker for the next one when that is written;
 //! a peer that does not read costs one buffer and holds nobody, and what was superseded meanwhile is never encoded
 //! for it.
 //!
@@ -29,9 +30,10 @@
 //! told of them is limited. An address has a few connections at most, those included that are being closed.
 //! Without descriptors, accepting pauses and sessions go on.
 //!
-//! **Threads.** Connections are tasks of their own, so on a multi-threaded runtime system calls and copies
-//! already use all cores. Framing and decoding have their place in `connection::read` (between the read and
-//! the hand-over), where they will leave the driver when the core can be handed decoded messages.
+//! **Threads.** What is large is written by the runtime in which the [`Shell`] was started: system calls and copies, which
+//! are most of the work of a table that goes to many, use all cores. Reading is cheaper than to hand over what was read. Framing and
+//! decoding have their place in `connection::read` (between the read and the hand-over), from where they could go to others
+//! when the core can be handed decoded messages.
 //!
 //! **Signatures and distance.** TCP MD5 (RFC 2385) and GTSM (RFC 5082) are matters of sockets, so the speaker
 //! does not know of them: [`SessionOptions`] are kept here, by address or prefix, and every socket gets those
@@ -51,6 +53,7 @@ pub mod recorder;
 mod shell;
 mod socket;
 mod sockopt;
+mod thread;
 mod unnumbered;
 
 pub use bfd::PathWatch;

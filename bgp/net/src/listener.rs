@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::Socket;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
@@ -24,18 +25,22 @@ pub enum NetError {
         /// What the system said.
         why: io::Error,
     },
+    /// The thread of the speaker could not be started.
+    #[error("cannot start the thread of the speaker: {0}")]
+    Thread(io::Error),
     /// It could not be given the keys of the peers.
     #[error(transparent)]
     Options(#[from] OptionsError),
 }
 
-/// Binds; accepting starts with [`accept`].
-pub(crate) fn listen(address: SocketAddr, options: &OptionsTable) -> Result<TcpListener, NetError> {
+/// Listens; accepting starts with [`accept`].
+pub(crate) fn listen(address: SocketAddr, options: &OptionsTable) -> Result<Socket, NetError> {
     let failed = |why| NetError::Listen { address, why };
     let socket = socket::bound(address).map_err(failed)?;
     // Before it listens, so that nobody slips in unsigned.
     options.arm(&socket, address.ip())?;
-    socket::listening(socket).map_err(failed)
+    socket::listen(&socket).map_err(failed)?;
+    Ok(socket)
 }
 
 /// Accepts until the driver is gone. An error never ends it.

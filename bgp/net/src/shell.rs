@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use caracal_bgp::{Event, Speaker, Time};
 use ipnet::IpNet;
+use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -14,6 +15,7 @@ use crate::listener::{self, NetError};
 use crate::options::{OptionsError, OptionsTable, SessionOptions};
 use crate::places::Places;
 use crate::recorder::Recording;
+use crate::thread;
 
 /// A running speaker. Clones are the same speaker; when the last one is dropped, it closes its sessions as
 /// `stop(true)` does.
@@ -44,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) epoch: Instant,
     pub(crate) refused: AtomicU64,
     pub(crate) places: Places,
+    /// Where large buffers are written.
+    pub(crate) helpers: Handle,
     listening: Vec<SocketAddr>,
 }
 
@@ -55,8 +59,8 @@ impl Shared {
 }
 
 impl Shell {
-    /// Listens on these addresses and runs the speaker in tasks of the current tokio runtime. Time begins
-    /// at [`Time::ZERO`] now, so that is what the speaker should have been made with.
+    /// Listens on these addresses and runs the speaker in a thread of its own; the current tokio runtime helps to write
+    /// what is large. Time begins at [`Time::ZERO`] now, so that is what the speaker should have been made with.
     pub fn start(speaker: Speaker, listen: &[SocketAddr]) -> Result<Shell, NetError> {
         Shell::start_with(speaker, listen, None)
     }
@@ -84,29 +88,34 @@ impl Shell {
         let mut listeners = Vec::with_capacity(listen.len());
         for &address in listen {
             let listener = listener::listen(address, &table)?;
-            let bound = listener.local_addr().unwrap_or(address);
-            listeners.push((listener, bound));
+            let bound = listener.local_addr().ok();
+            let bound = bound.and_then(|bound| bound.as_socket());
+            listeners.push((listener, bound.unwrap_or(address)));
         }
         let shared = Arc::new(Shared {
             epoch: Instant::now(),
             refused: AtomicU64::new(0),
             places: Places::default(),
+            helpers: Handle::current(),
             listening: listeners.iter().map(|(_, address)| *address).collect(),
         });
         let (commands, commands_in) = mpsc::channel(COMMANDS_MAX);
         let (events_out, _) = broadcast::channel(EVENTS_MAX);
         let events = events_out.downgrade();
         let (wishes_bfd_out, wishes_bfd) = watch::channel(false);
-        let driver = Driver::new(
-            speaker,
-            commands_in,
-            events_out,
-            wishes_bfd_out,
-            shared.clone(),
-            admission,
-            table,
-        );
-        tokio::spawn(driver.run(listeners));
+        let of_driver = shared.clone();
+        let driver = move || {
+            Driver::new(
+                speaker,
+                commands_in,
+                events_out,
+                wishes_bfd_out,
+                of_driver,
+                admission,
+                table,
+            )
+        };
+        thread::start(listeners, driver)?;
         Ok(Shell {
             commands,
             events,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use caracal_bgp::wire::{Family, Message};
 use caracal_bgp::{Event, LocalPath, PeerConfig, Speaker, SpeakerConfig, Time};
 use ipnet::IpNet;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -238,6 +238,55 @@ async fn a_broken_connection_is_reported_and_the_next_one_works() {
         .establish()
         .await;
     wait_for_event(&mut events, |event| matches!(event, Event::Up { .. })).await;
+}
+
+/// The speaker hears of the resets and of the new connections all at once, in any order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_resets_and_comes_back_at_once_is_welcome_at_the_first_attempt() {
+    let shell = shell(131);
+    let to = shell.listening()[0];
+    let mut hands = Vec::new();
+    for last in 200..220 {
+        let passive = PeerConfig {
+            passive: true,
+            ..peer(131, last, 0)
+        };
+        add_peer(&shell, passive).await;
+        hands.push(ByHand::connect(last, to).await.establish().await);
+    }
+    let (go_on, wait) = std::sync::mpsc::channel();
+    let (busy, held) = (shell.clone(), move |_: &mut Speaker, _| {
+        wait.recv_timeout(DEADLINE).unwrap();
+    });
+    let busy = tokio::spawn(async move { busy.with(held).await });
+    let mut again = Vec::new();
+    for (hand, last) in hands.into_iter().zip(200..) {
+        hand.reset();
+        let mut stream = by_hand::tcp(last, to).await;
+        stream
+            .write_all(&by_hand::open_message(last))
+            .await
+            .unwrap();
+        again.push(ByHand::over(stream, last));
+    }
+    go_on.send(()).unwrap();
+    busy.await.unwrap().unwrap();
+    for mut hand in again {
+        assert!(matches!(hand.read().await, Some(Message::Open(_))));
+        assert_eq!(hand.read().await, Some(Message::Keepalive));
+    }
+    assert_eq!(shell.refused_connections(), 0);
+}
+
+#[tokio::test]
+async fn what_is_due_before_it_starts_is_done_at_once() {
+    let listening = shell(132);
+    let port = listening.listening()[0].port();
+    add_peer(&listening, peer(132, 133, 0)).await;
+    let mut early = speaker(133);
+    early.set_peer(Time::ZERO, peer(133, 132, port));
+    let early = Shell::start(early, &[SocketAddr::new(loopback(133), 0)]).unwrap();
+    until_established(&early, 132).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

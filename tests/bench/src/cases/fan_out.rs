@@ -1,12 +1,13 @@
 //! S2: every client announces, and receives what all others announce.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
 use super::{Run, note_latencies};
 use crate::report::Unit;
-use crate::scene::Shape;
+use crate::scene::{Scene, Shape};
 
 /// First load, re-announce, withdraw.
 pub(super) fn everyone(run: &mut Run<'_>, clients: u32, blocks: u32) -> Result<()> {
@@ -77,22 +78,33 @@ pub(super) fn one_route(run: &mut Run<'_>, clients: u32, blocks: u32) -> Result<
         let first = scene.whole_feeds(1);
         scene.announce("first load", 1, &first)?;
         scene.check_count(scene.total.into())?;
-        let mut latencies = Vec::new();
-        for round in 2..samples + 2 {
-            scene.swarm.idle(PAUSE)?;
-            let change = scene.feeds[0].announce_one(0, round);
-            let swarm = &mut scene.swarm;
-            swarm.expect(round, true, |client| u32::from(client.own.start != 0));
-            let start = Instant::now();
-            swarm.send(0, change)?;
-            latencies.push(swarm.run(start).context("one route")?);
-        }
+        let alone = changes(scene, 2..samples + 2, PAUSE)?;
+        let close = changes(scene, samples + 2..2 * samples + 2, PAUSE_SHORT)?;
         scene.check_count(scene.total.into())?;
-        note_latencies(scene, &title, latencies);
+        note_latencies(scene, &title, alone);
+        let after = PAUSE_SHORT.as_millis();
+        note_latencies(scene, &format!("{title}, {after} ms after another"), close);
         Ok(())
     })
+}
+
+/// How long each took; all others have one when the next begins.
+fn changes(scene: &mut Scene<'_>, rounds: Range<u32>, pause: Duration) -> Result<Vec<Duration>> {
+    let mut latencies = Vec::new();
+    for round in rounds {
+        scene.swarm.idle(pause)?;
+        let change = scene.feeds[0].announce_one(0, round);
+        let swarm = &mut scene.swarm;
+        swarm.expect(round, true, |client| u32::from(client.own.start != 0));
+        let start = Instant::now();
+        swarm.send(0, change)?;
+        latencies.push(swarm.run(start).context("one route")?);
+    }
+    Ok(latencies)
 }
 
 const SAMPLES: u32 = 100;
 /// Longer than TCP's delayed acknowledgements (40 ms) wait, so that one change does not meet those of the one before.
 const PAUSE: Duration = Duration::from_millis(50);
+/// Shorter: who leaves Nagle's algorithm on waits for them.
+const PAUSE_SHORT: Duration = Duration::from_millis(20);
