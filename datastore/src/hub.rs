@@ -4,6 +4,7 @@
 //! by the number of keys and never by the number of changes, and holds nobody back.
 
 use std::collections::{BTreeMap, HashMap};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
@@ -29,6 +30,8 @@ struct Subscriber {
     kinds: Vec<Kind>,
     queue: Mutex<Queue>,
     wake: Notify,
+    /// Little waits any more.
+    drained: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -51,20 +54,24 @@ impl Hub {
         faults: &[StoreError],
     ) -> Watcher {
         let watched = snapshot.filter(|object| kinds.contains(&object.key.kind));
-        self.subscribe_until_gone(kinds, watched.cloned(), faults).0
+        self.subscribe_until_gone(kinds, watched.cloned(), faults, true)
+            .0
     }
 
-    /// The same of a state that is nobody else's, and what ends when nobody watches any more.
+    /// The same of a state that is nobody else's, and what ends when nobody watches any more. A state that is not `complete` is so with
+    /// the next [`Hub::publish_in_sync`].
     pub(crate) fn subscribe_until_gone(
         &mut self,
         kinds: &[Kind],
         snapshot: impl Iterator<Item = Object>,
         faults: &[StoreError],
+        complete: bool,
     ) -> (Watcher, JoinHandle<()>) {
         let subscriber = Arc::new(Subscriber {
             kinds: kinds.to_vec(),
             queue: Mutex::new(Queue::default()),
             wake: Notify::new(),
+            drained: Notify::new(),
         });
         {
             let mut queue = subscriber.lock();
@@ -75,8 +82,9 @@ impl Hub {
             if !faults.is_empty() {
                 queue.push_faults(faults);
             }
-            let in_sync = queue.push(WatchEvent::InSync);
-            queue.in_sync = Some(in_sync);
+            if complete {
+                queue.push_in_sync();
+            }
         }
         self.subscribers.push(Arc::clone(&subscriber));
         let (sender, events) = mpsc::channel(64);
@@ -116,6 +124,11 @@ impl Hub {
         self.for_each(|subscriber| subscriber.lock().push_in_sync());
     }
 
+    /// What waits for all of them, to be waited for without the lock of the hub.
+    pub(crate) fn backlog(&self) -> Backlog {
+        Backlog(self.subscribers.clone())
+    }
+
     fn for_each(&mut self, act: impl Fn(&Subscriber)) {
         self.subscribers.retain(|subscriber| {
             let open = !subscriber.lock().closed;
@@ -125,6 +138,24 @@ impl Hub {
             }
             open
         });
+    }
+}
+
+/// What waits in the queues of those who watch.
+#[derive(Debug)]
+pub(crate) struct Backlog(Vec<Arc<Subscriber>>);
+
+impl Backlog {
+    /// Waits until little waits: who brings a large state in pieces holds no more than that.
+    pub(crate) async fn is_short(&self) {
+        for subscriber in &self.0 {
+            let mut drained = pin!(subscriber.drained.notified());
+            // Before the look, or what happens in between would be missed.
+            drained.as_mut().enable();
+            if !subscriber.lock().is_short() {
+                drained.await;
+            }
+        }
     }
 }
 
@@ -145,6 +176,10 @@ impl Subscriber {
 }
 
 impl Queue {
+    fn is_short(&self) -> bool {
+        self.closed || self.events.len() <= BACKLOG
+    }
+
     fn push(&mut self, event: WatchEvent) -> u64 {
         let at = self.next;
         self.next += 1;
@@ -216,7 +251,11 @@ async fn forward(subscriber: Arc<Subscriber>, sender: mpsc::Sender<WatchEvent>) 
         };
         let (event, closed) = {
             let mut queue = subscriber.lock();
-            (queue.pop(), queue.closed)
+            let event = queue.pop();
+            if queue.events.len() == BACKLOG {
+                subscriber.drained.notify_waiters();
+            }
+            (event, queue.closed)
         };
         match event {
             Some(event) => place.send(event),
@@ -233,7 +272,11 @@ async fn forward(subscriber: Arc<Subscriber>, sender: mpsc::Sender<WatchEvent>) 
     let mut queue = subscriber.lock();
     queue.closed = true;
     queue.events.clear();
+    subscriber.drained.notify_waiters();
 }
+
+/// So many events are little.
+const BACKLOG: usize = 500;
 
 #[cfg(test)]
 mod tests;

@@ -344,13 +344,13 @@ impl KubernetesDatastore {
             let value = reading.marked.then(|| serde_json::from_str(text).ok());
             (reading, value.flatten())
         };
-        let listing = match self.server.client().list(collection, read).await {
-            Ok(listing) => listing,
+        let read = match self.server.client().list(collection, read).await {
+            Ok(read) => read,
             Err(Failure::Absent(_)) => return Ok(Vec::new()),
             Err(failure) => return Err(self.server.failed(kind, failure)),
         };
-        let mut objects = Vec::with_capacity(listing.items.len());
-        for (reading, marked) in listing.items {
+        let mut objects = Vec::with_capacity(read.len());
+        for (reading, marked) in read {
             match (reading.object, reading.key, marked) {
                 (Ok(Some(object)), _, _) => objects.push(object),
                 (_, Some(key), Some(marked)) => {

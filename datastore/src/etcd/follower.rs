@@ -97,7 +97,7 @@ impl Follower {
         let (watcher, gone) =
             follower
                 .hub
-                .subscribe_until_gone(kinds, objects.into_iter(), &faults);
+                .subscribe_until_gone(kinds, objects.into_iter(), &faults, true);
         Ok((follower, watcher, gone))
     }
 

@@ -16,9 +16,9 @@ use crate::store::StoreError;
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// So many objects are asked for at once.
-const PAGE: usize = 500;
+pub(super) const PAGE: usize = 500;
 /// How often a list is begun again when its pages are no longer kept.
-const TRIES: usize = 3;
+pub(super) const TRIES: usize = 3;
 
 /// A client of an API server.
 #[derive(Clone)]
@@ -47,10 +47,13 @@ pub(super) enum Failure {
     Unavailable(String),
 }
 
-/// All objects of a collection, and where in its history that was.
-pub(super) struct Listing<T> {
+/// A part of a list.
+pub(super) struct Part<T> {
     pub(super) items: Vec<T>,
+    /// Where in the history of the collection the whole list is.
     pub(super) resource_version: String,
+    /// What the next part is asked for with; `None`: this was the last.
+    pub(super) next: Option<String>,
 }
 
 /// What is listed and watched.
@@ -180,7 +183,7 @@ impl Client {
         &self,
         collection: &Collection,
         read: impl Fn(&str) -> T,
-    ) -> Result<Listing<T>, Failure> {
+    ) -> Result<Vec<T>, Failure> {
         for _ in 0..TRIES {
             match self.try_list(collection, Some(PAGE), &read).await {
                 Err(Failure::Expired) => {}
@@ -196,24 +199,35 @@ impl Client {
         collection: &Collection,
         limit: Option<usize>,
         read: &impl Fn(&str) -> T,
-    ) -> Result<Listing<T>, Failure> {
+    ) -> Result<Vec<T>, Failure> {
         let mut items = Vec::new();
         let mut next: Option<String> = None;
         loop {
-            let text = self.page(collection, limit, next.as_deref()).await?;
-            let page = page_of(&text)?;
-            let objects = page.items.unwrap_or_default();
-            items.extend(objects.into_iter().map(|object| read(object.get())));
-            match page.metadata.next.filter(|next| !next.is_empty()) {
-                None => {
-                    return Ok(Listing {
-                        items,
-                        resource_version: page.metadata.resource_version,
-                    });
-                }
+            let part = self.part(collection, limit, next.as_deref(), read).await?;
+            items.extend(part.items);
+            match part.next {
+                None => return Ok(items),
                 more => next = more,
             }
         }
+    }
+
+    /// The first `limit` objects, or those that come `next`. `Expired`: the list has to begin anew.
+    pub(super) async fn part<T>(
+        &self,
+        collection: &Collection,
+        limit: Option<usize>,
+        next: Option<&str>,
+        read: impl Fn(&str) -> T,
+    ) -> Result<Part<T>, Failure> {
+        let text = self.page(collection, limit, next).await?;
+        let page = page_of(&text)?;
+        let objects = page.items.unwrap_or_default().into_iter();
+        Ok(Part {
+            items: objects.map(|object| read(object.get())).collect(),
+            resource_version: page.metadata.resource_version,
+            next: page.metadata.next.filter(|next| !next.is_empty()),
+        })
     }
 
     /// Where a collection is in its history.

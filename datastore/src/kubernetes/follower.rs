@@ -13,6 +13,9 @@
 //! would not be there that we have just claimed. So the lists ask for the newest state; they are few, because a lost
 //! watch goes on where it stood.
 //!
+//! *Large lists* are told page by page, and the next page is asked for when those who watch have taken most of the one before: in a
+//! cluster of 150,000 Pods a whole list would be gigabytes. A list that breaks off begins anew; what is missing in it is deleted at its end.
+//!
 //! *A dead connection* is noticed by HTTP/2's PING within 20 s. What a proxy answers in place of the API server is
 //! noticed by its silence: bookmarks come each minute where they come at all, and the API server ends each watch
 //! after some minutes.
@@ -32,7 +35,7 @@ use futures::StreamExt;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
-use super::client::{Collection, Event, Failure, Listing};
+use super::client::{Collection, Event, Failure, PAGE, TRIES};
 use super::server::{At, Heard, Server};
 use crate::hub::{Change, Hub};
 use crate::pause::Pause;
@@ -43,6 +46,14 @@ pub(super) struct Follower {
     tracks: Vec<Track>,
 }
 
+/// A list that is told part by part: no more of it is held than those who watch have not taken yet.
+#[derive(Default)]
+struct List {
+    there: HashSet<At>,
+    /// What the next part is asked for with.
+    next: Option<String>,
+}
+
 /// One kind of a watch.
 struct Track {
     server: Arc<Server>,
@@ -50,6 +61,8 @@ struct Track {
     kind: Kind,
     /// Where the watch goes on; `None`: with a list.
     position: Option<String>,
+    /// The list that the watch has begun with, while it is not complete.
+    list: List,
     /// The last watch was lost: the API server may be another one since.
     doubtful: bool,
     pause: Pause,
@@ -63,6 +76,8 @@ struct Track {
 struct Told {
     hub: Hub,
     known: HashMap<At, Known>,
+    /// Kinds of which not all has been told yet.
+    unlisted: HashSet<Kind>,
     /// Objects that cannot be read.
     faulty: BTreeMap<At, StoreError>,
     /// Why a kind is not followed at the moment.
@@ -90,16 +105,19 @@ enum End {
 }
 
 impl Follower {
-    /// Lists. The watcher has all of it; the last is done when nobody watches any more.
+    /// Begins to list. What fails at once is an error; the last is done when nobody watches any more.
     pub(super) async fn begin(
         server: &Arc<Server>,
         kinds: &[Kind],
     ) -> Result<(Follower, Watcher, JoinHandle<()>), StoreError> {
-        let lists = kinds.iter().map(|kind| server.list_to_watch(*kind));
+        let lists = kinds
+            .iter()
+            .map(|kind| server.part_to_watch(*kind, Some(PAGE), None));
         let lists = futures::future::join_all(lists).await;
         let told = Arc::new(Mutex::new(Told {
             hub: Hub::default(),
             known: HashMap::new(),
+            unlisted: HashSet::new(),
             faulty: BTreeMap::new(),
             lost: BTreeMap::new(),
             published: Vec::new(),
@@ -113,6 +131,7 @@ impl Follower {
                 told: Arc::clone(&told),
                 kind: *kind,
                 position: None,
+                list: List::default(),
                 doubtful: false,
                 pause: Pause::new(),
                 absence: Pause::up_to(match NEEDED.contains(kind) {
@@ -122,10 +141,17 @@ impl Follower {
                 refusal: Pause::up_to(REFUSAL_MAX),
             };
             match list {
-                Ok(listing) => {
-                    track.position = Some(listing.resource_version);
-                    let changes = state.take_in(*kind, listing.items);
+                Ok(part) => {
+                    let mut list = List::default();
+                    let changes = state.take_in(part.items, &mut list);
                     objects.extend(changes.into_iter().filter_map(|change| change.object));
+                    match part.next {
+                        None => track.position = Some(part.resource_version),
+                        next => {
+                            track.list = List { next, ..list };
+                            state.unlisted.insert(*kind);
+                        }
+                    }
                 }
                 Err(Failure::Absent(_)) => state.lack(server, *kind),
                 // One right that is missing does not take away the others.
@@ -141,9 +167,11 @@ impl Follower {
         }
         let faults = state.faults();
         state.published = faults.iter().map(ToString::to_string).collect();
-        let (watcher, gone) = state
-            .hub
-            .subscribe_until_gone(kinds, objects.into_iter(), &faults);
+        let complete = state.unlisted.is_empty();
+        let (watcher, gone) =
+            state
+                .hub
+                .subscribe_until_gone(kinds, objects.into_iter(), &faults, complete);
         drop(state);
         Ok((Follower { tracks }, watcher, gone))
     }
@@ -181,13 +209,17 @@ impl Track {
                 }
                 End::NotServed => {
                     self.position = None;
-                    lock(&self.told).lack(&self.server, self.kind);
+                    let mut told = lock(&self.told);
+                    told.lack(&self.server, self.kind);
+                    told.do_without(self.kind);
+                    drop(told);
                     self.absence.next()
                 }
                 End::Refused(error) => {
                     if lock(&self.told).lose(self.kind, error.clone()) {
                         tracing::warn!(%error, kind = %self.kind, "a kind cannot be followed");
                     }
+                    lock(&self.told).do_without(self.kind);
                     self.refusal.next()
                 }
                 End::Lost(error) => {
@@ -233,11 +265,37 @@ impl Track {
     }
 
     async fn relist(&mut self) -> Result<String, Failure> {
-        let listing = self.server.list_to_watch(self.kind).await?;
-        let position = listing.resource_version.clone();
-        self.position = Some(position.clone());
-        lock(&self.told).replace(self.kind, listing);
-        Ok(position)
+        for _ in 0..TRIES {
+            match self.list(Some(PAGE)).await {
+                Err(Failure::Expired) => {}
+                done => return done,
+            }
+        }
+        // In one piece nothing can be compacted between two parts.
+        self.list(None).await
+    }
+
+    /// Lists, or goes on with what has begun.
+    async fn list(&mut self, limit: Option<usize>) -> Result<String, Failure> {
+        let (server, kind) = (&self.server, self.kind);
+        let mut list = std::mem::take(&mut self.list);
+        loop {
+            let backlog = lock(&self.told).hub.backlog();
+            backlog.is_short().await;
+            let part = server.part_to_watch(kind, limit, list.next.as_deref());
+            let part = part.await?;
+            let mut told = lock(&self.told);
+            let changes = told.take_in(part.items, &mut list);
+            told.hub.publish(&changes);
+            match part.next {
+                None => {
+                    told.finish(kind, &list.there);
+                    self.position = Some(part.resource_version.clone());
+                    return Ok(part.resource_version);
+                }
+                next => list.next = next,
+            }
+        }
     }
 
     async fn watch(&mut self, collection: &Collection, position: String) -> Result<End, Failure> {
@@ -294,30 +352,44 @@ impl Told {
         self.known.keys().any(|at| at.kind == kind)
     }
 
-    /// A list, compared with what is known.
-    fn replace(&mut self, kind: Kind, listing: Listing<Heard>) {
-        let changes = self.take_in(kind, listing.items);
-        self.lost.remove(&kind);
-        self.hub.publish(&changes);
-        self.publish_faults();
-        self.hub.publish_in_sync();
-    }
-
-    fn take_in(&mut self, kind: Kind, all: Vec<Heard>) -> Vec<Change> {
-        self.faulty.retain(|at, _| at.kind != kind);
-        let mut there = HashSet::new();
+    /// A part of a list, compared with what is known.
+    fn take_in(&mut self, part: Vec<Heard>, list: &mut List) -> Vec<Change> {
         let mut changes = Vec::new();
-        for heard in all {
-            there.insert(heard.at.clone());
+        for heard in part {
+            list.there.insert(heard.at.clone());
             self.set(heard, &mut changes);
         }
-        let missing = self.known.keys();
-        let missing = missing.filter(|at| at.kind == kind && !there.contains(*at));
-        let missing: Vec<At> = missing.cloned().collect();
+        changes
+    }
+
+    /// The list of a kind is complete: what is not in it is gone.
+    fn finish(&mut self, kind: Kind, there: &HashSet<At>) {
+        let is_gone = |at: &At| at.kind == kind && !there.contains(at);
+        self.faulty.retain(|at, _| !is_gone(at));
+        let missing: Vec<At> = self
+            .known
+            .keys()
+            .filter(|at| is_gone(at))
+            .cloned()
+            .collect();
+        let mut changes = Vec::new();
         for at in missing {
             self.forget(&at, &mut changes);
         }
-        changes
+        self.lost.remove(&kind);
+        self.hub.publish(&changes);
+        self.publish_faults();
+        self.unlisted.remove(&kind);
+        if self.unlisted.is_empty() {
+            self.hub.publish_in_sync();
+        }
+    }
+
+    /// What of a kind there is cannot be told now: nobody waits for it.
+    fn do_without(&mut self, kind: Kind) {
+        if self.unlisted.remove(&kind) && self.unlisted.is_empty() {
+            self.hub.publish_in_sync();
+        }
     }
 
     fn hear(&mut self, heard: Heard) {

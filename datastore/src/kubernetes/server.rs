@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Deserialize;
 
-use super::client::{Client, Collection, Failure, Listing};
+use super::client::{Client, Collection, Failure, Part};
 use super::config::{CalicoGroup, KubernetesConfig, Pulse};
 use super::form::{self, CalicoApi, Form, Place};
 use crate::resources;
@@ -143,11 +143,16 @@ impl Server {
         })
     }
 
-    pub(super) async fn list_to_watch(&self, kind: Kind) -> Result<Listing<Heard>, Failure> {
+    /// A part of the list that a watch begins with, as [`Client::part`].
+    pub(super) async fn part_to_watch(
+        &self,
+        kind: Kind,
+        limit: Option<usize>,
+        next: Option<&str>,
+    ) -> Result<Part<Heard>, Failure> {
         let collection = self.watched(kind)?;
-        self.client
-            .list(&collection, |text| self.heard(kind, text))
-            .await
+        let read = |text: &str| self.heard(kind, text);
+        self.client.part(&collection, limit, next, read).await
     }
 
     /// Nothing of a kind can be kept here.

@@ -34,15 +34,19 @@ struct Told {
 
 impl Told {
     async fn by(store: &dyn Datastore, kinds: &[Kind]) -> Told {
-        let mut told = Told {
+        let mut told = Told::nothing_yet(store, kinds).await;
+        told.until(|told| told.in_sync == 1).await;
+        told
+    }
+
+    async fn nothing_yet(store: &dyn Datastore, kinds: &[Kind]) -> Told {
+        Told {
             watcher: store.watch(kinds).await.unwrap(),
             there: BTreeMap::new(),
             deleted: Vec::new(),
             faults: Vec::new(),
             in_sync: 0,
-        };
-        told.until(|told| told.in_sync == 1).await;
-        told
+        }
     }
 
     /// Waits as long as it takes, which is no time where time stands still; after an hour of it nothing will come.
@@ -78,11 +82,7 @@ async fn pass(seconds: u64) {
 
 #[tokio::test(start_paused = true)]
 async fn a_list_whose_pages_expire_is_begun_again_and_in_the_end_asked_for_in_one_piece() {
-    let player = Player::new();
-    for at in 0..1200 {
-        let name = format!("pool-{at}");
-        player.set(&path(&name), a_pool(&name));
-    }
+    let player = with_pools(1200);
     let store = player.datastore().await;
     let expired = || {
         Act::Refuse(
@@ -101,6 +101,83 @@ async fn a_list_whose_pages_expire_is_begun_again_and_in_the_end_asked_for_in_on
     assert_eq!(store.list(Kind::IPPool).await.unwrap().len(), 1200);
     let last = player.asked(POOLS).pop().unwrap();
     assert!(!last.contains("limit="), "{last}");
+}
+
+/// A player with so many pools.
+fn with_pools(count: usize) -> Player {
+    let player = Player::new();
+    for at in 0..count {
+        let name = format!("pool-{at}");
+        player.set(&path(&name), a_pool(&name));
+    }
+    player
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_of_many_objects_asks_for_more_when_those_before_have_been_taken() {
+    let player = with_pools(5000);
+    let store = player.datastore().await;
+    let asked = || player.asked(&format!("{POOLS}?")).len();
+    let mut told = Told::nothing_yet(&store, &[Kind::IPPool]).await;
+    pass(60).await;
+    assert!(asked() <= 3, "{} of ten pages are waiting here", asked());
+    told.until(|told| told.there.len() >= 3000).await;
+    assert_eq!(told.in_sync, 0);
+    pass(60).await;
+    assert!((6..=8).contains(&asked()), "{} pages", asked());
+    told.until(|told| told.in_sync == 1).await;
+    assert_eq!(told.there.len(), 5000);
+    let pages = player.asked("limit=500").len();
+    assert_eq!(pages, 10, "none twice");
+    player.remove(&path("pool-4999"));
+    told.until(|told| told.deleted == [key("pool-4999")]).await;
+    assert_eq!(told.in_sync, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_of_a_watch_that_breaks_off_is_completed_without_what_has_gone_meanwhile() {
+    for cut in [
+        Act::Refuse(
+            410,
+            "Expired",
+            "The provided continue parameter is too old",
+            0,
+        ),
+        Act::Refuse(503, "ServiceUnavailable", "apiserver is shutting down", 0),
+        Act::Cut,
+    ] {
+        let player = with_pools(1200);
+        let peer =
+            json!({"metadata": {"name": "p"}, "spec": {"peerIP": "10.0.0.1", "asNumber": 1}});
+        player.set(&format!("{PEERS}/p"), peer);
+        let store = player.datastore().await;
+        player.next("continue=", [cut]);
+        let kinds = [Kind::IPPool, Kind::BGPPeer];
+        let mut told = Told::nothing_yet(&store, &kinds).await;
+        player.remove(&path("pool-0"));
+        player.remove(&path("pool-1199"));
+        told.until(|told| told.in_sync > 0).await;
+        assert_eq!(told.there.len(), 1199, "all but two pools, and the peer");
+        assert!(!told.has("pool-0") && !told.has("pool-1199"));
+        assert_eq!(told.faults, [""; 0]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_may_no_longer_be_read_amid_its_list_holds_no_other_back() {
+    let player = with_pools(1200);
+    let store = player.datastore().await;
+    player.next("continue=", [Act::Refuse(403, "Forbidden", "no right", 0)]);
+    let kinds = [Kind::IPPool, Kind::BGPPeer];
+    let mut told = Told::nothing_yet(&store, &kinds).await;
+    told.until(|told| told.in_sync == 1).await;
+    assert!(
+        told.faults.iter().any(|fault| fault.contains("no right")),
+        "{:?}",
+        told.faults
+    );
+    told.until(|told| told.there.len() == 1200 && told.faults.is_empty())
+        .await;
 }
 
 #[tokio::test(start_paused = true)]

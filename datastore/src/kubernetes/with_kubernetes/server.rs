@@ -211,7 +211,7 @@ impl Server {
                 field_selector: None,
             };
             let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
-            for object in client.list(&collection, read).await.unwrap().items {
+            for object in client.list(&collection, read).await.unwrap() {
                 let metadata = &object["metadata"];
                 let name = metadata["name"].as_str().unwrap();
                 let path = match metadata["namespace"].as_str() {
