@@ -163,7 +163,9 @@ impl Ipam {
     /// What is claimed by anybody, as the watch says, and by this node.
     fn claimed_in_view(&self) -> Option<BTreeMap<IpAddr, IpNet>> {
         let state = self.view.get()?.state()?;
-        let others = state.affinities.values().map(|stored| stored.spec.cidr);
+        let others = state.affinities.values();
+        let others = others.filter(|stored| !stored.spec.deleted);
+        let others = others.map(|stored| stored.spec.cidr);
         let own = self.cache.slots().into_iter().map(|slot| slot.cidr);
         Some(
             others
@@ -175,7 +177,9 @@ impl Ipam {
 
     async fn read_blocks(&self) -> Result<BTreeMap<IpAddr, IpNet>, StoreError> {
         let blocks = self.store.0.list(Kind::IPAMBlock).await?;
-        let cidrs = blocks.iter().filter_map(cidr_of);
+        // What is marked for deletion goes with the claim.
+        let blocks = blocks.iter().filter(|block| block.spec["deleted"] != true);
+        let cidrs = blocks.filter_map(cidr_of);
         Ok(cidrs.map(|cidr| (cidr.network(), cidr)).collect())
     }
 

@@ -1,6 +1,7 @@
 //! Address management on a store in memory: rules, races, crashes.
 
 mod bad_data;
+mod claims;
 mod crashes;
 mod files;
 mod interleavings;
