@@ -351,10 +351,7 @@ fn a_kernel_without_ipip_is_a_condition_and_direct_routes_go_on() {
         .await;
         let (name, sentence) = &status.conditions[0];
         assert_eq!(name, "NoIpip");
-        assert!(
-            sentence.contains("1 routes that need it wait"),
-            "{sentence}"
-        );
+        assert!(sentence.contains("1 route waits for it"), "{sentence}");
         assert!(sentence.contains("modprobe ipip"), "{sentence}");
         let routes = fib.routes().await.unwrap();
         assert_eq!(routes[1].state, "pending");
