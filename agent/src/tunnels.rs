@@ -85,6 +85,9 @@ pub(crate) enum TunnelFault {
     Ipam(#[from] IpamError),
     #[error("tunnel addresses: {0}")]
     Store(#[from] StoreError),
+    /// IPAM's records have been lost under our feet, and it has given what a pod has.
+    #[error("IPAM gave {0}, which a pod of this node has")]
+    Held(IpAddr),
 }
 
 /// Addresses that IPAM has given for tunnels that pools need.
@@ -122,6 +125,8 @@ pub(crate) struct Tending {
     tended: Tended,
     /// Tunnels of which IPAM has everything back, as far as this run knows.
     released: [bool; 3],
+    /// IPAM gave what a pod has.
+    met_a_pod: bool,
 }
 
 /// What is to be done about one tunnel's address.
@@ -168,6 +173,8 @@ pub(crate) struct Place<'a> {
     pub(crate) store: &'a TypedStore,
     /// IPAM's records have been lost: the node keeps the addresses that its resource records.
     pub(crate) records_lost: bool,
+    /// What pods of this node have, whatever IPAM knows of it.
+    pub(crate) held: &'a [IpAddr],
     /// As the FIB has them now.
     pub(crate) devices: &'a [TunnelStatus],
 }
@@ -176,6 +183,7 @@ impl Tending {
     /// Takes the next step of each tunnel, and says what IPAM has given. A tunnel that gets no address holds no other back,
     /// and keeps what it had.
     pub(crate) async fn tend(&mut self, place: Place<'_>) -> Result<&Tended, TunnelFault> {
+        self.met_a_pod = false;
         let stored = place.store.get::<Node>(place.node).await?;
         let mut given = Vec::new();
         let mut conditions = Vec::new();
@@ -187,6 +195,7 @@ impl Tending {
             let address = match address(place, tunnel, &needing, before).await {
                 Ok(address) => address,
                 Err(fault) => {
+                    self.met_a_pod |= matches!(fault, TunnelFault::Held(_));
                     conditions.push(no_address(tunnel, &needing, &fault));
                     self.tended.assigned.of(tunnel)
                 }
@@ -222,6 +231,16 @@ impl Tending {
         }
         Ok(&self.tended)
     }
+
+    /// What has become of the addresses, as of the last step that could be taken.
+    pub(crate) fn tended(&self) -> &Tended {
+        &self.tended
+    }
+
+    /// The last step found that IPAM does not know what pods have: their records are to be mended before the next.
+    pub(crate) fn met_a_pod(&self) -> bool {
+        self.met_a_pod
+    }
 }
 
 /// Pools whose packets may need the tunnel.
@@ -244,7 +263,7 @@ async fn address(
         // What lives on in disabled pools keeps the address that the node has.
         return Ok(None);
     }
-    assign(place.node, tunnel, &assigning, before, place.ipam).await
+    assign(place, tunnel, &assigning, before).await
 }
 
 fn no_address(tunnel: Tunnel, needing: &[&Pool], fault: &TunnelFault) -> Condition {
@@ -260,14 +279,17 @@ fn no_address(tunnel: Tunnel, needing: &[&Pool], fault: &TunnelFault) -> Conditi
     }
 }
 
-/// The same address again, if there is one already. `before`: what the node had, should IPAM have forgotten it.
+/// The same address again, if there is one already, and never one that a pod has. `before`: what the node had, should IPAM have
+/// forgotten it.
 async fn assign(
-    node: &str,
+    place: Place<'_>,
     tunnel: Tunnel,
     pools: &[&Pool],
     before: Option<IpAddr>,
-    ipam: &Ipam,
 ) -> Result<Option<IpAddr>, TunnelFault> {
+    let Place {
+        node, ipam, held, ..
+    } = place;
     let before = before.filter(|address| pools.iter().any(|pool| pool.cidr.contains(address)));
     let attributes = BTreeMap::from([
         ("node".to_owned(), node.to_owned()),
@@ -295,7 +317,13 @@ async fn assign(
         }
         outcome => outcome?,
     };
-    Ok(assigned.first().map(|assigned| assigned.address))
+    let address = assigned.first().map(|assigned| assigned.address);
+    if let Some(address) = address.filter(|address| held.contains(address)) {
+        // What is given back is the last to be given again.
+        ipam.release_handle(&tunnel.handle(node)).await?;
+        return Err(TunnelFault::Held(address));
+    }
+    Ok(address)
 }
 
 /// Writes what differs; a conflict means that somebody else wrote, so it is read again.

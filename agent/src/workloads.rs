@@ -220,6 +220,15 @@ impl Workloads {
             .collect()
     }
 
+    /// Every address that a local workload is recorded with, whether it runs or not.
+    pub(crate) fn recorded_addresses(&self) -> Vec<IpAddr> {
+        let state = self.state();
+        let known = state.known.values();
+        known
+            .flat_map(|workload| workload.addresses.iter().copied())
+            .collect()
+    }
+
     /// Whether a local workload has an address of these.
     pub(crate) fn has_address_in(&self, cidr: &IpNet) -> bool {
         let state = self.state();

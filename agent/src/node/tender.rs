@@ -21,6 +21,8 @@ use crate::ways::Pool;
 
 /// How often it looks without being told.
 const ROUND: Duration = Duration::from_secs(10);
+/// How often IPAM may give tunnels what pods have before it is asked again with the next round.
+const TUNNEL_TRIES: usize = 3;
 
 /// What the loop wants tended.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -115,23 +117,32 @@ async fn tend(
     if wishes.records_lost {
         shared.workloads.reassert().await;
     }
-    let tended = tending.tend(Place {
-        node,
-        pools: &wishes.pools,
-        ipam: &shared.ipam,
-        store,
-        records_lost: wishes.records_lost,
-        devices,
-    });
-    let tended = tended.await;
-    if let Ok(now) = &tended {
-        assigned.send_if_modified(|known| {
-            let changed = known != *now;
-            known.clone_from(now);
-            changed
-        });
+    let mut records_lost = wishes.records_lost;
+    for _ in 0..TUNNEL_TRIES {
+        let held = shared.workloads.recorded_addresses();
+        let place = Place {
+            node,
+            pools: &wishes.pools,
+            ipam: &shared.ipam,
+            store,
+            records_lost,
+            held: &held,
+            devices,
+        };
+        said.outcome(node, "tunnels", tending.tend(place).await);
+        if !tending.met_a_pod() {
+            break;
+        }
+        warn!("node {node}: IPAM gave a tunnel what a pod has; mending IPAM's records");
+        records_lost = true;
+        shared.workloads.reassert().await;
     }
-    said.outcome(node, "tunnels", tended);
+    let now = tending.tended();
+    assigned.send_if_modified(|known| {
+        let changed = known != now;
+        known.clone_from(now);
+        changed
+    });
     let tended = match wishes.orphans.is_empty() {
         true => shared.ipam.tend().await,
         false => shared.ipam.tend_everything().await,

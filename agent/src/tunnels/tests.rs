@@ -136,6 +136,39 @@ async fn a_tunnel_that_no_pool_needs_costs_one_release_and_then_one_read_a_round
     assert_eq!(scene.store.writes(), writes);
 }
 
+#[tokio::test]
+async fn what_a_pod_has_is_given_back_though_ipam_has_forgotten_it() {
+    let scene = scene().await;
+    let cidr = "10.9.0.0/26";
+    scene
+        .pool("v", json!({"cidr": cidr, "vxlanMode": "Always"}))
+        .await;
+    let pools = [pool("v", cidr, Encapsulation::Vxlan(Mode::Always))];
+    let held: [IpAddr; 2] = ["10.9.0.0".parse().unwrap(), "10.9.0.1".parse().unwrap()];
+    let mut tending = Tending::default();
+    let tended = scene.tend_beside(&mut tending, &pools, &held).await;
+    assert_eq!(tended.assigned.of(Tunnel::Vxlan), None);
+    assert!(
+        tended.conditions[0].message.contains("10.9.0.0"),
+        "{tended:?}"
+    );
+    assert!(tending.met_a_pod());
+    // The records are mended.
+    for (index, address) in held.into_iter().enumerate() {
+        let wish = AssignRequest {
+            handle: format!("pod-{index}"),
+            addresses: vec![address],
+            ..AssignRequest::default()
+        };
+        scene.ipam.assign(wish).await.unwrap();
+    }
+    let tended = scene.tend_beside(&mut tending, &pools, &held).await;
+    assert_eq!(tended.conditions, []);
+    let given = tended.assigned.of(Tunnel::Vxlan).unwrap();
+    assert!(!held.contains(&given), "{given}");
+    assert!(!tending.met_a_pod());
+}
+
 struct Scene {
     store: Arc<MemoryDatastore>,
     /// Of the client that the tunnels use.
@@ -170,12 +203,23 @@ impl Scene {
     }
 
     async fn tend<'a>(&self, tending: &'a mut Tending, pools: &[Pool]) -> &'a Tended {
+        self.tend_beside(tending, pools, &[]).await
+    }
+
+    /// Beside pods with these addresses.
+    async fn tend_beside<'a>(
+        &self,
+        tending: &'a mut Tending,
+        pools: &[Pool],
+        held: &[IpAddr],
+    ) -> &'a Tended {
         let place = Place {
             node: "node1",
             pools,
             ipam: &self.ipam,
             store: &TypedStore(self.store.clone()),
             records_lost: false,
+            held,
             devices: &[],
         };
         tending.tend(place).await.unwrap()
