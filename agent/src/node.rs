@@ -253,9 +253,6 @@ impl Node {
             true if self.cluster.complete_for_filter() => filter.set(self.plan.rules.clone()),
             true => filter.set_and_keep(self.plan.rules.clone()),
         }
-        if last.pools != self.plan.pools {
-            self.reroute_everything().await?;
-        }
         let mtu = match (self.shared.config.cni.mtu, host_mtu) {
             (0, Some(host_mtu)) => self.plan.pod_mtu(host_mtu),
             (0, None) => self.plan.pod_mtu(1460),

@@ -73,24 +73,28 @@ impl Routing {
                 self.moves.notify_one();
             }
         }
-        self.route(&state, speaker, &prefixes);
+        let changes = self.routed(&state, speaker, &prefixes);
+        if !changes.is_empty() {
+            self.fib.apply(changes);
+        }
         prefixes.len()
     }
 
-    /// Routes everything anew, since what it depends on has changed.
-    pub(super) fn follow_everything(&self, speaker: &Speaker) {
-        let routes = speaker.routes().into_iter();
-        let prefixes: Vec<IpNet> = routes.map(|route| route.prefix).collect();
-        self.route(&self.state(), speaker, &prefixes);
-    }
-
     /// In the turn in which the speaker is told the plan, so that no change of the Loc-RIB is routed by one plan and meets
-    /// what the FIB was told by another.
-    pub(super) fn obey(&self, orders: Orders) {
+    /// what the FIB was told by another. When pools change the FIB hears of tunnels and routes at once: by the new tunnels and the old
+    /// routes it would close what others still send through.
+    pub(super) fn obey(&self, speaker: &Speaker, orders: Orders) {
         let mut state = self.state();
+        let everything = state.pools != orders.pools;
         state.pools = orders.pools;
         state.blackholes = orders.blackholes;
-        self.fib.apply(orders.difference);
+        let mut changes = orders.difference;
+        if everything {
+            let routes = speaker.routes().into_iter();
+            let prefixes: Vec<IpNet> = routes.map(|route| route.prefix).collect();
+            changes.extend(self.routed(&state, speaker, &prefixes));
+        }
+        self.fib.apply(changes);
     }
 
     /// From now on changes of these are told to [`Routing::moved`].
@@ -109,19 +113,16 @@ impl Routing {
         }
     }
 
-    fn route(&self, state: &State, speaker: &Speaker, prefixes: &[IpNet]) {
+    fn routed(&self, state: &State, speaker: &Speaker, prefixes: &[IpNet]) -> Vec<Change> {
         let learned = prefixes
             .iter()
             .filter(|prefix| !state.blackholes.contains(prefix));
-        let changes: Vec<Change> = learned
+        learned
             .map(|prefix| {
                 let next_hops = speaker.next_hops_on_devices(prefix);
                 ways::change(*prefix, next_hops, &state.pools, &self.own)
             })
-            .collect();
-        if !changes.is_empty() {
-            self.fib.apply(changes);
-        }
+            .collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -150,13 +151,6 @@ impl Node {
                 return Ok(());
             }
         }
-    }
-
-    pub(super) async fn reroute_everything(&self) -> anyhow::Result<()> {
-        let routing = self.routing.clone();
-        let follow = move |speaker: &mut Speaker, _| routing.follow_everything(speaker);
-        let done = self.shared.shell.with(follow).await;
-        done.context("BGP has stopped")
     }
 
     pub(super) fn orders(&self, last: &Plan) -> Orders {

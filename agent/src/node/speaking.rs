@@ -73,7 +73,7 @@ impl Node {
                     // Every local path of this restart is there.
                     speaker.finish_restart(now);
                 }
-                routing.obey(orders);
+                routing.obey(speaker, orders);
                 awaited(speaker, now)
             })
             .await
