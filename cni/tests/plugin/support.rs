@@ -176,12 +176,25 @@ pub(crate) fn spool(folder: &Path) -> PathBuf {
 /// Tests that make network namespaces need root; without, they say that they were skipped.
 pub(crate) fn may_make_namespaces() -> bool {
     let may = Command::new("unshare")
-        .args(["--net", "true"])
+        .args(["--net", "ip", "link"])
         .output()
         .is_ok_and(|output| output.status.success());
     if !may {
-        // Past the test harness, which shows nothing of tests that pass.
-        let _ = std::io::stderr().write_all(b"skipped: making a network namespace needs root\n");
+        say_skipped("making a network namespace needs root, and iproute2");
     }
     may
+}
+
+/// Whether there is a program `ping`. Not every machine has one.
+pub(crate) fn may_ping() -> bool {
+    let may = Command::new("ping").arg("-V").output().is_ok();
+    if !may {
+        say_skipped("no program ping (apt-get install iputils-ping)");
+    }
+    may
+}
+
+/// Past the test harness, which shows nothing of tests that pass.
+fn say_skipped(why: &str) {
+    let _ = std::io::stderr().write_all(format!("skipped: {why}\n").as_bytes());
 }
