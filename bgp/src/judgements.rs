@@ -25,7 +25,8 @@ pub(crate) struct Judgements {
     pub(crate) evaluations: usize,
 }
 
-type Question = (Interned, Family, Signature);
+/// The attributes by their serial.
+type Question = (u64, Family, Signature);
 /// The verdict, and the path as decision and dissemination see it.
 type Answer = (Verdict, Interned);
 
@@ -37,18 +38,16 @@ impl Judgements {
         prefix: &IpNet,
         received: &Interned,
         interner: &mut Interner,
-    ) -> Answer {
-        let (family, signature) = (Family::of(prefix), importer.signature(prefix));
-        if let Some((last, answer)) = &self.last
-            && (&last.0, last.1, &last.2) == (received, family, &signature)
-        {
-            return answer.clone();
-        }
-        let question = (received.clone(), family, signature);
-        if let Some((last, answer)) = self.last.take() {
+    ) -> &Answer {
+        let signature = importer.signature(prefix);
+        let question = (received.serial(), Family::of(prefix), signature);
+        if let Some((last, answer)) = self.last.take_if(|(last, _)| *last != question) {
             self.before.insert(last, answer);
         }
-        let answer = self.before.get(&question).cloned().unwrap_or_else(|| {
+        let (_, answer) = self.last.get_or_insert_with(|| {
+            if let Some(answer) = self.before.get(&question) {
+                return (question, answer.clone());
+            }
             #[cfg(test)]
             {
                 self.evaluations += 1;
@@ -63,9 +62,8 @@ impl Judgements {
             };
             interner.put_back(received, unpacked);
             let attributes = changed.map_or_else(|| received.clone(), |it| interner.intern(it));
-            (verdict, attributes)
+            (question, (verdict, attributes))
         });
-        self.last = Some((question, answer.clone()));
         answer
     }
 }

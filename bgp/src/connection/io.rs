@@ -27,7 +27,7 @@ impl Connection {
                     return Some(self.step(now, Input::Proceed));
                 }
                 *taken += octets;
-                self.codec.decode(message)
+                self.codec.decode_framed(message)
             }
             Ok(None) => return None,
             Err(notification) => Err(notification),

@@ -46,7 +46,8 @@ impl Rib {
                     _ => Ok(()),
                 };
                 let answer = place.and_then(|()| {
-                    let attributes = before_dissemination(path, path.attributes.unpack());
+                    let mut attributes = path.attributes.unpack();
+                    before_dissemination(path, &mut attributes);
                     let out = terms.disseminate(family, &signature, &attributes, sender);
                     let out = out.map_err(NotSent::Withheld)?;
                     match self.adj_outs.held_by(to, id, path_id.unwrap_or(0), family) {

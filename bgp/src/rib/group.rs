@@ -74,7 +74,8 @@ struct Memo {
     sender: Option<PeerFacts>,
     family: Family,
     signature: Signature,
-    from: Interned,
+    /// The serial of the attributes.
+    from: u64,
     long_lived_stale: bool,
     to: Option<(Interned, Via)>,
 }
@@ -175,22 +176,22 @@ impl Group {
             memo.source == path.source
                 && memo.sender.as_ref() == sender
                 && memo.family == family
-                && memo.from == path.attributes
+                && memo.from == path.attributes.serial()
                 && memo.signature == signature
                 && memo.long_lived_stale == long_lived_stale
         };
         let to = match self.memo.as_ref().filter(fits) {
             Some(memo) => memo.to.clone(),
             None => {
-                let unpacked = interner.take(&path.attributes);
-                let attributes = before_dissemination(path, unpacked);
+                let mut attributes = interner.take(&path.attributes);
+                before_dissemination(path, &mut attributes);
                 let onward = self.terms.pass_on(family, &signature, &attributes, sender);
                 let via = Via::new(from);
                 let to = match onward {
                     Ok(Onward::AsItCame(sender)) => {
                         // With what a long-lived stale path is marked with, they are others.
                         let attributes = match path.staleness {
-                            Staleness::LongLived => interner.intern(attributes.clone()),
+                            Staleness::LongLived => interner.intern(Attributes::clone(&attributes)),
                             _ => path.attributes.clone(),
                         };
                         Some((attributes, via.reflected(sender)))
@@ -206,7 +207,7 @@ impl Group {
                     sender: sender.copied(),
                     family,
                     signature,
-                    from: path.attributes.clone(),
+                    from: path.attributes.serial(),
                     long_lived_stale,
                     to: to.clone(),
                 });
@@ -453,11 +454,10 @@ pub(super) fn offered(
 }
 
 /// With LLGR_STALE (RFC 9494 §4.2) where it is due, so that nobody beyond takes it for a path like others.
-pub(super) fn before_dissemination(path: &Path, mut attributes: Attributes) -> Attributes {
+pub(super) fn before_dissemination(path: &Path, attributes: &mut Attributes) {
     if path.staleness == Staleness::LongLived && !attributes.communities.contains(&LLGR_STALE) {
         attributes.communities.push(LLGR_STALE);
     }
-    attributes
 }
 
 /// What a record leaves of a message for header and attributes, so that it usually is one UPDATE.

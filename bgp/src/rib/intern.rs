@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use foldhash::quality::FixedState;
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use crate::wire::Attributes;
 
@@ -19,8 +20,6 @@ struct Shared {
     /// Order of first appearance. What reaches the wire is ordered by it, since addresses differ from
     /// run to run.
     serial: u64,
-    /// Of the attributes, for when the table grows.
-    hash: u64,
     packed: Box<[u8]>,
 }
 
@@ -56,12 +55,15 @@ impl Hash for Interned {
 /// All attributes that somebody uses, and for a while those that nobody uses any more.
 #[derive(Debug)]
 pub(crate) struct Interner {
-    table: HashTable<Interned>,
+    /// Each with its hash, so that those that are not meant and those that move when the table grows are not looked at: there
+    /// the memory of each would have to be waited for.
+    table: HashTable<(u64, Interned)>,
     hasher: FixedState,
     next_serial: u64,
     sweep_at: usize,
-    /// The last that were looked at, by serial: the next question mostly is about the same.
-    unpacked: Option<(u64, Attributes)>,
+    /// The last that were looked at, by serial: the next question mostly is about the same. Boxed, since they go from hand
+    /// to hand and are large.
+    unpacked: Option<(u64, Box<Attributes>)>,
     /// What is being packed.
     scratch: Vec<u8>,
 }
@@ -81,39 +83,48 @@ impl Interner {
     pub(crate) fn intern(&mut self, attributes: Attributes) -> Interned {
         self.scratch.clear();
         attributes.pack(&mut self.scratch);
-        let hash = self.hasher.hash_one(self.scratch.as_slice());
-        let is_it = |known: &Interned| *known.0.packed == *self.scratch;
-        if let Some(known) = self.table.find(hash, is_it).cloned() {
-            self.unpacked = Some((known.serial(), attributes));
-            return known;
-        }
+        let hash = self.hasher.hash_one(&*self.scratch);
         if self.table.len() >= self.sweep_at {
             self.sweep();
         }
-        let serial = self.next_serial;
-        self.next_serial += 1;
-        let interned = Interned(Arc::new(Shared {
-            serial,
-            hash,
-            packed: self.scratch.as_slice().into(),
-        }));
-        self.table
-            .insert_unique(hash, interned.clone(), |known| known.0.hash);
-        self.unpacked = Some((serial, attributes));
+        let is_it = |(of, known): &(u64, Interned)| *of == hash && *known.0.packed == *self.scratch;
+        let interned = match self.table.entry(hash, is_it, |(of, _)| *of) {
+            Entry::Occupied(known) => known.get().1.clone(),
+            Entry::Vacant(place) => {
+                let interned = Interned(Arc::new(Shared {
+                    serial: self.next_serial,
+                    packed: self.scratch.as_slice().into(),
+                }));
+                self.next_serial += 1;
+                place.insert((hash, interned.clone()));
+                interned
+            }
+        };
+        self.keep_unpacked(interned.serial(), attributes);
         interned
     }
 
+    fn keep_unpacked(&mut self, serial: u64, attributes: Attributes) {
+        match &mut self.unpacked {
+            Some((of, place)) => (*of, **place) = (serial, attributes),
+            None => self.unpacked = Some((serial, Box::new(attributes))),
+        }
+    }
+
     /// As values, which are to be put back.
-    pub(crate) fn take(&mut self, interned: &Interned) -> Attributes {
-        let is_it = |(serial, _): &mut (u64, Attributes)| *serial == interned.serial();
-        match self.unpacked.take_if(is_it) {
-            Some((_, attributes)) => attributes,
-            None => interned.unpack(),
+    pub(crate) fn take(&mut self, interned: &Interned) -> Box<Attributes> {
+        match self.unpacked.take() {
+            Some((serial, attributes)) if serial == interned.serial() => attributes,
+            Some((_, mut place)) => {
+                *place = interned.unpack();
+                place
+            }
+            None => Box::new(interned.unpack()),
         }
     }
 
     /// They are as [`Interner::take`] has given them.
-    pub(crate) fn put_back(&mut self, interned: &Interned, attributes: Attributes) {
+    pub(crate) fn put_back(&mut self, interned: &Interned, attributes: Box<Attributes>) {
         self.unpacked = Some((interned.serial(), attributes));
     }
 
@@ -124,8 +135,9 @@ impl Interner {
         if Arc::strong_count(&attributes.0) > 2 {
             return;
         }
-        let is_it = |known: &Interned| *known == attributes;
-        if let Ok(found) = self.table.find_entry(attributes.0.hash, is_it) {
+        let hash = self.hasher.hash_one(attributes.packed());
+        let is_it = |(_, known): &(u64, Interned)| *known == attributes;
+        if let Ok(found) = self.table.find_entry(hash, is_it) {
             found.remove();
         }
     }
@@ -133,7 +145,8 @@ impl Interner {
     /// Forgets what nobody uses. Doing it at each doubling costs a constant per `intern`, and nobody
     /// has to say when he drops attributes.
     fn sweep(&mut self) {
-        self.table.retain(|known| Arc::strong_count(&known.0) > 1);
+        self.table
+            .retain(|(_, known)| Arc::strong_count(&known.0) > 1);
         self.sweep_at = (self.table.len() * 2).max(SWEEP_MIN);
     }
 

@@ -22,6 +22,7 @@
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use smallvec::SmallVec;
 
 use super::ids::NlriId;
@@ -33,7 +34,7 @@ use crate::wire::Family;
 pub(crate) use super::records::Sequence;
 
 /// What a record says of its prefixes.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change {
     /// They have these attributes. Not for the peer that the path came from: if an earlier
     /// announcement stands there, it is withdrawn.
@@ -44,6 +45,22 @@ pub(crate) enum Change {
     },
     /// They are gone.
     Withdraw { family: Family },
+}
+
+/// What two equal changes have in common, without a hold on the attributes: their serial, family and via.
+type ChangeKey = (Family, Option<(u64, Via)>);
+
+impl Change {
+    fn key(&self) -> ChangeKey {
+        match self {
+            Change::Announce {
+                attributes,
+                family,
+                via,
+            } => (*family, Some((attributes.serial(), *via))),
+            Change::Withdraw { family } => (*family, None),
+        }
+    }
 }
 
 /// One change of one or more prefixes.
@@ -73,7 +90,7 @@ pub(crate) struct Encoded {
 #[derive(Debug)]
 pub(crate) struct Log {
     records: Records<Record>,
-    open: HashMap<Change, Sequence, FixedState>,
+    open: HashMap<ChangeKey, Sequence, FixedState>,
     record_octets_max: usize,
     /// Sum of `ids.len()`.
     listed: usize,
@@ -113,7 +130,7 @@ impl Log {
         let newest = self.records.newest_mut();
         let newest = newest.filter(|(_, record)| !record.closed && record.change == change);
         let known = newest.map(|(sequence, _)| sequence);
-        let sequence = match known.or_else(|| self.open.get(&change).copied()) {
+        let sequence = match known.or_else(|| self.open.get(&change.key()).copied()) {
             Some(sequence) => sequence,
             None => self.start(change, readers),
         };
@@ -127,13 +144,13 @@ impl Log {
         self.live += 1;
         if record.octets >= self.record_octets_max {
             record.closed = true;
-            self.open.remove(&record.change);
+            self.open.remove(&record.change.key());
         }
         sequence
     }
 
     fn start(&mut self, change: Change, readers: usize) -> Sequence {
-        let key = change.clone();
+        let key = change.key();
         let record = Record {
             change,
             ids: SmallVec::new(),
@@ -172,12 +189,16 @@ impl Log {
     /// Makes the record ready for a peer that reads it now: its dead prefixes are dropped, and it takes no
     /// more.
     pub(crate) fn prepare(&mut self, sequence: Sequence, is_live: impl Fn(NlriId) -> bool) {
-        self.close(sequence);
-        if let Some(record) = self.records.get_mut(sequence)
-            && record.live < record.ids.len()
-        {
+        let Some(record) = self.records.get_mut(sequence) else {
+            return;
+        };
+        if record.live < record.ids.len() {
             self.listed -= record.ids.len() - record.live;
             record.bury(is_live);
+        }
+        if !std::mem::replace(&mut record.closed, true) {
+            let key = record.change.key();
+            self.no_longer_open(key, sequence);
         }
     }
 
@@ -247,17 +268,28 @@ impl Log {
     fn close(&mut self, sequence: Sequence) {
         if let Some(record) = self.records.get_mut(sequence)
             && !std::mem::replace(&mut record.closed, true)
-            && self.open.get(&record.change) == Some(&sequence)
         {
-            self.open.remove(&record.change);
+            let key = record.change.key();
+            self.no_longer_open(key, sequence);
+        }
+    }
+
+    /// Another record of equal changes may be open instead.
+    fn no_longer_open(&mut self, key: ChangeKey, sequence: Sequence) {
+        if let Entry::Occupied(open) = self.open.entry(key)
+            && *open.get() == sequence
+        {
+            open.remove();
         }
     }
 
     fn drop_record(&mut self, sequence: Sequence) {
-        self.close(sequence);
         if let Some(record) = self.records.remove(sequence) {
             self.listed -= record.ids.len();
             self.live -= record.live;
+            if !record.closed {
+                self.no_longer_open(record.change.key(), sequence);
+            }
         }
     }
 

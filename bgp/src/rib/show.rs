@@ -87,7 +87,8 @@ impl Rib {
         let candidates = self.adj_ins.candidates(&entry.paths);
         let selection = decision::select(&candidates, &self.options);
         let show = |(index, path): (usize, &super::Path)| {
-            let attributes = &before_dissemination(path, path.attributes.unpack());
+            let mut attributes = path.attributes.unpack();
+            before_dissemination(path, &mut attributes);
             let (peer, path_id) = match path.source {
                 Source::Local => (None, None),
                 Source::Peer(peer, path_id) => (
@@ -105,11 +106,11 @@ impl Rib {
                 stale: path.staleness != Staleness::Fresh,
                 long_lived_stale: path.staleness == Staleness::LongLived,
                 lost_because: lost.map(|reason| reason.to_string()),
-                local_pref: decision::local_pref(attributes),
+                local_pref: decision::local_pref(&attributes),
                 as_path: attributes.as_path.to_string(),
                 origin: decision::origin_name(attributes.origin).to_owned(),
                 med: attributes.med,
-                communities: communities(attributes),
+                communities: communities(&attributes),
                 originator_id: attributes.originator_id,
                 cluster_list: attributes.cluster_list.clone(),
             }

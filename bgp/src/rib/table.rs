@@ -6,7 +6,7 @@
 use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
+use hashbrown::{HashTable, hash_table};
 use ipnet::IpNet;
 use smallvec::{SmallVec, smallvec};
 
@@ -177,9 +177,13 @@ impl Table {
 
     pub(crate) fn find_or_insert(&mut self, prefix: IpNet) -> PrefixId {
         let hash = self.hash(&prefix);
-        if let Some(id) = self.find_hashed(hash, &prefix) {
-            return id;
-        }
+        let (hasher, entries) = (&self.hasher, &self.entries);
+        let is_it = |id: &PrefixId| entries[id.index()].prefix == prefix;
+        let hash_again = |id: &PrefixId| hash_of(hasher, &entries[id.index()].prefix);
+        let place = match self.index.entry(hash, is_it, hash_again) {
+            hash_table::Entry::Occupied(known) => return *known.get(),
+            hash_table::Entry::Vacant(place) => place,
+        };
         let entry = Entry {
             prefix,
             paths: PathList::default(),
@@ -199,9 +203,7 @@ impl Table {
                 id
             }
         };
-        let (hasher, entries) = (&self.hasher, &self.entries);
-        self.index
-            .insert_unique(hash, id, |id| hash_of(hasher, &entries[id.index()].prefix));
+        place.insert(id);
         id
     }
 

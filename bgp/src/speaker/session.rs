@@ -37,7 +37,7 @@ impl Speaker {
                 self.settle_contest(now, peer, connection);
                 self.session_up(now, peer, connection);
             }
-            Outcome::Update(update) => self.update(now, peer, *update),
+            Outcome::Update(update) => self.update(now, peer, update),
             Outcome::Refresh(refresh) => self.refresh(now, peer, refresh),
             Outcome::Ended(end) => {
                 self.actions.push_back(Action::Close { connection });

@@ -10,7 +10,7 @@ use crate::time::Time;
 use crate::wire::{Attributes, Codec, Family, Nlri, Update};
 
 impl Speaker {
-    pub(super) fn update(&mut self, now: Time, id: PeerId, mut update: Update) {
+    pub(super) fn update(&mut self, now: Time, id: PeerId, mut update: Box<Update>) {
         if !update.errors.is_empty()
             && let Some(peer) = self.peers.get_mut(&id)
         {
@@ -40,17 +40,13 @@ impl Speaker {
         };
 
         phase1.withdraw(&update.withdrawn);
-        let attributes = std::mem::take(&mut update.attributes);
+        let mut attributes = std::mem::take(&mut update.attributes);
         if let Some(mp) = update.mp_announced.take() {
-            let next_hop = Some(mp.next_hop);
-            phase1.announce(
-                Attributes {
-                    next_hop,
-                    next_hop_link_local: mp.link_local,
-                    ..attributes.clone()
-                },
-                &mp.prefixes,
-            );
+            let others = (!update.announced.is_empty()).then(|| attributes.clone());
+            (attributes.next_hop, attributes.next_hop_link_local) =
+                (Some(mp.next_hop), mp.link_local);
+            phase1.announce(attributes, &mp.prefixes);
+            attributes = others.unwrap_or_default();
         }
         phase1.announce(attributes, &update.announced);
 
@@ -105,7 +101,9 @@ impl Speaker {
         if keeps_received {
             let mut judgements = Judgements::default();
             self.rib.rejudge(id, |prefix, received, interner| {
-                judgements.judge(&importer, prefix, received, interner)
+                judgements
+                    .judge(&importer, prefix, received, interner)
+                    .clone()
             });
         }
         peer.importer = Some(importer);
@@ -164,13 +162,13 @@ impl Phase1<'_> {
             }
             let (verdict, attributes) =
                 judgements.judge(self.importer, &prefix, &received, self.rib.interner());
-            if !self.keeps_received && verdict == Verdict::Policy {
+            if !self.keeps_received && *verdict == Verdict::Policy {
                 self.rib.remove_path(source, &prefix);
                 continue;
             }
-            let is_other = self.keeps_received && attributes != received;
+            let is_other = self.keeps_received && *attributes != received;
             let different = is_other.then_some(&received);
-            self.rib.set_path(source, prefix, &attributes, verdict);
+            self.rib.set_path(source, prefix, attributes, *verdict);
             self.rib.keep_received(source, &prefix, different);
         }
     }

@@ -94,7 +94,8 @@ pub struct UnknownAttribute {
 impl Partial {
     /// The bit of the attribute of this code.
     pub fn contains(self, code: u8) -> bool {
-        self.0 & Partial::bit(code) != 0
+        // Mostly there is none.
+        self.0 != 0 && self.0 & Partial::bit(code) != 0
     }
 
     /// Sets the bit of the attribute of this code, if it is one of those.

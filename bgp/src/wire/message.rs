@@ -124,13 +124,12 @@ impl Codec {
     /// A marker that is wrong is found before the header is complete.
     pub fn frame(&self, bytes: &[u8]) -> Result<Option<usize>, Notification> {
         let mut cursor = Cursor::new(bytes);
-        let marker = &bytes[..bytes.len().min(MARKER_OCTETS)];
-        if marker.iter().any(|&octet| octet != MARKER_OCTET) {
+        if !MARKER.starts_with(&bytes[..bytes.len().min(MARKER.len())]) {
             let subcode = header_error::CONNECTION_NOT_SYNCHRONIZED;
             return Err(Notification::header(subcode, &[]));
         }
         let mut header = || {
-            cursor.take(MARKER_OCTETS)?;
+            cursor.take(MARKER.len())?;
             Some((cursor.u16()?, cursor.u8()?))
         };
         let Some((length, kind)) = header() else {
@@ -169,12 +168,17 @@ impl Codec {
     /// One whole message. `Err`: the NOTIFICATION that ends the session.
     pub fn decode(&self, message: &[u8]) -> Result<Message, Notification> {
         if self.frame(message)? != Some(message.len()) {
-            let length = message.get(MARKER_OCTETS..MARKER_OCTETS + 2).unwrap_or(&[]);
+            let length = message.get(MARKER.len()..MARKER.len() + 2).unwrap_or(&[]);
             return Err(Notification::header(
                 header_error::BAD_MESSAGE_LENGTH,
                 length,
             ));
         }
+        self.decode_framed(message)
+    }
+
+    /// One message that [`Codec::frame`] has found whole.
+    pub(crate) fn decode_framed(&self, message: &[u8]) -> Result<Message, Notification> {
         let (header, body) = message.split_at(HEADER_OCTETS);
         let kind = header[HEADER_OCTETS - 1];
         let decoded = match kind {
@@ -252,7 +256,7 @@ impl Message {
 /// Appends a header whose length [`finish`] fills in, and says where it begins.
 pub(super) fn begin(out: &mut Vec<u8>, kind: u8) -> usize {
     let start = out.len();
-    out.extend_from_slice(&[MARKER_OCTET; MARKER_OCTETS]);
+    out.extend_from_slice(&MARKER);
     out.extend_from_slice(&[0, 0, kind]);
     start
 }
@@ -260,7 +264,7 @@ pub(super) fn begin(out: &mut Vec<u8>, kind: u8) -> usize {
 /// Fills in the length of the message that begins at `start` and ends where `out` does.
 pub(super) fn finish(out: &mut [u8], start: usize) {
     let octets = out.len() - start;
-    fill_length(out, start + MARKER_OCTETS, octets);
+    fill_length(out, start + MARKER.len(), octets);
 }
 
 /// Writes `length` as two octets at `at`. All our lengths are bounded by that of a message.
@@ -291,7 +295,7 @@ impl RouteRefresh {
                 ),
                 None => Notification::header(
                     header_error::BAD_MESSAGE_LENGTH,
-                    &header[MARKER_OCTETS..MARKER_OCTETS + 2],
+                    &header[MARKER.len()..MARKER.len() + 2],
                 ),
             });
         };
@@ -336,8 +340,7 @@ const SUBTYPE_REQUEST: u8 = 0;
 const SUBTYPE_BEGIN: u8 = 1;
 /// RFC 7313 §3.2.
 const SUBTYPE_END: u8 = 2;
-const MARKER_OCTET: u8 = 0xff;
-const MARKER_OCTETS: usize = 16;
+const MARKER: [u8; 16] = [0xff; 16];
 
 #[cfg(test)]
 mod tests;

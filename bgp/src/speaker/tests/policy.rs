@@ -306,7 +306,9 @@ fn a_policy_is_evaluated_once_for_equal_attributes_where_it_does_not_ask_for_the
         let id = peer.id;
         let mut judgements = Judgements::default();
         speaker.rib.rejudge(id, |prefix, received, interner| {
-            judgements.judge(&importer, prefix, received, interner)
+            judgements
+                .judge(&importer, prefix, received, interner)
+                .clone()
         });
         judgements.evaluations
     };

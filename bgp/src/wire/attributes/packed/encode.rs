@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{next, unpack_next_hops};
+use super::{LONG, next, unpack_next_hops};
 use crate::wire::attributes::encode::encode_attribute;
 use crate::wire::attributes::{Attributes, OPTIONAL_NON_TRANSITIVE, Partial, WELL_KNOWN};
 use crate::wire::cursor::Cursor;
@@ -58,7 +58,29 @@ impl Codec {
         let mut cursor = Cursor::new(packed);
         let partial = Partial(cursor.u8().unwrap_or_default());
         let mut additions = Additions::from(reflection);
-        while let Some((flags, code, value)) = next(&mut cursor) {
+        // Where it begins what is the same on the wire and not written yet: mostly that is nearly all.
+        let mut same = cursor.rest();
+        loop {
+            let here = cursor.rest();
+            let Some((flags, code, value)) = next(&mut cursor) else {
+                break;
+            };
+            let is_same = match code {
+                code::NEXT_HOP => value.len() == 4,
+                code::CLUSTER_LIST => additions.cluster_id.is_none(),
+                code::AIGP => self.aigp,
+                _ => true,
+            };
+            if is_same
+                && value.len() < usize::from(LONG)
+                && !partial.contains(code)
+                && !additions.are_due_before(code)
+            {
+                additions.are_in(code);
+                continue;
+            }
+            out.extend_from_slice(&same[..same.len() - here.len()]);
+            same = cursor.rest();
             additions.encode_before(code, out);
             match code {
                 code::NEXT_HOP if value.len() != 4 && value.len() != 20 => continue,
@@ -86,6 +108,7 @@ impl Codec {
             });
             additions.are_in(code);
         }
+        out.extend_from_slice(same);
         additions.encode_before(u8::MAX, out);
     }
 }
@@ -138,6 +161,13 @@ impl From<Option<Reflection>> for Additions {
 }
 
 impl Additions {
+    /// The turn of some is before that of `code`.
+    fn are_due_before(&self, code: u8) -> bool {
+        (self.local_pref.is_some() && code > code::LOCAL_PREF)
+            || (self.originator_id.is_some() && code > code::ORIGINATOR_ID)
+            || (self.cluster_id.is_some() && code > code::CLUSTER_LIST)
+    }
+
     /// Those whose turn it is before that of `code`.
     fn encode_before(&mut self, code: u8, out: &mut Vec<u8>) {
         if code > code::LOCAL_PREF
