@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use caracal_fib::{Change, Encapsulation, Mode, Route};
+use caracal_fib::{Change, Encapsulation, Mode, NextHops, Route};
 use ipnet::IpNet;
 
 /// What a route needs to know of an IPPool.
@@ -39,28 +39,33 @@ pub(crate) fn pool_of<'a>(pools: &'a [Pool], prefix: &IpNet) -> Option<&'a Pool>
 /// them: one route cannot have both kinds, since encapsulation is a matter of nodes.
 ///
 /// A prefix outside every pool came from a router, not from a node: it is reached as the fabric reaches it.
-pub(crate) fn change(
+pub(crate) fn change<'a>(
     prefix: IpNet,
-    next_hops: Vec<(IpAddr, Option<String>)>,
+    learned: impl IntoIterator<Item = (IpAddr, Option<&'a str>)>,
     pools: &[Pool],
     own: &[IpAddr],
 ) -> Change {
-    let (on_links, next_hops): (Vec<_>, Vec<_>) = next_hops
-        .into_iter()
-        .filter(|(hop, _)| !own.contains(hop))
-        .partition(|(_, device)| device.is_some());
-    let next_hops: Vec<IpAddr> = next_hops.into_iter().map(|(hop, _)| hop).collect();
+    let (mut next_hops, mut on_links) = (NextHops::new(), Vec::new());
+    for (hop, device) in learned {
+        match device {
+            _ if own.contains(&hop) => {}
+            None => next_hops.push(hop),
+            Some(device) => on_links.push((hop, device.to_owned())),
+        }
+    }
     let pool = pool_of(pools, &prefix);
     if pool.is_some_and(|pool| pool.unusable.is_some()) {
         return Change::RemoveRoute(prefix);
     }
     if next_hops.is_empty() {
-        let next_hops = on_links.into_iter();
-        let next_hops = next_hops.filter_map(|(hop, device)| Some((hop, device?)));
-        let next_hops: Vec<(IpAddr, String)> = next_hops.collect();
-        return match next_hops.is_empty() {
+        return match on_links.is_empty() {
             true => Change::RemoveRoute(prefix),
-            false => Change::SetRoute(prefix, Route::Links { next_hops }),
+            false => Change::SetRoute(
+                prefix,
+                Route::Links {
+                    next_hops: on_links,
+                },
+            ),
         };
     }
     let encapsulation = pool.map_or(Encapsulation::None, |pool| pool.encapsulation);

@@ -51,7 +51,7 @@ pub use counters::{FibCounters, Refused, RepairCounters};
 pub use device_prefixes::DevicePrefixes;
 pub use handle::{Fib, FibError, Interface, interfaces};
 pub use model::{
-    Change, Config, Encapsulation, Endpoint, FibStatus, Gate, IpipDevice, Mode, Route, RouteStatus,
-    Standing, TunnelSet, TunnelStatus, Tunnels, Vtep, VxlanDevice,
+    Change, Config, Encapsulation, Endpoint, FibStatus, Gate, IpipDevice, Mode, NextHops, Route,
+    RouteStatus, Standing, TunnelSet, TunnelStatus, Tunnels, Vtep, VxlanDevice,
 };
 pub use settings::{MtuDevices, Settings};

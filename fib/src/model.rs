@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use crate::counters::FibCounters;
 use crate::device_prefixes::DevicePrefixes;
@@ -81,13 +82,16 @@ pub enum Change {
     SetSettings(Settings),
 }
 
+/// Node addresses. Most routes have one, which then costs no memory elsewhere.
+pub type NextHops = SmallVec<[IpAddr; 1]>;
+
 /// What a prefix shall have in the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
     /// A remote block. The FIB finds the way out by itself ([`crate::egress`]), again when addresses change.
     Remote {
         /// BGP next hops (node addresses), one or more; more are one multipath route.
-        next_hops: Vec<IpAddr>,
+        next_hops: NextHops,
         /// What its pool asks for.
         encapsulation: Encapsulation,
     },

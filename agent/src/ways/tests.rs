@@ -11,11 +11,11 @@ fn pool(cidr: &str, encapsulation: Encapsulation) -> Pool {
     }
 }
 
-fn learned(texts: &[&str]) -> Vec<(IpAddr, Option<String>)> {
+fn learned(texts: &[&str]) -> Vec<(IpAddr, Option<&'static str>)> {
     hops(texts).into_iter().map(|hop| (hop, None)).collect()
 }
 
-fn hops(texts: &[&str]) -> Vec<IpAddr> {
+fn hops(texts: &[&str]) -> NextHops {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 
@@ -109,7 +109,7 @@ fn routers_on_links_are_reached_without_a_tunnel_and_only_where_no_node_has_the_
     let pools = [pool("10.233.0.0/16", Encapsulation::Vxlan(Mode::Always))];
     let prefix: IpNet = "10.233.4.0/26".parse().unwrap();
     let router: IpAddr = "fe80::7".parse().unwrap();
-    let over = |device: &str| (router, Some(device.to_owned()));
+    let over = |device: &'static str| (router, Some(device));
     let next_hops = vec![(router, "eth1".to_owned()), (router, "eth2".to_owned())];
     assert_eq!(
         change(prefix, vec![over("eth1"), over("eth2")], &pools, &[]),

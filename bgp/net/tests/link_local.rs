@@ -167,7 +167,7 @@ async fn a_session_over_link_local_addresses_brings_next_hops_with_their_device(
     let there = timeout(DEADLINE, async {
         loop {
             let next_hops = other
-                .with(move |speaker, _| speaker.next_hops_on_devices(&prefix))
+                .with(move |speaker, _| learned(speaker, &prefix))
                 .await
                 .unwrap();
             if !next_hops.is_empty() {
@@ -313,7 +313,7 @@ async fn neighbours_find_each_other_and_who_falls_silent_is_no_peer() {
         .unwrap();
     let there = timeout(DEADLINE, async {
         loop {
-            let ask = move |speaker: &mut Speaker, _| speaker.next_hops_on_devices(&prefix);
+            let ask = move |speaker: &mut Speaker, _| learned(speaker, &prefix);
             let next_hops = other.with(ask).await.unwrap();
             if !next_hops.is_empty() {
                 return next_hops;
@@ -365,4 +365,11 @@ async fn neighbours_find_each_other_and_who_falls_silent_is_no_peer() {
         view.routers == [address(1)] && view.problem.is_none()
     })
     .await;
+}
+
+fn learned(speaker: &Speaker, prefix: &IpNet) -> Vec<(IpAddr, Option<String>)> {
+    let next_hops = speaker.next_hops_on_devices(prefix);
+    next_hops
+        .map(|(hop, device)| (hop, device.map(str::to_owned)))
+        .collect()
 }

@@ -2,6 +2,7 @@
 //! are looked at when they come and when they go out, and lie there in between.
 
 use std::hash::{BuildHasher, Hash, Hasher};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use foldhash::quality::FixedState;
@@ -35,6 +36,11 @@ impl Interned {
     /// As values. They are made anew each time.
     pub fn unpack(&self) -> Attributes {
         Attributes::unpack(&self.0.packed)
+    }
+
+    /// Only the next hop, and the link-local one beside it.
+    pub(super) fn next_hops(&self) -> (Option<IpAddr>, Option<Ipv6Addr>) {
+        Attributes::unpack_next_hops(&self.0.packed)
     }
 }
 

@@ -31,7 +31,7 @@ impl Rib {
 
     /// Next hops of the chosen paths; none for a local path.
     pub(crate) fn next_hops(&self, prefix: &IpNet) -> Vec<IpAddr> {
-        let learned = self.learned_next_hops(prefix).into_iter();
+        let learned = self.learned_next_hops(prefix);
         learned.map(|(next_hop, ..)| next_hop).collect()
     }
 
@@ -39,19 +39,16 @@ impl Rib {
     pub(crate) fn learned_next_hops(
         &self,
         prefix: &IpNet,
-    ) -> Vec<(IpAddr, Option<Ipv6Addr>, PeerId)> {
-        let Some(id) = self.table.find(prefix) else {
-            return Vec::new();
-        };
-        let chosen = self.table.entry(id).chosen().iter();
-        let learned = chosen.filter_map(|path| match path.source {
+    ) -> impl Iterator<Item = (IpAddr, Option<Ipv6Addr>, PeerId)> {
+        let id = self.table.find(prefix);
+        let chosen = id.into_iter().flat_map(|id| self.table.entry(id).chosen());
+        chosen.filter_map(|path| match path.source {
             Source::Local => None,
             Source::Peer(peer, _) => {
-                let attributes = path.attributes.unpack();
-                Some((attributes.next_hop?, attributes.next_hop_link_local, peer))
+                let (next_hop, link_local) = path.attributes.next_hops();
+                Some((next_hop?, link_local, peer))
             }
-        });
-        learned.collect()
+        })
     }
 
     /// How many prefixes would have no eligible path without these peers, by peer.

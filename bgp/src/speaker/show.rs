@@ -50,18 +50,20 @@ impl Speaker {
 
     /// The same with the network device of each, where the next hop's address needs one: a link-local one is on
     /// the device of the peer that it came from.
-    pub fn next_hops_on_devices(&self, prefix: &IpNet) -> Vec<(IpAddr, Option<String>)> {
+    pub fn next_hops_on_devices(
+        &self,
+        prefix: &IpNet,
+    ) -> impl Iterator<Item = (IpAddr, Option<&str>)> {
         let device = |(next_hop, link_local, peer): (IpAddr, Option<Ipv6Addr>, PeerId)| {
             let peer = self.peers.get(&peer);
-            let device = peer.and_then(|peer| peer.config.interface.clone());
+            let device = peer.and_then(|peer| peer.config.interface.as_deref());
             match link_local {
                 // RFC 2545 §3: on the link that we share, the link-local one is for forwarding.
                 Some(address) if device.is_some() => (address.into(), device),
                 _ => (next_hop, device.filter(|_| is_link_local(&next_hop))),
             }
         };
-        let learned = self.rib.learned_next_hops(prefix);
-        learned.into_iter().map(device).collect()
+        self.rib.learned_next_hops(prefix).map(device)
     }
 
     /// A peer at this address is bound to a network device, so that it matters over which one it comes.

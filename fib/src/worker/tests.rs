@@ -23,6 +23,8 @@ mod wishes;
 
 use std::collections::BTreeMap;
 
+use smallvec::smallvec;
+
 use super::*;
 use crate::kernel::fake::{FakeKernel, refusal, through};
 use crate::kernel::{DeviceChange, Event, LinkKind, Write};
@@ -133,7 +135,7 @@ fn remote(block: u32, host: u8) -> Change {
     Change::SetRoute(
         net(&format!("10.{}.{}.0/26", 64 + block / 256, block % 256)),
         Route::Remote {
-            next_hops: vec![[172, 18, 0, host].into()],
+            next_hops: smallvec![[172, 18, 0, host].into()],
             encapsulation: Encapsulation::None,
         },
     )

@@ -85,7 +85,12 @@ lab_tests! {
 
 fn learned(voice: &Voice, prefix: &str) -> Result<Vec<(IpAddr, Option<String>)>> {
     let prefix: IpNet = prefix.parse()?;
-    voice.with(move |speaker, _| speaker.next_hops_on_devices(&prefix))
+    voice.with(move |speaker, _| {
+        let next_hops = speaker.next_hops_on_devices(&prefix);
+        next_hops
+            .map(|(hop, device)| (hop, device.map(str::to_owned)))
+            .collect()
+    })
 }
 
 fn route(netns: &Netns, prefix: &str) -> Result<String, String> {

@@ -133,6 +133,18 @@ impl Attributes {
         attributes
     }
 
+    /// Only the next hop and the link-local one of what [`Attributes::pack`] has packed: nothing is made of the others.
+    pub(crate) fn unpack_next_hops(octets: &[u8]) -> (Option<IpAddr>, Option<Ipv6Addr>) {
+        let mut cursor = Cursor::new(octets);
+        cursor.u8();
+        let known = std::iter::from_fn(|| next(&mut cursor))
+            .take_while(|(flags, code, _)| [*flags, *code] != [0, 0]);
+        let mut next_hops = known.filter(|(_, code, _)| *code == code::NEXT_HOP);
+        next_hops
+            .next()
+            .map_or((None, None), |(_, _, value)| unpack_next_hops(value))
+    }
+
     fn unpack_one(&mut self, code: u8, value: &[u8]) {
         let number = || Cursor::new(value).u32();
         match code {

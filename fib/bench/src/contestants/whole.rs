@@ -62,7 +62,7 @@ pub(crate) fn changes(work: &Work, step: Step, range: std::ops::Range<u32>) -> V
             false => Change::SetRoute(
                 work.prefix(i),
                 Route::Remote {
-                    next_hops,
+                    next_hops: next_hops.into(),
                     encapsulation: Encapsulation::None,
                 },
             ),

@@ -46,7 +46,7 @@ fn a_wish_that_changes_while_its_route_is_written_is_written_after_that() {
                 false => Change::SetRoute(
                     written.prefix,
                     Route::Remote {
-                        next_hops: vec![[172, 18, 0, 9].into()],
+                        next_hops: smallvec![[172, 18, 0, 9].into()],
                         encapsulation: Encapsulation::None,
                     },
                 ),
@@ -221,7 +221,7 @@ fn a_wish_that_waits_while_its_route_is_written_keeps_that_route() {
             changes.push(Change::SetRoute(
                 written.prefix,
                 Route::Remote {
-                    next_hops: vec![node()],
+                    next_hops: smallvec![node()],
                     encapsulation: IPIP,
                 },
             ));

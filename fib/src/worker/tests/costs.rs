@@ -57,7 +57,7 @@ fn nor_does_one_that_had_come_back_cost_a_read() {
         let device = bench.kernel.add_link("cali1", LinkKind::Ordinary);
         bench.deliver();
         let there = Route::Remote {
-            next_hops: vec![[172, 18, 0, 9].into()],
+            next_hops: smallvec![[172, 18, 0, 9].into()],
             encapsulation: Encapsulation::None,
         };
         bench.apply(vec![

@@ -74,7 +74,7 @@ fn a_wish_that_never_had_a_way_takes_nothing_with_it() {
         bench.kernel.foreign_set(there, Spec::blackhole(67));
         restarted(bench, async |bench| {
             let unreachable = Route::Remote {
-                next_hops: vec!["192.0.2.1".parse().unwrap()],
+                next_hops: smallvec!["192.0.2.1".parse().unwrap()],
                 encapsulation: Encapsulation::None,
             };
             bench.apply(vec![Change::SetRoute(there.prefix, unreachable)]);
@@ -163,7 +163,7 @@ fn leftovers_stay_when_they_are_wished_for_while_others_are_being_removed() {
             // There is no way yet.
             let wish = |i| {
                 let route = Route::Remote {
-                    next_hops: vec!["192.0.2.1".parse().unwrap()],
+                    next_hops: smallvec!["192.0.2.1".parse().unwrap()],
                     encapsulation: Encapsulation::Ipip(crate::model::Mode::Always),
                 };
                 Change::SetRoute(prefix(i), route)

@@ -125,7 +125,7 @@ fn behind(i: u32, subnet: u8) -> Change {
     Change::SetRoute(
         net(&format!("10.{}.{}.0/26", 64 + i / 256, i % 256)),
         Route::Remote {
-            next_hops: vec![next_hop],
+            next_hops: smallvec![next_hop],
             encapsulation: Encapsulation::None,
         },
     )

@@ -233,7 +233,7 @@ fn change() -> impl Strategy<Value = Change> {
     ]);
     let remote = (proptest::collection::vec(hop.clone(), 1..3), encapsulation).prop_map(
         |(next_hops, encapsulation)| Route::Remote {
-            next_hops,
+            next_hops: next_hops.into(),
             encapsulation,
         },
     );

@@ -13,7 +13,7 @@ fn a_node_that_moved_is_one_write_for_a_thousand_routes() {
         };
         way("172.18.0.254");
         let wish = |i: u32| {
-            let next_hops = vec!["10.9.9.9".parse().unwrap()];
+            let next_hops = smallvec!["10.9.9.9".parse().unwrap()];
             let encapsulation = Encapsulation::None;
             let route = Route::Remote {
                 next_hops,

@@ -154,7 +154,7 @@ fn an_ipv6_route_that_a_read_has_passed_over_is_not_taken_for_deleted() {
         bench.kernel.add_address(1, "2001:db8:18::1/64");
         let wish = |i: u32| {
             let route = Route::Remote {
-                next_hops: vec!["2001:db8:18::2".parse().unwrap()],
+                next_hops: smallvec!["2001:db8:18::2".parse().unwrap()],
                 encapsulation: Encapsulation::None,
             };
             Change::SetRoute(net(&format!("fd00:{i}::/64")), route)

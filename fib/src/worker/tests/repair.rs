@@ -385,7 +385,7 @@ fn an_ipip_device_that_was_renamed_is_named_by_a_condition_until_it_has_its_name
         };
         let prefix = net("10.64.1.0/26");
         let route = Route::Remote {
-            next_hops: vec![[172, 19, 0, 2].into()],
+            next_hops: smallvec![[172, 19, 0, 2].into()],
             encapsulation: Encapsulation::Ipip(crate::model::Mode::Always),
         };
         bench.apply(vec![

@@ -93,7 +93,7 @@ fn a_route_that_was_deleted_while_its_metric_changes_does_not_stay() {
         with_cali(bench, &["cali1"]);
         let prefix = net("10.233.1.7/32");
         let route = Route::Remote {
-            next_hops: vec![[172, 18, 0, 2].into()],
+            next_hops: smallvec![[172, 18, 0, 2].into()],
             encapsulation: Encapsulation::None,
         };
         bench.apply(vec![
@@ -203,7 +203,7 @@ fn the_route_of_a_workload_gives_way_to_that_of_the_block_under_another_metric()
         let elsewhere = Change::SetRoute(
             net("10.233.1.7/32"),
             Route::Remote {
-                next_hops: vec![[172, 18, 0, 9].into()],
+                next_hops: smallvec![[172, 18, 0, 9].into()],
                 encapsulation: Encapsulation::None,
             },
         );

@@ -137,7 +137,10 @@ fn a_member_that_a_group_has_no_more_goes() {
     Bench::run(async |bench| {
         let two = |hosts: [u8; 2]| {
             let route = Route::Remote {
-                next_hops: hosts.map(|host| [172, 18, 0, host].into()).to_vec(),
+                next_hops: hosts
+                    .map(|host| [172, 18, 0, host].into())
+                    .into_iter()
+                    .collect(),
                 encapsulation: Encapsulation::None,
             };
             Change::SetRoute(net("10.64.1.0/26"), route)
@@ -205,7 +208,7 @@ fn a_refused_object_is_tried_again_when_its_device_changes_and_a_group_with_its_
     Bench::run(async |bench| {
         refuse_objects(bench);
         let two = Route::Remote {
-            next_hops: vec![[172, 18, 0, 2].into(), [172, 18, 0, 3].into()],
+            next_hops: smallvec![[172, 18, 0, 2].into(), [172, 18, 0, 3].into()],
             encapsulation: Encapsulation::None,
         };
         bench.apply(vec![
@@ -320,7 +323,7 @@ fn refuse_objects(bench: &Bench) {
 
 fn to(prefix: &str, next_hop: &str) -> Change {
     let route = Route::Remote {
-        next_hops: vec![next_hop.parse().unwrap()],
+        next_hops: smallvec![next_hop.parse().unwrap()],
         encapsulation: Encapsulation::None,
     };
     Change::SetRoute(net(prefix), route)

@@ -118,7 +118,7 @@ fn no_route_goes_into_vxlan_before_the_entries_of_its_far_end_are_written() {
         changes.push(Change::SetRoute(
             net("10.233.2.0/26"),
             Route::Remote {
-                next_hops: vec![[172, 18, 0, 199].into()],
+                next_hops: smallvec![[172, 18, 0, 199].into()],
                 encapsulation: VXLAN,
             },
         ));
@@ -354,7 +354,7 @@ pub(super) fn to_node(encapsulation: Encapsulation) -> Change {
     Change::SetRoute(
         net("10.233.2.0/26"),
         Route::Remote {
-            next_hops: vec![node()],
+            next_hops: smallvec![node()],
             encapsulation,
         },
     )

@@ -14,7 +14,7 @@ fn a_tunnel_that_comes_later_releases_the_routes_that_wait_for_it() {
             ..Tunnels::default()
         };
         let route = Route::Remote {
-            next_hops: vec!["172.18.0.2".parse().unwrap()],
+            next_hops: smallvec!["172.18.0.2".parse().unwrap()],
             encapsulation: Encapsulation::Ipip(crate::model::Mode::Always),
         };
         bench.apply(vec![

@@ -219,7 +219,7 @@ fn to(node: IpAddr, prefix: &str) -> Change {
     Change::SetRoute(
         net(prefix),
         Route::Remote {
-            next_hops: vec![node],
+            next_hops: smallvec![node],
             encapsulation: VXLAN,
         },
     )

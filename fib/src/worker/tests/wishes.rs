@@ -67,7 +67,7 @@ fn a_workloads_route_stays_until_the_unread_one_that_replaces_it_is_written() {
         bench.settle().await;
         let moved = key("10.233.1.7/32");
         let there = Route::Remote {
-            next_hops: vec![[172, 18, 0, 9].into()],
+            next_hops: smallvec![[172, 18, 0, 9].into()],
             encapsulation: Encapsulation::None,
         };
         // Nothing that would be written first.
@@ -151,7 +151,7 @@ fn a_route_that_others_write_is_not_deleted_while_a_wish_for_it_may_be_unread() 
         let last = key("10.66.49.128/25");
         let prefix = last.prefix;
         let route = Route::Remote {
-            next_hops: vec![[172, 18, 0, 2].into()],
+            next_hops: smallvec![[172, 18, 0, 2].into()],
             encapsulation: Encapsulation::None,
         };
         bench.apply(vec![Change::SetRoute(prefix, route)]);
@@ -178,7 +178,7 @@ fn a_route_behind_a_gateway_is_not_deleted_while_the_kernel_is_asked_for_the_gat
         let wish = Change::SetRoute(
             net("10.64.9.0/26"),
             Route::Remote {
-                next_hops: vec![behind],
+                next_hops: smallvec![behind],
                 encapsulation: Encapsulation::None,
             },
         );

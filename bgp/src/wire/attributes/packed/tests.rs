@@ -97,8 +97,15 @@ proptest! {
     }
 
     #[test]
+    fn next_hops_alone_are_those_of_all(attributes in any_attributes()) {
+        let next_hops = Attributes::unpack_next_hops(&packed(&attributes));
+        prop_assert_eq!(next_hops, (attributes.next_hop, attributes.next_hop_link_local));
+    }
+
+    #[test]
     fn any_octets_unpack_to_something(octets in vec(any::<u8>(), 0..200)) {
         Attributes::unpack(&octets);
+        Attributes::unpack_next_hops(&octets);
     }
 }
 
