@@ -10,17 +10,19 @@
 //! Each key has at most one pending action, made from the newest wish. Pending keys stand in queues by rank;
 //! a key that failed leaves the queue until its back-off is over, so that it holds nobody back.
 
+mod queue;
 mod slot;
 mod tagged;
 #[cfg(test)]
 mod tests;
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
 use crate::hash::Nearness;
+use queue::Queue;
 use slot::{Failure, Slot};
 use tagged::Tagged;
 
@@ -53,7 +55,7 @@ pub(crate) struct Delta<K, V, T = u32> {
     tag: Tag<V, T>,
     tagged: Tagged<K, T>,
     /// Keys by rank. An entry whose slot says another queue, or none, is out of date and is skipped.
-    queues: [VecDeque<K>; RANKS],
+    queues: [Queue<K>; RANKS],
     retries: BTreeSet<(Instant, K)>,
     counts: Counts,
     /// Of these the next [`Delta::report_all`] knows nothing, or nothing new.
@@ -105,6 +107,12 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq, T: Copy + Eq + Hash> Delta<K, V, 
             kept: HashSet::default(),
             reading: false,
         }
+    }
+
+    /// Keys of this rank are not taken in the order in which they came, when there are very many.
+    pub(crate) fn scattering(mut self, rank: usize) -> Delta<K, V, T> {
+        self.queues[rank].scatter();
+        self
     }
 
     /// Desires this value. A failure of another value is forgotten, of the same one not.
@@ -283,7 +291,7 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq, T: Copy + Eq + Hash> Delta<K, V, 
         let mut taken = Vec::new();
         for rank in 0..rank_end.min(RANKS) {
             while taken.len() < limit {
-                let Some(key) = self.queues[rank].pop_front() else {
+                let Some(key) = self.queues[rank].pop() else {
                     break;
                 };
                 let Some(slot) = self.slots.get_mut(&key) else {
@@ -299,12 +307,7 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq, T: Copy + Eq + Hash> Delta<K, V, 
                 }
             }
         }
-        for queue in &mut self.queues {
-            // The room of a burst is given back.
-            if queue.is_empty() && queue.capacity() > QUEUE_KEPT_MAX {
-                *queue = VecDeque::new();
-            }
-        }
+        self.queues.iter_mut().for_each(Queue::tidy);
         taken
     }
 
@@ -411,7 +414,7 @@ impl<K: Copy + Eq + Ord + Hash, V: Clone + Eq, T: Copy + Eq + Hash> Delta<K, V, 
 
     /// About how many can be taken now.
     pub(crate) fn queued(&self) -> usize {
-        self.queues.iter().map(VecDeque::len).sum()
+        self.queues.iter().map(Queue::len).sum()
     }
 
     /// Something can be taken now.
@@ -540,7 +543,6 @@ fn backoff(attempts: u32) -> Duration {
 }
 
 /// How many ranks there are.
-pub(crate) const RANKS: usize = 6;
-const QUEUE_KEPT_MAX: usize = 4096;
+pub(crate) const RANKS: usize = 7;
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);

@@ -219,7 +219,7 @@ impl<K: Kernel> Worker<K> {
             kernel,
             wishes: Wishes::default(),
             world: World::default(),
-            routes: Delta::with_tags(plan::route, plan::mark),
+            routes: Delta::with_tags(plan::route, plan::mark).scattering(plan::SCATTERED),
             ahead: Ahead::default(),
             sharing: Sharing::new(config.protocol),
             leftovers: Delta::new(plan::route),

@@ -1,8 +1,8 @@
 //! One key of a [`Delta`](super::Delta): what is wished for it, what is there, and how it is counted.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
+use super::queue::Queue;
 use super::tagged::Tags;
 use super::{Action, RANKS, Tag};
 
@@ -84,14 +84,14 @@ impl<V: Clone + Eq> Slot<V> {
         &mut self,
         key: K,
         rank: Option<usize>,
-        queues: &mut [VecDeque<K>; RANKS],
+        queues: &mut [Queue<K>; RANKS],
     ) {
         let rank = rank.filter(|_| !self.underway);
         let queued = rank.map(|rank| rank as u8);
         if self.queued != queued {
             self.queued = queued;
             if let Some(rank) = rank {
-                queues[rank].push_back(key);
+                queues[rank].push(key);
             }
         }
     }

@@ -92,9 +92,11 @@ impl<K: Kernel> Worker<K> {
 
     /// How many routes a turn takes in, and resolves: well below a millisecond. More than a batch until so many are in the
     /// queue that deletions stand behind what is to be set; then as many as are written, so that a route is still in the
-    /// processor's cache when it is.
+    /// processor's cache when it is. IPv4 removals are read faster than they are written: the more of them stand in the queue,
+    /// the less the kernel has to do for each ([`plan::SCATTERED`]).
     pub(super) fn portion(&self) -> usize {
         match self.routes.queued() >= AHEAD_OF_WRITES {
+            _ if self.dirty.unread.removes_v4() => REMOVALS,
             true => BATCH,
             false => BATCH + AHEAD_OF_WRITES,
         }
@@ -411,3 +413,4 @@ fn is_gone(write: &Write, refusal: &Refusal) -> bool {
 }
 
 const AHEAD_OF_WRITES: usize = BATCH / 4;
+const REMOVALS: usize = 4 * BATCH;

@@ -100,6 +100,11 @@ impl Unread {
         self.moves && self.left > 0
     }
 
+    /// The next one takes an IPv4 route away.
+    pub(super) fn removes_v4(&self) -> bool {
+        matches!(self.next(1), [Change::RemoveRoute(IpNet::V4(_))])
+    }
+
     /// Those of them to which something will lead that is not read yet.
     pub(super) fn will_set(&self, prefixes: &BTreeSet<IpNet>) -> BTreeSet<IpNet> {
         if prefixes.is_empty() {

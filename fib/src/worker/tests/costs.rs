@@ -112,3 +112,33 @@ fn the_status_is_told_now_and_then_and_not_at_each_event() {
         assert!(condition.unwrap().1.contains("attempt 99"));
     });
 }
+
+/// One end of its trie after the other is dear for the kernel: see [`plan::SCATTERED`].
+#[test]
+fn very_many_routes_go_from_all_over_the_table_and_each_once() {
+    Bench::run(async |bench| {
+        bench.apply((0..20_000).map(|i| remote(i, 2)).collect());
+        bench.settle().await;
+        bench.kernel.with(|kernel| kernel.batches.clear());
+        let removed = (0..20_000).map(|i| match remote(i, 2) {
+            Change::SetRoute(prefix, _) => Change::RemoveRoute(prefix),
+            other => other,
+        });
+        bench.apply(removed.collect());
+        bench.settle().await;
+        assert!(bench.kernel.routes().is_empty());
+        let batches = bench.kernel.with(|kernel| kernel.batches.clone());
+        let deleted: Vec<Key> = batches.iter().flatten().filter_map(Write::key).collect();
+        assert_eq!(deleted.len(), 20_000);
+        let mut sorted = deleted.clone();
+        sorted.sort_unstable();
+        let upper = deleted[..10_000]
+            .iter()
+            .filter(|key| **key > sorted[10_000]);
+        let upper = upper.count();
+        assert!(
+            upper > 2_500,
+            "{upper} of the first 10,000 are of the upper half"
+        );
+    });
+}
