@@ -69,7 +69,7 @@ pub enum Change {
     /// The workload is gone.
     RemoveEndpoint(String),
     /// Tunnel devices of this node, all at once.
-    SetTunnels(Tunnels),
+    SetTunnels(Box<Tunnels>),
     /// How a remote node is reached over VXLAN, by node address.
     SetVtep(IpAddr, Vtep),
     /// The node names no VXLAN tunnel any more. Its entries stay while a route of ours leads there, five minutes at most.
@@ -79,8 +79,11 @@ pub enum Change {
     /// Which unknown routes of ours may be deleted.
     SetGate(Gate),
     /// How the FIB works from now on. Routes that change their metric are there all the time.
-    SetSettings(Settings),
+    SetSettings(Box<Settings>),
 }
+
+/// A hundred thousand of them may be on their way at once, and nearly all are of routes: what is larger is in a box.
+const _: () = assert!(size_of::<Change>() <= 64);
 
 /// Node addresses. Most routes have one, which then costs no memory elsewhere.
 pub type NextHops = SmallVec<[IpAddr; 1]>;

@@ -9,10 +9,10 @@ use crate::settings;
 pub(super) fn of(last: &Plan, plan: &Plan) -> Vec<Change> {
     let mut changes = Vec::new();
     if last.felix != plan.felix {
-        changes.push(Change::SetSettings(settings::of_fib(&plan.felix)));
+        changes.push(Change::SetSettings(Box::new(settings::of_fib(&plan.felix))));
     }
     if last.tunnels != plan.tunnels {
-        changes.push(Change::SetTunnels(plan.tunnels.clone()));
+        changes.push(Change::SetTunnels(Box::new(plan.tunnels.clone())));
     }
     let new_vteps = plan
         .vteps

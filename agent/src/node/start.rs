@@ -51,7 +51,9 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         .context("cannot work on the kernel's routes")?;
     let felix =
         settings::at_start(&TypedStore(store.clone()), &config.nodename, &config.felix).await;
-    fib.apply(vec![Change::SetSettings(settings::of_fib(&felix))]);
+    fib.apply(vec![Change::SetSettings(Box::new(settings::of_fib(
+        &felix,
+    )))]);
     let filter = Filter::start().context("cannot work on the kernel's packet filter")?;
     // Routes with our signature from before mean that this is a restart, which peers help with (RFC 4724).
     let restarting = fib.status().borrow().actual > 0;

@@ -220,10 +220,10 @@ impl<K: Kernel> Worker<K> {
                 self.sysctls.forget_device(&device);
                 self.replace_endpoint(device, None);
             }
-            Change::SetSettings(settings) => self.set_settings(settings, now),
+            Change::SetSettings(settings) => self.set_settings(*settings, now),
             Change::SetTunnels(tunnels) => {
-                if self.wishes.tunnels.as_ref() != Some(&tunnels) {
-                    self.wishes.tunnels = Some(tunnels);
+                if self.wishes.tunnels.as_ref() != Some(&*tunnels) {
+                    self.wishes.tunnels = Some(*tunnels);
                     self.tunnels.reset();
                     self.dirty.tunnels = true;
                 }

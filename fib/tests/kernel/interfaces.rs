@@ -178,7 +178,7 @@ fn an_ecmp_route_loses_the_member_whose_device_goes_down_and_has_it_back() {
 fn the_mtu_of_tunnels_follows_that_of_the_host() {
     in_namespace(|| async {
         let fib = start().await;
-        fib.apply(vec![Change::SetTunnels(tunnels())]);
+        fib.apply(vec![Change::SetTunnels(Box::new(tunnels()))]);
         settle(&fib).await;
         for (host, v4, v6) in [(1500, 1450, 1430), (1400, 1350, 1330), (1500, 1450, 1430)] {
             ip(&format!("link set eth0 mtu {host}"));
@@ -200,7 +200,7 @@ fn a_tunnel_device_that_is_renamed_is_made_anew_and_the_old_one_is_removed() {
     for device in ["vxlan.calico", "vxlan-v6.calico"] {
         in_namespace(move || async move {
             let fib = start().await;
-            fib.apply(vec![Change::SetTunnels(tunnels())]);
+            fib.apply(vec![Change::SetTunnels(Box::new(tunnels()))]);
             fib.apply(two_blocks());
             settle(&fib).await;
             until_kernel("made", || try_ip(&format!("link show {device}")).is_ok()).await;
@@ -225,7 +225,7 @@ fn a_foreign_device_with_our_vni_is_named_by_a_condition_until_it_is_gone() {
         ));
         made.unwrap();
         let fib = start().await;
-        fib.apply(vec![Change::SetTunnels(tunnels())]);
+        fib.apply(vec![Change::SetTunnels(Box::new(tunnels()))]);
         let status = until(&fib, "a condition", |s| {
             s.conditions.iter().any(|(name, _)| name == "NoVxlan")
         })

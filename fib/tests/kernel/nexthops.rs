@@ -52,7 +52,7 @@ fn all_routes_to_a_node_change_their_encapsulation_by_one_write() {
         let status = settle(&fib).await;
         assert_eq!((status.writes, status.object_writes), (1000, 1));
         fib.apply(vec![
-            Change::SetTunnels(caracal_fib::Tunnels {
+            Change::SetTunnels(Box::new(caracal_fib::Tunnels {
                 vxlan: Some(caracal_fib::VxlanDevice {
                     vni: 4096,
                     port: 4789,
@@ -62,7 +62,7 @@ fn all_routes_to_a_node_change_their_encapsulation_by_one_write() {
                     mtu: None,
                 }),
                 ..caracal_fib::Tunnels::default()
-            }),
+            })),
             Change::SetVtep(
                 address("172.18.0.2"),
                 caracal_fib::Vtep {

@@ -67,7 +67,7 @@ fn a_restart_with_20_000_routes_writes_nothing_to_the_kernel() {
 /// Remote blocks of all kinds, own blocks, pods, tunnels and far ends.
 fn wishes() -> Vec<Change> {
     let vxlan = Encapsulation::Vxlan(Mode::Always);
-    let mut wishes = vec![Change::SetTunnels(Tunnels {
+    let mut wishes = vec![Change::SetTunnels(Box::new(Tunnels {
         vxlan: Some(VxlanDevice {
             vni: 4096,
             port: 4789,
@@ -77,7 +77,7 @@ fn wishes() -> Vec<Change> {
             mtu: None,
         }),
         ..Tunnels::default()
-    })];
+    }))];
     for number in 0..V4 {
         // The /26 of 10.0.0.0/8, and nodes of one subnet.
         let (high, low) = (number / 1024, (number / 4) % 256);

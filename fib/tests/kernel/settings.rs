@@ -157,7 +157,7 @@ fn forwarding_is_left_alone_until_it_is_wanted() {
 fn settings(change: impl FnOnce(&mut Settings)) -> Change {
     let mut settings = Settings::default();
     change(&mut settings);
-    Change::SetSettings(settings)
+    Change::SetSettings(Box::new(settings))
 }
 
 fn all() -> Vec<String> {

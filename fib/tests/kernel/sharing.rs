@@ -53,7 +53,7 @@ fn a_group_leads_through_vxlan_to_two_nodes_and_follows_them() {
         let nodes = ["172.19.0.2", "172.19.0.3"];
         let blocks = (0..100).map(|i| encapsulated(&block(i), &nodes, always));
         fib.apply(vec![
-            Change::SetTunnels(vxlan_tunnels()),
+            Change::SetTunnels(Box::new(vxlan_tunnels())),
             vtep(nodes[0], "10.233.2.1", 2),
             vtep(nodes[1], "10.233.3.1", 3),
         ]);

@@ -31,7 +31,7 @@ fn routes_of_felix_on_vxlan_are_replaced_first_and_go_as_each_peer_has_told() {
         let index = ip("-o link show vxlan.calico");
         let fib = start().await;
         fib.apply(vec![
-            Change::SetTunnels(Tunnels {
+            Change::SetTunnels(Box::new(Tunnels {
                 vxlan: Some(VxlanDevice {
                     vni: 4096,
                     port: 4789,
@@ -41,7 +41,7 @@ fn routes_of_felix_on_vxlan_are_replaced_first_and_go_as_each_peer_has_told() {
                     mtu: None,
                 }),
                 ..Tunnels::default()
-            }),
+            })),
             encapsulated("10.233.2.0/26", &["172.18.0.2"], VXLAN),
             vtep("172.18.0.2", "10.233.2.0", 2),
             encapsulated("10.233.3.0/26", &["172.18.0.3"], VXLAN),

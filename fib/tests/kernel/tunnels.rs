@@ -12,7 +12,7 @@ fn routes_to_other_subnets_go_through_vxlan() {
     in_namespace(|| async {
         let fib = start().await;
         fib.apply(vec![
-            Change::SetTunnels(vxlan_tunnels()),
+            Change::SetTunnels(Box::new(vxlan_tunnels())),
             encapsulated("10.233.2.0/26", &["172.18.0.2"], VXLAN),
             encapsulated("10.233.3.0/26", &["172.19.0.3"], VXLAN),
             encapsulated("fd00:3::/122", &["2001:db8:19::3"], VXLAN),
@@ -96,7 +96,7 @@ fn an_ipv6_block_that_holds_its_nodes_vtep_moves_into_the_tunnel_and_out_again()
         let node = ["2001:db8:18::2"];
         let always = Encapsulation::Vxlan(Mode::Always);
         fib.apply(vec![
-            Change::SetTunnels(vxlan_tunnels()),
+            Change::SetTunnels(Box::new(vxlan_tunnels())),
             encapsulated("fd00:3::/122", &node, Encapsulation::None),
         ]);
         settle_tunnels("vxlan-v6.calico").await;
@@ -132,7 +132,7 @@ fn an_ipv6_block_that_holds_its_nodes_vtep_moves_into_the_tunnel_and_out_again()
 fn a_restart_adopts_the_vxlan_device_and_writes_nothing() {
     in_namespace(|| async {
         let wishes = vec![
-            Change::SetTunnels(vxlan_tunnels()),
+            Change::SetTunnels(Box::new(vxlan_tunnels())),
             encapsulated("10.233.3.0/26", &["172.19.0.3"], VXLAN),
             vtep("172.19.0.3", "10.233.3.1", 3),
             open(),
@@ -159,7 +159,7 @@ fn a_vxlan_device_that_differs_is_made_anew_and_its_routes_come_back() {
         ip("link add vxlan.calico type vxlan id 1 dstport 8472 local 172.18.0.1 learning");
         let fib = start().await;
         fib.apply(vec![
-            Change::SetTunnels(vxlan_tunnels()),
+            Change::SetTunnels(Box::new(vxlan_tunnels())),
             encapsulated("10.233.3.0/26", &["172.19.0.3"], VXLAN),
             vtep("172.19.0.3", "10.233.3.1", 3),
         ]);
@@ -172,7 +172,7 @@ fn a_vxlan_device_that_differs_is_made_anew_and_its_routes_come_back() {
             device.mac = [0x66, 0, 0, 0, 0, 9];
             device.address = address("10.233.1.9");
         }
-        fib.apply(vec![Change::SetTunnels(tunnels)]);
+        fib.apply(vec![Change::SetTunnels(Box::new(tunnels))]);
         until_kernel("the new MAC, and all that belongs to the device", || {
             try_ip("addr show vxlan.calico").is_ok_and(|device| {
                 device.contains("66:00:00:00:00:09") && device.contains("10.233.1.9/32")
@@ -189,13 +189,13 @@ fn a_tunnel_that_is_not_used_any_more_goes_after_its_routes() {
     in_namespace(|| async {
         let fib = start().await;
         fib.apply(vec![
-            Change::SetTunnels(vxlan_tunnels()),
+            Change::SetTunnels(Box::new(vxlan_tunnels())),
             encapsulated("10.233.3.0/26", &["172.19.0.3"], VXLAN),
             vtep("172.19.0.3", "10.233.3.1", 3),
         ]);
         settle_tunnels("vxlan.calico").await;
         settle(&fib).await;
-        fib.apply(vec![Change::SetTunnels(Tunnels::default())]);
+        fib.apply(vec![Change::SetTunnels(Box::new(Tunnels::default()))]);
         settle(&fib).await;
         assert_eq!(ours("-4").len(), 1, "a route still needs the device");
         fib.apply(vec![Change::RemoveRoute(net("10.233.3.0/26"))]);
@@ -212,7 +212,7 @@ fn a_tunnel_that_is_not_used_any_more_goes_after_its_routes() {
 fn a_change_of_the_host_mtu_is_followed_and_foreign_addresses_are_removed() {
     in_namespace(|| async {
         let fib = start().await;
-        fib.apply(vec![Change::SetTunnels(vxlan_tunnels())]);
+        fib.apply(vec![Change::SetTunnels(Box::new(vxlan_tunnels()))]);
         settle_tunnels("vxlan.calico").await;
         ip("link set eth0 mtu 1400");
         until_kernel("MTU", || ip("link show vxlan.calico").contains("mtu 1350")).await;
@@ -238,7 +238,7 @@ fn routes_to_other_subnets_go_through_tunl0() {
         }
         let fib = start().await;
         fib.apply(vec![
-            Change::SetTunnels(ipip_tunnels("10.233.1.1")),
+            Change::SetTunnels(Box::new(ipip_tunnels("10.233.1.1"))),
             encapsulated("10.233.2.0/26", &["172.18.0.2"], IPIP),
             encapsulated("10.233.3.0/26", &["172.19.0.3"], IPIP),
             encapsulated("10.233.4.0/26", &["172.19.0.3", "172.19.0.4"], IPIP),
@@ -260,7 +260,9 @@ fn routes_to_other_subnets_go_through_tunl0() {
         assert!(device.contains(",UP"), "{device}");
 
         ip("addr add 10.9.9.9/32 dev tunl0");
-        fib.apply(vec![Change::SetTunnels(ipip_tunnels("10.233.1.2"))]);
+        fib.apply(vec![Change::SetTunnels(Box::new(ipip_tunnels(
+            "10.233.1.2",
+        )))]);
         until_kernel("the new address, and only that", || {
             let addresses = ip("-4 -o addr show tunl0");
             addresses.contains("10.233.1.2/32") && addresses.lines().count() == 1
@@ -275,7 +277,7 @@ fn routes_to_other_subnets_go_through_tunl0() {
         drop(fib);
         let fib = start().await;
         fib.apply(vec![
-            Change::SetTunnels(ipip_tunnels("10.233.1.2")),
+            Change::SetTunnels(Box::new(ipip_tunnels("10.233.1.2"))),
             encapsulated("10.233.2.0/26", &["172.18.0.2"], IPIP),
             encapsulated("10.233.3.0/26", &["172.19.0.3"], IPIP),
             encapsulated("10.233.4.0/26", &["172.19.0.3", "172.19.0.4"], IPIP),
@@ -284,7 +286,7 @@ fn routes_to_other_subnets_go_through_tunl0() {
         assert_eq!(settle(&fib).await.writes, 0);
 
         fib.apply(vec![
-            Change::SetTunnels(Tunnels::default()),
+            Change::SetTunnels(Box::new(Tunnels::default())),
             Change::RemoveRoute(net("10.233.3.0/26")),
             Change::RemoveRoute(net("10.233.4.0/26")),
         ]);
@@ -312,7 +314,7 @@ fn routes_that_felix_or_bird_left_on_tunl0_are_taken_over() {
         ip("route add 10.233.5.0/26 via 172.19.0.5 dev tunl0 onlink proto 80");
         let fib = start().await;
         fib.apply(vec![
-            Change::SetTunnels(ipip_tunnels("10.233.1.1")),
+            Change::SetTunnels(Box::new(ipip_tunnels("10.233.1.1"))),
             encapsulated("10.233.3.0/26", &["172.19.0.3"], IPIP),
             encapsulated("10.233.4.0/26", &["172.19.0.4"], IPIP),
             Change::SetGate(Gate::LocalOnly),
@@ -341,7 +343,7 @@ fn a_kernel_without_ipip_is_a_condition_and_direct_routes_go_on() {
         }
         let fib = start().await;
         fib.apply(vec![
-            Change::SetTunnels(ipip_tunnels("10.233.1.1")),
+            Change::SetTunnels(Box::new(ipip_tunnels("10.233.1.1"))),
             encapsulated("10.233.2.0/26", &["172.18.0.2"], IPIP),
             encapsulated("10.233.3.0/26", &["172.19.0.3"], IPIP),
         ]);
@@ -361,7 +363,7 @@ fn a_kernel_without_ipip_is_a_condition_and_direct_routes_go_on() {
         );
         assert_eq!(ours("-4"), ["10.233.2.0/26 via 172.18.0.2 dev eth0"]);
 
-        fib.apply(vec![Change::SetTunnels(Tunnels::default())]);
+        fib.apply(vec![Change::SetTunnels(Box::new(Tunnels::default()))]);
         until(&fib, "nobody wants it", |s| s.conditions.is_empty()).await;
     });
 }

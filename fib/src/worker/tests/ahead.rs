@@ -200,7 +200,7 @@ fn a_wish_that_waits_while_its_route_is_written_keeps_that_route() {
             bench.worker.resync(bench.now).await.unwrap();
             bench.apply(vec![
                 Change::SetGate(Gate::Open),
-                Change::SetTunnels(ipip()),
+                Change::SetTunnels(Box::new(ipip())),
                 Change::SetIpipEnd(node(), false),
             ]);
             bench.settle().await;

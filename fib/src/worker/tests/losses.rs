@@ -209,7 +209,7 @@ fn forwarding_that_someone_switched_off_is_on_again_after_the_next_whole_read() 
             forwarding: false,
             ..bench.worker.settings.clone()
         };
-        bench.apply(vec![Change::SetSettings(settings)]);
+        bench.apply(vec![Change::SetSettings(Box::new(settings))]);
         std::fs::write(&file, "0").unwrap();
         bench.wait_out(Duration::from_secs(400)).await;
         assert_eq!(now(), "0");

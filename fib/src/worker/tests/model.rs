@@ -107,7 +107,7 @@ fn fresh_life(kernel: &FakeKernel, wishes: Wishes) -> FakeKernel {
     });
     Bench::run_on(fresh.clone(), async |bench| {
         let mut changes = vec![Change::SetGate(wishes.gate)];
-        changes.extend(wishes.tunnels.map(Change::SetTunnels));
+        changes.extend(wishes.tunnels.map(Box::new).map(Change::SetTunnels));
         let routes = wishes.routes.iter();
         changes.extend(routes.map(|(prefix, route)| Change::SetRoute(*prefix, route.clone())));
         let endpoints = wishes.endpoints.into_iter();
@@ -266,7 +266,7 @@ fn change() -> impl Strategy<Value = Change> {
 }
 
 fn tunnels(ipip: bool, vxlan: bool) -> Change {
-    Change::SetTunnels(Tunnels {
+    Change::SetTunnels(Box::new(Tunnels {
         ipip: ipip.then(|| IpipDevice {
             address: [10, 233, 1, 1].into(),
             mtu: None,
@@ -280,7 +280,7 @@ fn tunnels(ipip: bool, vxlan: bool) -> Change {
             mtu: None,
         }),
         ..Tunnels::default()
-    })
+    }))
 }
 
 /// No two nodes have the same tunnel address or MAC.

@@ -389,7 +389,7 @@ fn an_ipip_device_that_was_renamed_is_named_by_a_condition_until_it_has_its_name
             encapsulation: Encapsulation::Ipip(crate::model::Mode::Always),
         };
         bench.apply(vec![
-            Change::SetTunnels(tunnels),
+            Change::SetTunnels(Box::new(tunnels)),
             Change::SetRoute(prefix, route),
         ]);
         bench.wait_out(Duration::from_secs(1)).await;
@@ -420,7 +420,7 @@ fn a_route_of_others_with_a_lower_metric_is_a_condition_before_and_after_our_own
         };
         let foreign = |metric| Key::new(net("10.64.1.0/26"), metric);
         let early = Spec::blackhole(4);
-        bench.apply(vec![Change::SetSettings(settings), remote(2, 2)]);
+        bench.apply(vec![Change::SetSettings(Box::new(settings)), remote(2, 2)]);
         bench.settle().await;
         bench.kernel.foreign_set(foreign(0), early.clone());
         bench.kernel.foreign_set(foreign(2000), early);

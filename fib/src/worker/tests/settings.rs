@@ -40,10 +40,10 @@ fn a_read_that_is_due_after_lost_events_is_not_put_off_by_other_settings() {
             .kernel
             .with(|kernel| kernel.events = vec![Event::Overrun]);
         bench.deliver();
-        bench.apply(vec![Change::SetSettings(Settings {
+        bench.apply(vec![Change::SetSettings(Box::new(Settings {
             elevated_metric_v4: 50,
             ..Settings::default()
-        })]);
+        }))]);
         bench.wait_out(Duration::from_secs(10)).await;
         assert_eq!(bench.kernel.routes().len(), 1);
     });
@@ -234,7 +234,7 @@ fn the_source_of_packets_to_workloads_is_written_while_a_device_has_it() {
         bench.apply(vec![
             workload("cali1", "10.233.1.7"),
             remote(1, 2),
-            Change::SetSettings(settings),
+            Change::SetSettings(Box::new(settings)),
         ]);
         bench.settle().await;
         let of = |bench: &Bench, prefix| bench.kernel.routes()[&key(prefix)].source.clone();
@@ -252,10 +252,10 @@ fn the_source_of_packets_to_workloads_is_written_while_a_device_has_it() {
 fn the_kernel_is_read_as_often_as_the_settings_say() {
     Bench::run(async |bench| {
         let verify = |seconds| {
-            Change::SetSettings(Settings {
+            Change::SetSettings(Box::new(Settings {
                 verify_interval: Duration::from_secs(seconds),
                 ..Settings::default()
-            })
+            }))
         };
         let reads = |bench: &Bench| bench.kernel.with(|kernel| kernel.reads);
         bench.apply(vec![verify(10)]);
@@ -271,10 +271,10 @@ fn the_kernel_is_read_as_often_as_the_settings_say() {
 fn the_kernel_is_not_read_without_pause_nor_is_any_interval_too_long() {
     Bench::run(async |bench| {
         let verify = |verify_interval| {
-            Change::SetSettings(Settings {
+            Change::SetSettings(Box::new(Settings {
                 verify_interval,
                 ..Settings::default()
-            })
+            }))
         };
         let reads = |bench: &Bench| bench.kernel.with(|kernel| kernel.reads);
         bench.apply(vec![verify(Duration::from_nanos(1))]);
@@ -309,10 +309,10 @@ fn the_mtu_of_the_host_is_that_of_the_devices_that_are_meant() {
         bench.settle().await;
         let subnet = bench.status().host_mtu;
         let pattern = |text: &str| {
-            Change::SetSettings(Settings {
+            Change::SetSettings(Box::new(Settings {
                 mtu_devices: MtuDevices::matching(text).unwrap(),
                 ..Settings::default()
-            })
+            }))
         };
         bench.apply(vec![pattern("^bond\\d")]);
         bench.settle().await;
@@ -369,10 +369,10 @@ fn ask_settled(bench: &mut Bench, device: &str) -> oneshot::Receiver<Result<(), 
 }
 
 fn metric(metric: u32) -> Change {
-    Change::SetSettings(Settings {
+    Change::SetSettings(Box::new(Settings {
         metric_v4: metric,
         ..Settings::default()
-    })
+    }))
 }
 
 fn standing(device: &str, standing: Standing) -> Change {

@@ -17,7 +17,7 @@ fn a_route_leaves_its_way_when_the_far_end_can_receive_the_new_one() {
         ]);
         bench.settle().await;
         bench.apply(vec![
-            Change::SetTunnels(ipip()),
+            Change::SetTunnels(Box::new(ipip())),
             Change::SetIpipEnd(node(), false),
             to_node(IPIP),
         ]);
@@ -54,7 +54,7 @@ fn a_far_end_that_never_says_so_is_sent_to_after_five_minutes_and_named() {
         ]);
         bench.settle().await;
         let changes = [
-            Change::SetTunnels(ipip()),
+            Change::SetTunnels(Box::new(ipip())),
             Change::SetIpipEnd(node(), false),
         ];
         bench.apply(changes.into());
@@ -74,7 +74,7 @@ fn a_new_route_into_ipip_waits_ten_seconds_for_a_silent_far_end() {
     Bench::run(async |bench| {
         bench.kernel.with(|kernel| kernel.has_ipip = true);
         let changes = [
-            Change::SetTunnels(ipip()),
+            Change::SetTunnels(Box::new(ipip())),
             Change::SetIpipEnd(node(), false),
         ];
         bench.apply(changes.into());
@@ -94,7 +94,7 @@ fn a_restart_in_the_middle_of_a_change_keeps_the_way_too() {
         let kernel = bench.kernel.clone();
         Bench::restart(kernel, async |bench| {
             bench.apply(vec![
-                Change::SetTunnels(ipip()),
+                Change::SetTunnels(Box::new(ipip())),
                 Change::SetIpipEnd(node(), false),
                 to_node(IPIP),
                 Change::SetGate(Gate::Open),
@@ -110,7 +110,10 @@ fn a_restart_in_the_middle_of_a_change_keeps_the_way_too() {
 #[test]
 fn no_route_goes_into_vxlan_before_the_entries_of_its_far_end_are_written() {
     Bench::run(async |bench| {
-        let mut changes = vec![Change::SetGate(Gate::Open), Change::SetTunnels(vxlan())];
+        let mut changes = vec![
+            Change::SetGate(Gate::Open),
+            Change::SetTunnels(Box::new(vxlan())),
+        ];
         // More than one turn writes.
         for host in 2..200 {
             changes.push(Change::SetVtep([172, 18, 0, host].into(), vtep(host)));
@@ -148,7 +151,7 @@ fn entries_of_a_vtep_that_is_named_no_more_stay_while_a_route_leads_there() {
     Bench::run(async |bench| {
         bench.apply(vec![
             Change::SetGate(Gate::Open),
-            Change::SetTunnels(vxlan()),
+            Change::SetTunnels(Box::new(vxlan())),
             Change::SetVtep(node(), vtep(2)),
             to_node(VXLAN),
         ]);
@@ -170,7 +173,7 @@ fn entries_of_a_vtep_that_is_named_no_more_go_after_five_minutes() {
     Bench::run(async |bench| {
         bench.apply(vec![
             Change::SetGate(Gate::Open),
-            Change::SetTunnels(vxlan()),
+            Change::SetTunnels(Box::new(vxlan())),
             Change::SetVtep(node(), vtep(2)),
             to_node(VXLAN),
         ]);
@@ -186,7 +189,7 @@ fn entries_of_a_vtep_that_is_named_no_more_go_after_five_minutes() {
 fn a_leaving_device_says_when_no_route_uses_it_and_stays_as_long_as_others_may_send() {
     Bench::run(async |bench| {
         bench.apply(vec![
-            Change::SetTunnels(vxlan()),
+            Change::SetTunnels(Box::new(vxlan())),
             Change::SetVtep(node(), vtep(2)),
             to_node(VXLAN),
         ]);
@@ -197,7 +200,7 @@ fn a_leaving_device_says_when_no_route_uses_it_and_stays_as_long_as_others_may_s
             awaited: VXLAN_ONLY,
             ..vxlan()
         };
-        bench.apply(vec![Change::SetTunnels(leaving)]);
+        bench.apply(vec![Change::SetTunnels(Box::new(leaving))]);
         bench.settle().await;
         assert_eq!(bench.tunnel(), ("leaving".into(), true));
         bench.apply(vec![to_node(Encapsulation::None)]);
@@ -208,7 +211,7 @@ fn a_leaving_device_says_when_no_route_uses_it_and_stays_as_long_as_others_may_s
             awaited: VXLAN_ONLY,
             ..Tunnels::default()
         };
-        bench.apply(vec![Change::SetTunnels(retiring.clone())]);
+        bench.apply(vec![Change::SetTunnels(Box::new(retiring.clone()))]);
         bench.wait_out(Duration::from_secs(299)).await;
         assert_eq!(bench.tunnel(), ("retiring".into(), false));
         assert!(bench.has_vxlan());
@@ -217,12 +220,12 @@ fn a_leaving_device_says_when_no_route_uses_it_and_stays_as_long_as_others_may_s
         assert_eq!(bench.status().tunnels, []);
 
         // Wanted again, and nobody sends any more.
-        bench.apply(vec![Change::SetTunnels(vxlan())]);
+        bench.apply(vec![Change::SetTunnels(Box::new(vxlan()))]);
         bench.settle().await;
-        bench.apply(vec![Change::SetTunnels(retiring)]);
+        bench.apply(vec![Change::SetTunnels(Box::new(retiring))]);
         bench.settle().await;
         assert!(bench.has_vxlan());
-        bench.apply(vec![Change::SetTunnels(Tunnels::default())]);
+        bench.apply(vec![Change::SetTunnels(Box::new(Tunnels::default()))]);
         bench.settle().await;
         assert!(!bench.has_vxlan());
     });
@@ -232,7 +235,7 @@ fn a_leaving_device_says_when_no_route_uses_it_and_stays_as_long_as_others_may_s
 fn a_device_is_ready_when_it_is_up_with_its_address_and_put_right_again() {
     Bench::run(async |bench| {
         bench.kernel.with(|kernel| kernel.has_ipip = true);
-        bench.apply(vec![Change::SetTunnels(ipip())]);
+        bench.apply(vec![Change::SetTunnels(Box::new(ipip()))]);
         bench.worker.turn(bench.now).await;
         assert_eq!(bench.tunnel(), ("making".into(), true));
         bench.settle().await;
@@ -256,7 +259,7 @@ fn a_device_is_ready_when_it_is_up_with_its_address_and_put_right_again() {
 fn a_device_that_cannot_be_put_right_is_broken_after_half_a_minute_and_ready_when_it_can() {
     Bench::run(async |bench| {
         bench.kernel.with(|kernel| kernel.has_ipip = true);
-        bench.apply(vec![Change::SetTunnels(ipip())]);
+        bench.apply(vec![Change::SetTunnels(Box::new(ipip()))]);
         bench.settle().await;
         assert_eq!(bench.tunnel().0, "ready");
         let index = bench.index("tunl0");
@@ -278,7 +281,7 @@ fn a_device_that_cannot_be_put_right_is_broken_after_half_a_minute_and_ready_whe
 #[test]
 fn a_vxlan_device_of_ours_under_another_name_is_removed() {
     Bench::run(async |bench| {
-        bench.apply(vec![Change::SetTunnels(vxlan())]);
+        bench.apply(vec![Change::SetTunnels(Box::new(vxlan()))]);
         bench.settle().await;
         bench
             .kernel
@@ -401,7 +404,7 @@ fn a_route_that_is_kept_for_one_reason_after_another_does_not_keep_us_awake() {
         };
         bench.apply(vec![
             Change::SetGate(Gate::Open),
-            Change::SetTunnels(both),
+            Change::SetTunnels(Box::new(both)),
             to_node(Encapsulation::None),
         ]);
         bench.settle().await;

@@ -18,7 +18,7 @@ fn a_tunnel_that_comes_later_releases_the_routes_that_wait_for_it() {
             encapsulation: Encapsulation::Ipip(crate::model::Mode::Always),
         };
         bench.apply(vec![
-            Change::SetTunnels(tunnels),
+            Change::SetTunnels(Box::new(tunnels)),
             Change::SetRoute(net("10.233.2.0/26"), route),
         ]);
         bench.settle().await;
@@ -42,7 +42,7 @@ fn a_tunnel_that_comes_later_releases_the_routes_that_wait_for_it() {
 #[test]
 fn a_refused_mtu_leaves_the_tunnel_its_address_and_its_being_up() {
     Bench::run(async |bench| {
-        bench.apply(vec![Change::SetTunnels(vxlan())]);
+        bench.apply(vec![Change::SetTunnels(Box::new(vxlan()))]);
         bench.settle().await;
         let device = bench.index("vxlan.calico");
         let address = IpNet::from(IpAddr::from([10, 233, 1, 0]));
@@ -84,7 +84,7 @@ fn a_refused_mtu_leaves_the_tunnel_its_address_and_its_being_up() {
 #[test]
 fn a_tunnel_that_others_delete_is_made_anew_and_told_from_one_that_we_delete() {
     Bench::run(async |bench| {
-        bench.apply(vec![Change::SetTunnels(vxlan())]);
+        bench.apply(vec![Change::SetTunnels(Box::new(vxlan()))]);
         bench.settle().await;
         let first = bench.index("vxlan.calico");
         bench.kernel.delete_link(first);
@@ -96,12 +96,12 @@ fn a_tunnel_that_others_delete_is_made_anew_and_told_from_one_that_we_delete() {
         // With another MAC it is another device: that is our own doing.
         let mut tunnels = vxlan();
         tunnels.vxlan.as_mut().unwrap().mac = [0x66, 1, 1, 1, 1, 1];
-        bench.apply(vec![Change::SetTunnels(tunnels)]);
+        bench.apply(vec![Change::SetTunnels(Box::new(tunnels))]);
         bench.settle().await;
         assert_ne!(bench.index("vxlan.calico"), second);
         assert_eq!(bench.worker.tunnels.deleted_by_others, 1);
         // One that nobody wishes for is not missed.
-        bench.apply(vec![Change::SetTunnels(Tunnels::default())]);
+        bench.apply(vec![Change::SetTunnels(Box::new(Tunnels::default()))]);
         bench.wait_out(Duration::from_secs(400)).await;
         assert_eq!(bench.worker.tunnels.deleted_by_others, 1);
     });

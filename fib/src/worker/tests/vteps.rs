@@ -118,10 +118,10 @@ fn however_many_far_ends_change_in_a_turn_routes_are_walked_once() {
         bench.kernel.with(|kernel| kernel.has_ipip = true);
         bench.apply(vec![
             Change::SetGate(Gate::Open),
-            Change::SetTunnels(Tunnels {
+            Change::SetTunnels(Box::new(Tunnels {
                 ipip: ipip().ipip,
                 ..vxlan()
-            }),
+            })),
         ]);
         bench.apply(ends(&|node, host| Change::SetVtep(node, vtep(host))));
         bench.apply(ends(&|node, host| to(node, &format!("10.64.{host}.0/26"))));
@@ -152,7 +152,7 @@ fn while_a_tunnel_leaves_routes_are_not_walked_at_each_write() {
         bench.apply(vec![Change::RemoveVtep(node())]);
         let mut leaving = vxlan();
         leaving.leaving.vxlan = true;
-        bench.apply(vec![Change::SetTunnels(leaving)]);
+        bench.apply(vec![Change::SetTunnels(Box::new(leaving))]);
         bench.settle().await;
         assert_eq!(bench.tunnel(), ("leaving".into(), true));
         let before = bench.worker.walks;
@@ -174,7 +174,7 @@ impl Bench {
     async fn begin(&mut self) {
         self.apply(vec![
             Change::SetGate(Gate::Open),
-            Change::SetTunnels(vxlan()),
+            Change::SetTunnels(Box::new(vxlan())),
             Change::SetVtep(node(), vtep(2)),
             to_node(VXLAN),
         ]);

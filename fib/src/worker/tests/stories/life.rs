@@ -142,7 +142,7 @@ impl<G: Ground> Life<G> {
         // A tunnel that is not desired stays while routes use it: another exception, so it is not left so.
         let tunnels = self.watch().desired.tunnels.clone().unwrap_or_default();
         let changes = vec![
-            Change::SetTunnels(all_tunnels(tunnels)),
+            Change::SetTunnels(Box::new(all_tunnels(tunnels))),
             Change::SetGate(Gate::Open),
         ];
         self.wish(changes);

@@ -55,7 +55,7 @@ impl Desired {
             Change::RemoveEndpoint(device) => {
                 self.endpoints.remove(&device);
             }
-            Change::SetTunnels(tunnels) => self.tunnels = Some(tunnels),
+            Change::SetTunnels(tunnels) => self.tunnels = Some(*tunnels),
             Change::SetVtep(node, vtep) => {
                 self.vteps.insert(node, vtep);
             }
@@ -65,15 +65,15 @@ impl Desired {
             // A matter of when, and not of what.
             Change::SetIpipEnd(..) => {}
             Change::SetGate(gate) => self.gate = gate,
-            Change::SetSettings(settings) => self.settings = Some(settings),
+            Change::SetSettings(settings) => self.settings = Some(*settings),
         }
     }
 
     /// All of them but the gate, as one would tell a new worker.
     pub(super) fn changes(&self) -> Vec<Change> {
         let mut changes = Vec::new();
-        changes.extend(self.settings.clone().map(Change::SetSettings));
-        changes.extend(self.tunnels.clone().map(Change::SetTunnels));
+        changes.extend(self.settings.clone().map(Box::new).map(Change::SetSettings));
+        changes.extend(self.tunnels.clone().map(Box::new).map(Change::SetTunnels));
         for (node, vtep) in &self.vteps {
             changes.push(Change::SetVtep(*node, vtep.clone()));
         }

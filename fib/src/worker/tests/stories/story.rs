@@ -206,7 +206,7 @@ impl Dice {
 
     fn change(&mut self) -> Change {
         match self.below(17) {
-            16 => Change::SetSettings(self.settings()),
+            16 => Change::SetSettings(Box::new(self.settings())),
             0..6 => {
                 let prefix = self.wishable();
                 Change::SetRoute(prefix, self.route(&prefix))
@@ -214,7 +214,7 @@ impl Dice {
             6..8 => Change::RemoveRoute(self.wishable()),
             8..11 => Change::SetEndpoint(self.one(&CALIS).into(), self.endpoint()),
             11 => Change::RemoveEndpoint(self.one(&CALIS).into()),
-            12 => Change::SetTunnels(self.tunnels()),
+            12 => Change::SetTunnels(Box::new(self.tunnels())),
             13 => {
                 let node = self.node();
                 // Sometimes a node names what is another's: it got its address, or its successor did.
