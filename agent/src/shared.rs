@@ -52,6 +52,7 @@ pub(crate) struct Shared {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Snapshot {
     pub(crate) asn: u32,
+    pub(crate) cluster_id: Option<Ipv4Addr>,
     pub(crate) datastore_in_sync: bool,
     pub(crate) peer_types: HashMap<IpAddr, String>,
     pub(crate) blocks: Vec<IpNet>,
@@ -127,6 +128,7 @@ impl Shared {
             ipv6: self.addresses.ipv6,
             asn: snapshot.asn,
             router_id: Some(self.router_id),
+            cluster_id: snapshot.cluster_id,
             ready: not_ready_because.is_empty(),
             not_ready_because,
             datastore_in_sync: snapshot.datastore_in_sync,

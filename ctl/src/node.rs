@@ -35,8 +35,14 @@ pub(crate) fn status(report: &NodeStatus, wide: bool) -> String {
 
 fn heading(status: &Status) -> String {
     let ready = if status.ready { "ready" } else { "not ready" };
+    // Who has neither FIB nor address is a route reflector, and has neither pods nor blocks.
+    let is_node = status.fib.is_some() || status.ipv4.or(status.ipv6).is_some();
+    let (kind, program) = match is_node {
+        true => ("Node", "agent"),
+        false => ("Route reflector", "version"),
+    };
     let mut lines = vec![format!(
-        "Node {} is {ready}; agent {} has been up for {}.",
+        "{kind} {} is {ready}; {program} {} has been up for {}.",
         status.node,
         status.version,
         duration(status.uptime_seconds)
@@ -49,32 +55,44 @@ fn heading(status: &Status) -> String {
         .flatten()
         .map(ToString::to_string)
         .collect();
-    lines.push(format!(
-        "AS {}, router ID {}, address {}",
-        status.asn,
-        or_dash(status.router_id),
-        if addresses.is_empty() {
-            "-".to_owned()
-        } else {
-            addresses.join(" and ")
-        }
-    ));
+    let mut identity = format!(
+        "AS {}, router ID {}",
+        // 0: it does not know yet.
+        or_dash((status.asn != 0).then_some(status.asn)),
+        or_dash(status.router_id)
+    );
+    if let Some(cluster_id) = status.cluster_id {
+        identity += &format!(", cluster ID {cluster_id}");
+    }
+    if is_node {
+        let addresses = (!addresses.is_empty()).then(|| addresses.join(" and "));
+        identity += &format!(", address {}", or_dash(addresses));
+    }
+    lines.push(identity);
     let unread = |one: &Condition| matches!(&*one.name, "DatastoreAway" | "DatastoreUnread");
     let unread = status.conditions.iter().any(unread);
-    lines.push(format!(
-        "Datastore {}; {} of {} peers established; {}, {}",
-        if unread {
-            "cannot be read now"
-        } else if status.datastore_in_sync {
-            "in sync"
-        } else {
-            "not in sync"
-        },
-        status.peers_established,
-        status.peers_configured,
-        counted(status.endpoints, "endpoint"),
-        counted(status.blocks.len(), "block"),
-    ));
+    let datastore = if unread {
+        "Datastore cannot be read now; "
+    } else if !status.datastore_in_sync {
+        "Datastore not in sync; "
+    } else if is_node {
+        "Datastore in sync; "
+    } else {
+        // A reflector may have none.
+        ""
+    };
+    let mut line = format!(
+        "{datastore}{} of {} peers established",
+        status.peers_established, status.peers_configured,
+    );
+    if is_node {
+        line += &format!(
+            "; {}, {}",
+            counted(status.endpoints, "endpoint"),
+            counted(status.blocks.len(), "block"),
+        );
+    }
+    lines.push(line);
     if let Some(fib) = &status.fib {
         lines.push(format!(
             "Kernel: {} of {} routes{}; {} pending, {} failed, {} stale",

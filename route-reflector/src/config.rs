@@ -246,11 +246,9 @@ struct Raw {
     listen: Vec<SocketAddr>,
     hold_time: Option<u16>,
     families: Option<Vec<Family>>,
-    /// Read on their own, so that each fault has its place.
-    #[serde(default)]
-    peers: Vec<Map<String, Value>>,
-    #[serde(default)]
-    dynamic_peers: Vec<Map<String, Value>>,
+    /// Read on their own, so that each fault has its place. `peers:` alone, with all of its entries commented out, is none.
+    peers: Option<Vec<Map<String, Value>>>,
+    dynamic_peers: Option<Vec<Map<String, Value>>>,
     #[serde(default)]
     bgp: BgpConfig,
     datastore: Option<DatastoreConfig>,
@@ -328,8 +326,8 @@ impl Raw {
             ("clusterId", self.cluster_id.is_some()),
             ("clientToClient", self.client_to_client.is_some()),
             ("families", self.families.is_some()),
-            ("peers", !self.peers.is_empty()),
-            ("dynamicPeers", !self.dynamic_peers.is_empty()),
+            ("peers", self.peers.is_some()),
+            ("dynamicPeers", self.dynamic_peers.is_some()),
         ] {
             if given {
                 return Err(format!(
@@ -371,16 +369,18 @@ impl Raw {
         if families.is_empty() {
             return Err("families: empty, so that nothing could be reflected".to_owned());
         }
-        let peers = entries("peers", self.peers, &["address", "port"], |peer, terms| {
+        let peers = self.peers.unwrap_or_default();
+        let peers = entries("peers", peers, &["address", "port"], |peer, terms| {
             PeerEntry { terms, ..peer }
         })?;
         let dynamic_peers = entries(
             "dynamicPeers",
-            self.dynamic_peers,
+            self.dynamic_peers.unwrap_or_default(),
             &["prefix"],
             |entry, terms| DynamicEntry { terms, ..entry },
         )?;
-        if self.listen.is_empty() && peers.iter().all(PeerEntry::is_passive) {
+        let waits = !dynamic_peers.is_empty() || peers.iter().any(PeerEntry::is_passive);
+        if self.listen.is_empty() && (waits || peers.is_empty()) {
             return Err(
                 "listen: missing, and without it no passive or dynamic peer can connect".to_owned(),
             );
@@ -410,6 +410,10 @@ impl Raw {
             }
             if entry.terms.password.is_none() {
                 check_unsigned(&at, entry.prefix, &dynamic_peers)?;
+            }
+            let mut earlier = dynamic_peers.iter().take(index);
+            if earlier.any(|earlier| earlier.prefix == entry.prefix) {
+                return Err(format!("{at}.prefix: {} is there twice", entry.prefix));
             }
         }
         Ok(Standalone {
@@ -442,10 +446,10 @@ fn check_unsigned(at: &str, peers: IpNet, dynamic: &[DynamicEntry]) -> Result<()
 /// Its errors do not say what it is.
 fn password<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Md5Key>, D::Error> {
     let Ok(text) = Option::<String>::deserialize(deserializer) else {
-        return Err(D::Error::custom("password is not a text"));
+        return Err(D::Error::custom("is not a text"));
     };
     let key = text.map(|text| Md5Key::new(text.as_bytes())).transpose();
-    key.map_err(|why| D::Error::custom(format!("password: {why}")))
+    key.map_err(D::Error::custom)
 }
 
 fn check_asn(field: &str, asn: u32) -> Result<u32, String> {
@@ -473,7 +477,7 @@ fn check_remote(field: &str, asn: RemoteAs) -> Result<(), String> {
 fn entries<Who: DeserializeOwned>(
     list: &str,
     said: Vec<Map<String, Value>>,
-    who: &[&str],
+    keys: &[&str],
     join: fn(Who, Terms) -> Who,
 ) -> Result<Vec<Who>, String> {
     let read = |(index, mut entry): (usize, Map<String, Value>)| {
@@ -482,12 +486,25 @@ fn entries<Who: DeserializeOwned>(
             Some((key, _)) if key.ends_with(':') => format!("{list}[{index}].{why}"),
             _ => format!("{list}[{index}]: {why}"),
         };
-        let who: Who = take(&mut entry, who).map_err(at)?;
+        let who: Who = take(&mut entry, keys).map_err(at)?;
         let terms: Terms = take(&mut entry, &TERMS).map_err(at)?;
-        let options = PeerOptions::of(entry.into()).map_err(at)?;
+        let options = PeerOptions::of(entry.into());
+        let options = options.map_err(|why| at(with_own_keys(why, keys)))?;
         Ok(join(who, Terms { options, ..terms }))
     };
     said.into_iter().enumerate().map(read).collect()
+}
+
+/// The options do not know which keys stand beside them, and an unknown one may be meant for one of those.
+fn with_own_keys(why: String, keys: &[&str]) -> String {
+    match why.split_once(": unknown field ") {
+        // A key of the entry itself, and of nothing inside it.
+        Some((key, _)) if !key.contains(['.', '[']) => {}
+        _ => return why,
+    }
+    let own = keys.iter().chain(&TERMS).filter(|key| **key != "client");
+    let own: String = own.map(|key| format!("`{key}`, ")).collect();
+    why.replacen("expected one of ", &format!("expected one of {own}"), 1)
 }
 
 /// What these keys say.

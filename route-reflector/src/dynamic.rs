@@ -46,6 +46,8 @@ impl Roster {
             .iter()
             .map(|(address, peer)| (*address, peer.config.clone()))
             .collect();
+        self.dynamic
+            .extend(self.unnamed(&last, &wanted, speaker, now));
         for &address in &self.dynamic {
             if let Some(config) = self.desired.dynamic_peer(address) {
                 wanted.insert(address, config);
@@ -72,6 +74,27 @@ impl Roster {
             }
         }
         self.actual = wanted;
+    }
+
+    /// Who was named, is no longer, and would be let in by a prefix: its session goes on.
+    fn unnamed(
+        &self,
+        last: &Desired,
+        wanted: &BTreeMap<IpAddr, PeerConfig>,
+        speaker: &Speaker,
+        now: Time,
+    ) -> Vec<IpAddr> {
+        let is_let_in = |address: &&IpAddr| {
+            !wanted.contains_key(*address) && self.desired.dynamic_peer(**address).is_some()
+        };
+        let mut unnamed: Vec<IpAddr> = last.peers.keys().filter(is_let_in).copied().collect();
+        if !unnamed.is_empty() {
+            let peers = speaker.peers(now);
+            let up = peers.iter().filter(|peer| peer.state == "Established");
+            let up: BTreeSet<IpAddr> = up.map(|peer| peer.address).collect();
+            unnamed.retain(|address| up.contains(address));
+        }
+        unnamed
     }
 
     /// Someone connects: it becomes a peer if it is none and a prefix lets it.

@@ -71,7 +71,11 @@ enum Restart {
 impl Reflector {
     /// Opens everything that can fail, and starts the speaker as soon as it is known who it is.
     pub(crate) async fn start(file: PathBuf, config: Config) -> anyhow::Result<Reflector> {
-        let shared = Arc::new(Shared::new(Metrics::new().context("metrics")?));
+        let name = match &config.source {
+            Source::Datastore(node) => node.nodename.clone(),
+            Source::File(file) => file.own().name,
+        };
+        let shared = Arc::new(Shared::new(name, Metrics::new().context("metrics")?));
         let socket = server::claim(&config.socket).await?;
         let http = match config.http {
             Some(address) => Some(server::listen(address).await?),
@@ -199,6 +203,12 @@ impl Reflector {
                 warn!(condition = %new.name, "{}", new.message);
             }
         }
+        if let Some(why) = waiting_for
+            .as_ref()
+            .filter(|_| self.shared.state().waiting_for != waiting_for)
+        {
+            warn!("no speaker yet: {why}");
+        }
         self.shared.update(|state| {
             state.waiting_for = waiting_for;
             state.conditions = conditions;
@@ -233,6 +243,10 @@ impl Reflector {
 
     /// Whoever sends the signal knows that the file is whole.
     async fn hangup(&mut self) -> anyhow::Result<()> {
+        // And is answered in the log, if the answer is the same as before, too.
+        let stale = std::mem::take(&mut self.file_conditions);
+        self.shared
+            .update(|state| state.conditions.retain(|old| !stale.contains(old)));
         let text = self.file.take();
         self.reload(text).await
     }

@@ -16,6 +16,8 @@ use crate::metrics::Metrics;
 /// Shared by the loop (which writes) and the servers (which read).
 #[derive(Debug)]
 pub(crate) struct Shared {
+    /// Also while it is not known who else we are.
+    name: String,
     started: Instant,
     state: Mutex<State>,
     pub(crate) metrics: Metrics,
@@ -43,8 +45,9 @@ pub(crate) struct Running {
 }
 
 impl Shared {
-    pub(crate) fn new(metrics: Metrics) -> Shared {
+    pub(crate) fn new(name: String, metrics: Metrics) -> Shared {
         Shared {
+            name,
             started: Instant::now(),
             state: Mutex::default(),
             metrics,
@@ -128,6 +131,12 @@ impl Shared {
             }
             None => None,
         };
+        // It changes under the sessions; without one it is the router id (RFC 4456 §7).
+        let cluster_id = state.running.as_ref().and_then(|running| {
+            let roster = lock(&running.roster);
+            let own = &roster.desired().own;
+            own.cluster_id.or(Some(own.router_id))
+        });
         let own = state.running.map(|running| running.own);
         let not_ready_because = self.not_ready_because();
         let established = peers
@@ -150,13 +159,14 @@ impl Shared {
             Condition { name, message }
         }));
         Status {
-            node: own.as_ref().map(|own| own.name.clone()).unwrap_or_default(),
+            node: self.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: self.started.elapsed().as_secs(),
             ipv4: None,
             ipv6: None,
             asn: own.as_ref().map_or(0, |own| own.asn),
             router_id: own.map(|own| own.router_id),
+            cluster_id,
             ready: not_ready_because.is_empty(),
             not_ready_because,
             datastore_in_sync: state.datastore_in_sync,

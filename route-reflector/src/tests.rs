@@ -19,6 +19,8 @@ use tokio::time::{Instant, interval};
 use crate::config::Config;
 use crate::reflector::Reflector;
 
+mod prefixes;
+
 const ASN: u32 = 64512;
 const PORT: u16 = 1790;
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -187,6 +189,7 @@ async fn status_and_peers_are_told_on_the_socket() {
         (status.asn, status.router_id),
         (ASN, Some(Ipv4Addr::new(10, 0, 0, 11)))
     );
+    assert_eq!(status.cluster_id, Some(Ipv4Addr::new(1, 0, 0, 11)));
     assert_eq!((status.peers_established, status.peers_configured), (1, 2));
     assert_eq!(status.fib, None);
     // The one that is away is a condition, and no reason not to be ready.
@@ -289,19 +292,6 @@ async fn another_cluster_id_and_meshed_clients_come_under_the_sessions() {
     std::fs::write(&file, format!("clientToClient: false\n{another}")).unwrap();
     until("the withdrawal", async || !has_route(&other, block).await).await;
     assert!(reflector.peers().await.iter().all(|peer| peer.flaps == 0));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_connects_from_a_dynamic_prefix_is_a_client() {
-    let prefix = IpNet::new(address(0), 24).unwrap().trunc();
-    let dynamic = format!("dynamicPeers:\n  - {{prefix: {prefix}, asn: {ASN}, client: true}}\n");
-    let reflector = Running::start(41, &dynamic).await;
-    let (one, other) = (client(42, 41).await, client(43, 41).await);
-    reflector.until_established(2).await;
-    assert_eq!(reflector.peers().await[0].peer_type, "dynamic client");
-    let block: IpNet = "10.233.42.0/26".parse().unwrap();
-    originate(&one, block).await;
-    until("the route", async || has_route(&other, block).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -409,7 +399,8 @@ async fn in_a_cluster_it_finds_its_clients_by_selector_and_follows_changes() {
     });
     let running = Running { folder, task };
     until("it is waiting for its node", async || {
-        running.status().await.not_ready_because == ["node rr1 is not in the datastore"]
+        let status = running.status().await;
+        status.node == "rr1" && status.not_ready_because == ["node rr1 is not in the datastore"]
     })
     .await;
 

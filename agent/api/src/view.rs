@@ -31,6 +31,9 @@ pub struct Status {
     pub asn: u32,
     /// BGP Identifier.
     pub router_id: Option<Ipv4Addr>,
+    /// CLUSTER_ID (RFC 4456). `None`: it reflects nothing.
+    #[serde(default)]
+    pub cluster_id: Option<Ipv4Addr>,
     /// Own work is done: datastore in sync and kernel equal to desired.
     pub ready: bool,
     /// Why not ready, in words.

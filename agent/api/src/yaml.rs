@@ -4,9 +4,9 @@
 /// one, the line is shown alone, and only when neither it nor the line before it speaks of passwords.
 pub fn fault(text: &str, fault: &serde_saphyr::Error) -> String {
     if !is_secret(text) {
-        return fault.to_string();
+        return for_people(&fault.to_string());
     }
-    let words = fault.without_snippet().to_string();
+    let words = for_people(&fault.without_snippet().to_string());
     let line = fault
         .location()
         .and_then(|at| usize::try_from(at.line()).ok());
@@ -17,6 +17,24 @@ pub fn fault(text: &str, fault: &serde_saphyr::Error) -> String {
         _ => words,
     }
 }
+
+/// The library speaks to programmers, of its own options and of their types.
+fn for_people(words: &str) -> String {
+    WORDS
+        .iter()
+        .fold(words.to_owned(), |words, (theirs, ours)| {
+            words.replace(theirs, ours)
+        })
+}
+
+const WORDS: [(&str, &str); 6] = [
+    (", set DuplicateKeyPolicy in Options if acceptable", ""),
+    ("invalid u32", "not a whole number from 0 to 4294967295"),
+    ("invalid u16", "not a whole number from 0 to 65535"),
+    ("invalid u8", "not a whole number from 0 to 255"),
+    ("expected sequence start", "expected a list"),
+    ("expected mapping start", "expected keys with values"),
+];
 
 fn is_secret(text: &str) -> bool {
     text.contains("password")

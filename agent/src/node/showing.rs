@@ -62,6 +62,7 @@ impl Node {
     pub(super) fn publish(&self) {
         let snapshot = Snapshot {
             asn: self.plan.asn,
+            cluster_id: self.plan.reflection.cluster_id,
             datastore_in_sync: self.cluster.in_sync,
             peer_types: self
                 .plan

@@ -49,6 +49,7 @@ fn healthy() -> Status {
         ipv6: None,
         asn: 64512,
         router_id: Some("172.31.0.1".parse().unwrap()),
+        cluster_id: None,
         ready: true,
         not_ready_because: Vec::new(),
         datastore_in_sync: true,
@@ -90,6 +91,46 @@ fn report() -> NodeStatus {
             ),
         ],
     }
+}
+
+#[test]
+fn a_reflector_is_told_as_one() {
+    let mut report = report();
+    report.status = Status {
+        ipv4: None,
+        cluster_id: Some("1.0.0.1".parse().unwrap()),
+        blocks: Vec::new(),
+        endpoints: 0,
+        fib: None,
+        filter: None,
+        ..report.status
+    };
+    let words = status(&report, false);
+    let first: Vec<&str> = words.lines().take(4).collect();
+    assert_eq!(
+        first,
+        [
+            "Route reflector n1 is ready; version 0.1.0 has been up for 2h3m.",
+            "AS 64512, router ID 172.31.0.1, cluster ID 1.0.0.1",
+            "1 of 2 peers established",
+            "",
+        ]
+    );
+    report.status.datastore_in_sync = false;
+    let words = status(&report, false);
+    assert!(
+        words.contains("\nDatastore not in sync; 1 of 2 peers established\n"),
+        "{words}"
+    );
+}
+
+#[test]
+fn a_node_that_reflects_says_its_cluster_id() {
+    let mut report = report();
+    report.status.cluster_id = Some("1.0.0.1".parse().unwrap());
+    let words = status(&report, false);
+    let expected = "AS 64512, router ID 172.31.0.1, cluster ID 1.0.0.1, address 172.31.0.1/24";
+    assert_eq!(words.lines().nth(1), Some(expected));
 }
 
 #[test]

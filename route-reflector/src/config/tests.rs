@@ -182,6 +182,16 @@ fn each_fault_names_field_and_value() {
             "dynamicPeers[0].prefix: 10.0.0.1/16 has host bits set",
         ),
         (
+            fault(
+                "dynamicPeers: [{prefix: 10.0.0.0/16, asn: 64512}, {prefix: 10.0.0.0/16, asn: 1}]",
+            ),
+            "dynamicPeers[1].prefix: 10.0.0.0/16 is there twice",
+        ),
+        (
+            peers("{address: 10.0.0.1, asn: 64512, password: ''}"),
+            "peers[0].password: a TCP MD5 key has 1 to 80 octets, and this one has 0",
+        ),
+        (
             Config::parse("{routerId: 10.0.0.1}").unwrap_err(),
             "asn: missing (or give `datastore` and `nodename`)",
         ),
@@ -191,6 +201,14 @@ fn each_fault_names_field_and_value() {
         ),
         (
             Config::parse("{asn: 1, routerId: 10.0.0.1}").unwrap_err(),
+            "listen: missing, and without it no passive or dynamic peer can connect",
+        ),
+        (
+            Config::parse(
+                "{asn: 1, routerId: 10.0.0.1, peers: [{address: 10.0.0.2, asn: 1}], \
+                 dynamicPeers: [{prefix: 10.0.0.0/16, asn: 1}]}",
+            )
+            .unwrap_err(),
             "listen: missing, and without it no passive or dynamic peer can connect",
         ),
         (
@@ -225,6 +243,36 @@ fn what_is_no_field_or_no_value_of_one_is_shown_where_it_stands() {
 }
 
 #[test]
+fn an_unknown_field_of_an_entry_is_told_all_that_there_are() {
+    for (entry, own) in [
+        (
+            "peers: [{address: 10.0.0.1, asn: 64512, pasword: x}]",
+            "expected one of `address`, `port`, `asn`, `localAsn`, `password`, `ttlSecurity`, `shutdown`, ",
+        ),
+        (
+            "dynamicPeers: [{prefix: 10.0.0.0/16, asn: 64512, prefxi: x}]",
+            "expected one of `prefix`, `asn`, `localAsn`, `password`, `ttlSecurity`, `shutdown`, ",
+        ),
+    ] {
+        let words = fault(entry);
+        assert!(words.contains(own), "{words}");
+        assert_eq!(words.matches("`client`").count(), 1, "{words}");
+    }
+    let inside = fault("peers: [{address: 10.0.0.1, asn: 64512, addPath: {nonsense: 1}}]");
+    assert!(!inside.contains("`address`"), "{inside}");
+}
+
+#[test]
+fn lists_whose_entries_are_all_commented_out_are_empty() {
+    let text =
+        "asn: 1\nrouterId: 10.0.0.1\nlisten: ['10.0.0.1:179']\npeers:\n# - {}\ndynamicPeers:\n";
+    let Source::File(file) = Config::parse(text).unwrap().source else {
+        panic!("no file source")
+    };
+    assert!(file.peers.is_empty() && file.dynamic_peers.is_empty());
+}
+
+#[test]
 fn a_file_that_is_not_there_is_named() {
     let words = Config::load(Path::new("/nonexistent/rr.yaml")).unwrap_err();
     assert!(words.starts_with("/nonexistent/rr.yaml: "), "{words}");
@@ -242,7 +290,10 @@ fn no_fault_and_no_debug_output_shows_a_password() {
             "password: ''".to_owned(),
             "1 to 80 octets, and this one has 0",
         ),
-        ("password: [hush]".to_owned(), "password is not a text"),
+        (
+            "password: [hush]".to_owned(),
+            "peers[0].password: is not a text",
+        ),
         ("password: hush, nonsense: 1".to_owned(), "nonsense"),
         ("password: hush, ttlSecurity: 0".to_owned(), ""),
         ("password: hush, ttlSecurity: 256".to_owned(), ""),

@@ -23,6 +23,24 @@ fn without_a_password_the_lines_around_are_shown() {
 }
 
 #[test]
+fn what_is_wrong_is_said_to_somebody_who_has_not_read_the_program() {
+    for (text, expected) in [
+        ("holdTime: 70000", "not a whole number from 0 to 65535"),
+        (
+            "holdTime: 1\nholdTime: 2",
+            "duplicate mapping key: holdTime",
+        ),
+        ("[]", "expected keys with values"),
+    ] {
+        for password in ["", "\nmore: 1 # password"] {
+            let words = said(&format!("{text}{password}"));
+            assert!(words.contains(expected), "{words}");
+            assert!(!words.contains("Policy"), "{words}");
+        }
+    }
+}
+
+#[test]
 fn with_a_password_the_line_of_the_fault_is_shown_alone() {
     for text in [
         "password: hush\nmore: 1\nholdTime: 9x\n",
