@@ -26,6 +26,7 @@ pub(crate) struct Metrics {
     prefixes: IntGaugeVec,
     messages: IntCounterVec,
     flaps: IntCounter,
+    encoded: IntCounter,
     errors: IntCounterVec,
     fib_routes: IntGaugeVec,
     fib_events: IntCounterVec,
@@ -75,6 +76,11 @@ impl Metrics {
             "Sessions lost, over all configured peers",
         )?;
         registry.register(Box::new(flaps.clone()))?;
+        let encoded = IntCounter::new(
+            "caracal_bgp_updates_encoded_total",
+            "UPDATEs encoded to be shared by peers with equal terms of export",
+        )?;
+        registry.register(Box::new(encoded.clone()))?;
         let info = GaugeVec::new(
             Opts::new("caracal_agent_info", "1; who this is"),
             &["node", "version"],
@@ -101,6 +107,7 @@ impl Metrics {
             info,
             uptime,
             flaps,
+            encoded,
             cni_seconds,
             cni_requests: counters(
                 "caracal_cni_requests_total",
@@ -211,6 +218,12 @@ impl Metrics {
     /// Before `render`.
     pub(crate) fn set_monitoring(&self, view: &MonitorView) {
         self.monitoring.set(view);
+    }
+
+    /// Before `render`.
+    pub(crate) fn set_updates_encoded(&self, figure: u64) {
+        self.encoded.reset();
+        self.encoded.inc_by(figure);
     }
 
     /// The text that a scrape gets.

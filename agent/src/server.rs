@@ -126,6 +126,9 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let status = shared.status_with(&peers).await;
     let bfd = shared.watch.view().await;
     shared.metrics.set_monitoring(&shared.monitoring.view());
+    let encoded = shared.shell.with(|speaker, _| speaker.updates_encoded());
+    let encoded = encoded.await.unwrap_or_default();
+    shared.metrics.set_updates_encoded(encoded);
     let fib = shared.fib.status().borrow().clone();
     match shared
         .metrics

@@ -20,6 +20,7 @@ pub(crate) struct Metrics {
     prefixes: IntGaugeVec,
     conditions: IntGaugeVec,
     messages: IntCounterVec,
+    encoded: IntCounter,
     flaps: IntCounter,
     errors: IntCounterVec,
     refused: IntCounter,
@@ -70,6 +71,10 @@ impl Metrics {
                 ),
                 &["direction"],
             )?,
+            encoded: IntCounter::new(
+                "caracal_bgp_updates_encoded_total",
+                "UPDATEs encoded to be shared by peers with equal terms of export",
+            )?,
             flaps: IntCounter::new(
                 "caracal_bgp_session_flaps_total",
                 "Sessions lost, over all peers there are",
@@ -95,10 +100,17 @@ impl Metrics {
         registry.register(Box::new(metrics.prefixes.clone()))?;
         registry.register(Box::new(metrics.conditions.clone()))?;
         registry.register(Box::new(metrics.messages.clone()))?;
+        registry.register(Box::new(metrics.encoded.clone()))?;
         registry.register(Box::new(metrics.flaps.clone()))?;
         registry.register(Box::new(metrics.errors.clone()))?;
         registry.register(Box::new(metrics.refused.clone()))?;
         Ok(metrics)
+    }
+
+    /// Before `render`.
+    pub(crate) fn set_updates_encoded(&self, figure: u64) {
+        self.encoded.reset();
+        self.encoded.inc_by(figure);
     }
 
     /// The text that a scrape gets.

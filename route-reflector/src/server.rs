@@ -120,9 +120,9 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let status = shared.status_with(&peers).await;
     let bfd = shared.bfd().await;
     let (monitoring, refused) = (shared.monitoring(), shared.refused_connections());
-    let rendered = shared
-        .metrics
-        .render(&status, &peers, &bfd, &monitoring, refused);
+    let metrics = &shared.metrics;
+    metrics.set_updates_encoded(shared.updates_encoded().await);
+    let rendered = metrics.render(&status, &peers, &bfd, &monitoring, refused);
     match rendered {
         Ok(text) => ([("content-type", "text/plain; version=0.0.4")], text).into_response(),
         Err(fault) => failure(StatusCode::INTERNAL_SERVER_ERROR, fault.to_string()),

@@ -195,6 +195,15 @@ impl Shared {
         running.map_or_else(MonitorView::default, |running| running.monitoring.view())
     }
 
+    /// UPDATEs encoded so far.
+    pub(crate) async fn updates_encoded(&self) -> u64 {
+        let Some(running) = self.state().running else {
+            return 0;
+        };
+        let asked = |speaker: &mut Speaker, _| speaker.updates_encoded();
+        running.shell.with(asked).await.unwrap_or_default()
+    }
+
     /// Connections refused so far.
     pub(crate) fn refused_connections(&self) -> u64 {
         self.state()

@@ -319,6 +319,10 @@ async fn prometheus_and_probes_are_answered() {
         metrics.contains("caracal_bgp_peers{state=\"Established\"} 1\n"),
         "{metrics}"
     );
+    assert!(
+        metrics.contains("\ncaracal_bgp_updates_encoded_total "),
+        "{metrics}"
+    );
     assert!(metrics.contains("caracal_rr_ready 1\n"), "{metrics}");
     // The same on the socket, as the agent's.
     let of_socket = reflector.client().text("/v1/metrics").await.unwrap();
