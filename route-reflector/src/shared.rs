@@ -1,5 +1,6 @@
 //! What the loop knows and the two faces show.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -154,6 +155,7 @@ impl Shared {
                 .take(DOWN_NAMED_MAX)
                 .map(peer_down),
         );
+        conditions.extend(router_id_twice(peers));
         conditions.extend(unwatched.into_iter().take(DOWN_NAMED_MAX).map(|message| {
             let name = "BfdUnavailable".to_owned();
             Condition { name, message }
@@ -231,6 +233,26 @@ fn peer_down(peer: &Peer) -> Condition {
         name: "PeerDown".to_owned(),
         message,
     }
+}
+
+/// Two nodes were cloned, or a router id was copied. Sessions of one node over both families are none of that.
+fn router_id_twice(peers: &[Peer]) -> Option<Condition> {
+    let mut seen = BTreeMap::new();
+    let up = peers
+        .iter()
+        .filter(|peer| peer.state == "Established" && peer.remote_asn == peer.local_asn);
+    let (router_id, one, other) = up.into_iter().find_map(|peer| {
+        let router_id = peer.router_id?;
+        let before = seen.insert((router_id, peer.address.is_ipv4()), peer)?;
+        Some((router_id, &before.name, &peer.name))
+    })?;
+    Some(Condition {
+        name: "RouterIdTwice".to_owned(),
+        message: format!(
+            "peers {one} and {other} have the same router id {router_id}: each takes the routes of the other for its own and ignores \
+             them (RFC 4456 §8)"
+        ),
+    })
 }
 
 /// A partition is one story, not a thousand conditions.

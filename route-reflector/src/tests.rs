@@ -115,9 +115,14 @@ async fn until(what: &str, condition: impl AsyncFn() -> bool) {
 
 /// A client of the reflector at `reflector`.
 async fn client(last: u8, reflector: u8) -> Shell {
+    client_called(last, reflector, last).await
+}
+
+/// With another router id.
+async fn client_called(last: u8, reflector: u8, router_id: u8) -> Shell {
     let config = SpeakerConfig {
         seed: last.into(),
-        ..SpeakerConfig::new(ASN, Ipv4Addr::new(10, 0, 0, last))
+        ..SpeakerConfig::new(ASN, Ipv4Addr::new(10, 0, 0, router_id))
     };
     let mut speaker = Speaker::new(config, Time::ZERO);
     let peer = PeerConfig {

@@ -102,6 +102,7 @@ pub fn forecast(before: &View, after: &View, defaults: &Defaults, listed: usize)
         sessions: Sessions::default(),
     };
     let mut warnings = warnings::Survey::new(&new.nodes);
+    let mut reflecting = warnings::Reflecting::new(&old.nodes);
     let (mut faults, mut restarts) = (BTreeSet::new(), Vec::new());
     for node in names {
         let peers = |plans: &Plans<'_>, there: bool| match there {
@@ -114,18 +115,21 @@ pub fn forecast(before: &View, after: &View, defaults: &Defaults, listed: usize)
         let new_faults = new_faults.into_iter();
         faults.extend(new_faults.filter(|fault| !old_faults.contains(fault)));
         warnings.take(node, &new_peers);
+        reflecting.take(node, &old_peers, &new_peers);
         ends.compare(node, &old_peers, &new_peers);
         if was && is {
             restarts.extend(restart_needed(node, before, after, defaults));
         }
     }
     let (counts, sessions, more) = ends.sessions.finish(listed);
+    let mut warnings = warnings.finish();
+    warnings.extend(reflecting.finish());
     Forecast {
         counts,
         sessions,
         more,
         restarts,
-        warnings: warnings.finish(),
+        warnings,
         faults: faults.into_iter().collect(),
     }
 }

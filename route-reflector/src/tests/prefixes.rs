@@ -36,3 +36,25 @@ async fn a_session_goes_on_when_its_peer_moves_between_the_list_and_a_prefix() {
         assert!(peers[0].last_error.is_none(), "{:?}", peers[0].last_error);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_clients_with_one_router_id_are_named() {
+    let prefix = IpNet::new(address(0), 24).unwrap().trunc();
+    let dynamic = format!("dynamicPeers:\n  - {{prefix: {prefix}, asn: {ASN}, client: true}}\n");
+    let reflector = Running::start(195, &dynamic).await;
+    let _one = client(196, 195).await;
+    let _other = client(197, 195).await;
+    reflector.until_established(2).await;
+    assert_eq!(reflector.status().await.conditions, []);
+    let _third = client_called(198, 195, 196).await;
+    reflector.until_established(3).await;
+    let conditions = reflector.status().await.conditions;
+    assert_eq!(conditions.len(), 1, "{conditions:?}");
+    assert_eq!(conditions[0].name, "RouterIdTwice");
+    let words = format!(
+        "peers {} and {} have the same router id 10.0.0.196: ",
+        address(196),
+        address(198)
+    );
+    assert!(conditions[0].message.starts_with(&words), "{conditions:?}");
+}

@@ -84,6 +84,40 @@ fn from_mesh_to_reflectors_in_the_three_steps_of_a_safe_migration() {
 }
 
 #[test]
+fn back_to_the_mesh_in_one_step_leaves_nobody_who_reflects_until_the_mesh_is_up() {
+    let reflected = || no_mesh(reflector(to_reflectors(plain()), "r", 4, "1.0.0.1"));
+    let meshed = || {
+        let cluster = to_reflectors(plain());
+        cluster.node(
+            "r",
+            json!({"ipv4Address": "10.0.0.4/24"}),
+            &[("rr", "true")],
+        )
+    };
+    let step = between(&reflected(), &meshed());
+    assert_eq!(step.warnings.len(), 1, "{:?}", step.warnings);
+    assert!(
+        step.warnings[0].starts_with("nobody reflects any more as soon as this is applied (r), "),
+        "{:?}",
+        step.warnings
+    );
+
+    // One after the other is as it should be.
+    let both = || reflector(to_reflectors(plain()), "r", 4, "1.0.0.1");
+    assert_eq!(between(&reflected(), &both()).warnings, [""; 0]);
+    assert_eq!(between(&both(), &meshed()).warnings, [""; 0]);
+
+    // And so is one of two reflectors that goes on.
+    let two = reflector(reflected(), "c", 3, "1.0.0.1");
+    let one = reflector(meshed(), "c", 3, "1.0.0.1");
+    let warnings = between(&two, &one).warnings;
+    assert!(
+        !warnings.iter().any(|words| words.starts_with("nobody")),
+        "{warnings:?}"
+    );
+}
+
+#[test]
 fn without_reflectors_the_end_of_the_mesh_is_the_end_of_everything() {
     let step = between(&plain(), &no_mesh(plain()));
     assert_eq!(lines(&step)[0], "ended a b: nodeToNodeMeshEnabled: false");

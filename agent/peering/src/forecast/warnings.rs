@@ -265,6 +265,60 @@ impl<'a> Survey<'a> {
     }
 }
 
+/// Who reflects between nodes of the cluster, before and after.
+pub(super) struct Reflecting<'a> {
+    /// Before.
+    reflectors: BTreeSet<&'a str>,
+    ceases: Vec<String>,
+    goes_on: bool,
+    /// Some session between two that were no reflectors is there only afterwards.
+    made: bool,
+}
+
+impl<'a> Reflecting<'a> {
+    pub(super) fn new(before: &[NodeFacts<'a>]) -> Reflecting<'a> {
+        let reflectors = before.iter().filter(|node| node.cluster_id.is_some());
+        Reflecting {
+            reflectors: reflectors.map(|node| node.name).collect(),
+            ceases: Vec::new(),
+            goes_on: false,
+            made: false,
+        }
+    }
+
+    /// Both in order of address.
+    pub(super) fn take(&mut self, node: &str, old: &[PlannedPeer], new: &[PlannedPeer]) {
+        let is_client = |peer: &PlannedPeer| peer.config.reflector_client && peer.node.is_some();
+        match (old.iter().any(is_client), new.iter().any(is_client)) {
+            (true, false) => self.ceases.push(node.to_owned()),
+            (true, true) => self.goes_on = true,
+            (false, _) => {}
+        }
+        if self.made || self.reflectors.contains(node) {
+            return;
+        }
+        let address = |peer: &PlannedPeer| peer.config.remote_address;
+        self.made = new.iter().any(|peer| {
+            let far = peer.node.as_deref();
+            far.is_some_and(|far| !self.reflectors.contains(far))
+                && old.binary_search_by_key(&address(peer), address).is_err()
+        });
+    }
+
+    /// A reflector ceases under its sessions and at once, while a session that is only made takes its time.
+    pub(super) fn finish(self) -> Option<String> {
+        if self.ceases.is_empty() || self.goes_on || !self.made {
+            return None;
+        }
+        let names: Vec<&str> = self.ceases.iter().map(String::as_str).collect();
+        Some(format!(
+            "nobody reflects any more as soon as this is applied ({}), and until the sessions are up that are made now, nodes have no \
+             routes of one another: first make those, and take routeReflectorClusterID away when they are up",
+            few(&names)
+        ))
+    }
+}
+
 fn counted(count: usize, what: &str) -> String {
     match count {
         1 => format!("1 {what} is"),
