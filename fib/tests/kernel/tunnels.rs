@@ -195,7 +195,7 @@ fn a_tunnel_that_is_not_used_any_more_goes_after_its_routes() {
         ]);
         settle_tunnels("vxlan.calico").await;
         settle(&fib).await;
-        fib.apply(vec![Change::SetTunnels(Box::new(Tunnels::default()))]);
+        fib.apply(vec![Change::SetTunnels(Box::default())]);
         settle(&fib).await;
         assert_eq!(ours("-4").len(), 1, "a route still needs the device");
         fib.apply(vec![Change::RemoveRoute(net("10.233.3.0/26"))]);
@@ -286,7 +286,7 @@ fn routes_to_other_subnets_go_through_tunl0() {
         assert_eq!(settle(&fib).await.writes, 0);
 
         fib.apply(vec![
-            Change::SetTunnels(Box::new(Tunnels::default())),
+            Change::SetTunnels(Box::default()),
             Change::RemoveRoute(net("10.233.3.0/26")),
             Change::RemoveRoute(net("10.233.4.0/26")),
         ]);
@@ -363,7 +363,7 @@ fn a_kernel_without_ipip_is_a_condition_and_direct_routes_go_on() {
         );
         assert_eq!(ours("-4"), ["10.233.2.0/26 via 172.18.0.2 dev eth0"]);
 
-        fib.apply(vec![Change::SetTunnels(Box::new(Tunnels::default()))]);
+        fib.apply(vec![Change::SetTunnels(Box::default())]);
         until(&fib, "nobody wants it", |s| s.conditions.is_empty()).await;
     });
 }

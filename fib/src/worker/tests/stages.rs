@@ -225,7 +225,7 @@ fn a_leaving_device_says_when_no_route_uses_it_and_stays_as_long_as_others_may_s
         bench.apply(vec![Change::SetTunnels(Box::new(retiring))]);
         bench.settle().await;
         assert!(bench.has_vxlan());
-        bench.apply(vec![Change::SetTunnels(Box::new(Tunnels::default()))]);
+        bench.apply(vec![Change::SetTunnels(Box::default())]);
         bench.settle().await;
         assert!(!bench.has_vxlan());
     });

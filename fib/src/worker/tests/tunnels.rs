@@ -101,7 +101,7 @@ fn a_tunnel_that_others_delete_is_made_anew_and_told_from_one_that_we_delete() {
         assert_ne!(bench.index("vxlan.calico"), second);
         assert_eq!(bench.worker.tunnels.deleted_by_others, 1);
         // One that nobody wishes for is not missed.
-        bench.apply(vec![Change::SetTunnels(Box::new(Tunnels::default()))]);
+        bench.apply(vec![Change::SetTunnels(Box::default())]);
         bench.wait_out(Duration::from_secs(400)).await;
         assert_eq!(bench.worker.tunnels.deleted_by_others, 1);
     });
